@@ -1,0 +1,40 @@
+# make course | make test | make validate | make bench; see README.md
+PROFILE ?= quick
+DATA ?=
+OUT ?=
+PARAMS ?=
+SEED ?=
+FRESH ?=
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: course test validate lock clean
+
+course: .venv/installed
+	@$(BIN)/python -m helpers.course --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
+	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(FRESH)),--fresh)
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest
+
+validate: .venv/installed
+	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=3600 notebooks
+
+# The environment is made once, from the lock; a changed lock makes it anew.
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	    { echo "Python 3.11, 3.12 or 3.13 is needed: give one as PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	    --no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv runs
