@@ -1,0 +1,55 @@
+"""What several test files share: small folders that meet the data contract, and the real set."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import runtime
+
+runtime.set_environment()  # before any test imports TensorFlow
+ROOT = Path(__file__).resolve().parent.parent
+REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """60 different noise slices, half of each class, in Kaggle's layout."""
+    return write_folder(tmp_path / "data", 60)
+
+
+@pytest.fixture(scope="session")
+def real():
+    """The real set, where it lies beside the project."""
+    if not REAL.is_dir():
+        pytest.skip("the real slices are not beside the project (their licence forbids shipping)")
+    return REAL
+
+
+def write_folder(folder: Path, count: int) -> Path:
+    images = folder / "head_ct"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        grey = rng.integers(0, 256, (40, 36), dtype=np.uint8)
+        Image.fromarray(grey).save(images / f"{i:03d}.png")
+    write_labels(folder, [(i, int(i < count // 2)) for i in range(count)])
+    return folder
+
+
+def write_labels(folder: Path, rows, header=("id", " hemorrhage")) -> None:
+    with open(folder / "labels.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def snapshot(folder: Path) -> dict:
+    """Every file below, with its content and time of change."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

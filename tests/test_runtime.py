@@ -1,0 +1,71 @@
+"""Whole files, locks, progress."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from helpers import runtime
+from helpers.runtime import CourseError
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    runtime.write_json(path, {"old": 1})
+    with pytest.raises(CourseError, match="No space left") as caught, runtime.whole_file(path) as t:
+        t.write_text("half of")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "\n" not in str(caught.value)
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_an_error_inside_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), runtime.whole_file(path) as temporary:
+        temporary.write_text("new")
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_record_keeps_other_parts(tmp_path):
+    runtime.record(tmp_path, seed=1, arms={"a": np.float64(0.5)})
+    runtime.record(tmp_path, arms={"b": np.array([1, 2])})
+    assert runtime.read_json(tmp_path / "metrics.json") == {"seed": 1, "arms": {"b": [1, 2]}}
+    with pytest.raises(ValueError):
+        runtime.record(tmp_path, bad=float("nan"))
+
+
+def test_a_locked_folder_is_refused_and_freed_by_a_kill(tmp_path):
+    code = (
+        "import pathlib, sys, time; from helpers import runtime;"
+        f"held = runtime.lock(pathlib.Path({str(tmp_path)!r}) / '.lock');"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(CourseError, match="in use by another run"):
+            runtime.lock(tmp_path / ".lock")
+    finally:
+        other.kill()
+        other.wait()
+    runtime.lock(tmp_path / ".lock", wait=5).release()
+
+
+def test_progress_says_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv(runtime.PROGRESS_FILE, str(tmp_path / "progress.json"))
+    assert list(runtime.progress(range(3), "steps", total=5, done=2)) == [0, 1, 2]
+    state = runtime.read_json(tmp_path / "progress.json")
+    assert (state["title"], state["done"], state["total"]) == ("steps", 5, 5)
+    assert state["seconds_left"] == 0
+
+
+def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert runtime.project_path("runs/quick") == runtime.PROJECT / "runs" / "quick"
+    assert runtime.project_path(tmp_path / "x") == (tmp_path / "x").resolve()
