@@ -1,0 +1,269 @@
+"""The data contract, preparation, grouping and the split."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import snapshot, write_folder, write_labels
+from PIL import Image
+
+from helpers import dataset
+from helpers.runtime import CourseError
+
+
+def rows(count=60):
+    return [(i, int(i < count // 2)) for i in range(count)]
+
+
+# --- Preparation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_grey_of_every_mode(tmp_path, mode):
+    grey = np.zeros((20, 10), np.uint8)
+    grey[5:15, 2:8] = 255
+    image = Image.fromarray(grey)
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    else:
+        image = image.convert("RGB").convert(mode) if mode == "CMYK" else image.convert(mode)
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    image.save(path)
+    wrong = np.abs(dataset.read_grey(path).astype(int) - grey)
+    assert np.median(wrong) <= 2 if mode == "CMYK" else wrong.max() == 0  # JPEG blurs edges
+
+
+def test_transparent_is_black(tmp_path):
+    rgba = np.full((8, 8, 4), 255, np.uint8)
+    rgba[:4, :, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "x.png")
+    grey = dataset.read_grey(tmp_path / "x.png")
+    assert grey[:4].max() == 0 and grey[4:].min() == 255
+
+
+def test_padding_keeps_shape_and_pixels():
+    grey = np.random.default_rng(0).integers(1, 255, (31, 12), dtype=np.uint8)
+    padded = dataset.pad_to_square(grey)
+    assert padded.shape == (31, 31)
+    assert np.array_equal(padded[:, padded.any(axis=0)], grey)
+    left, right = np.flatnonzero(padded.any(axis=0))[[0, -1]]
+    assert abs(left - (30 - right)) <= 1
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.tile(np.array([0, 255], np.uint8), (256, 128))
+    inner = dataset.shrink(stripes, 32)[2:-2, 2:-2].astype(int)
+    assert inner.min() > 110 and inner.max() < 145, "one-pixel stripes must average to grey"
+
+
+def test_range():
+    images = dataset.prepare([np.array([[0, 255]], np.uint8)] * 2, size=8)
+    assert images.shape == (2, 8, 8, 1) and images.dtype == np.float32
+    assert images.min() >= -1 and images.max() <= 1
+    with pytest.raises(TypeError):
+        dataset.to_tanh_range(images)
+
+
+# --- Groups and the split ------------------------------------------------------------------------
+
+
+def test_lookalikes_found_and_strangers_not():
+    from helpers import phantom
+
+    drawn, _ = phantom.draw_slices(20, 5)
+    greys = list(drawn)
+    brighter = np.clip(greys[3].astype(float) * 1.1 + 4, 0, 255).astype(np.uint8)
+    greys += [greys[0], np.asarray(Image.fromarray(brighter).resize((100, 100)))]
+    found = {pair[:2] for pair in dataset.propose_lookalikes(greys)}
+    assert found == {(0, 20), (3, 21)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("largest", [1, 3, 16, 40])
+def test_no_group_crosses(seed, largest):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([1, 0], 100)
+    groups = np.arange(200)
+    groups[100 : 100 + largest] = 100  # one patient's series, all of class 0
+    for first in rng.choice(90, 5, replace=False):
+        groups[first + 1] = groups[first]
+    parts = dataset.split_groups(labels, groups, seed)
+    for group in np.unique(groups):
+        assert len(set(parts[groups == group])) == 1
+    counts = pd.crosstab(parts, labels)
+    assert counts.loc["test"].tolist() == [11, 11]
+    assert counts.loc["validation"].tolist() == [17, 17]
+    for part in ("validation", "test"):
+        assert len(np.unique(groups[parts == part])) == np.sum(parts == part), "one slice a group"
+    assert set(parts[groups == 100]) == {"train"} or largest == 1
+
+
+def test_split_where_every_patient_has_several_slices_of_both_classes():
+    groups = np.repeat(np.arange(60), 4)
+    labels = np.tile([0, 0, 1, 1], 60)
+    parts = dataset.split_groups(labels, groups, 0)
+    assert {part: len(set(groups[parts == part])) for part in dataset.PARTS} == {
+        "train": 44, "validation": 10, "test": 6,
+    }  # fmt: skip
+
+
+def test_split_depends_on_the_seed_and_repeats():
+    labels, groups = np.repeat([1, 0], 100), np.arange(200)
+    first, again, other = (dataset.split_groups(labels, groups, s) for s in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_too_few_to_split():
+    with pytest.raises(CourseError, match=r"train part would hold 7 of class 0 and needs 16"):
+        dataset.split_groups(np.repeat([1, 0], [90, 10]), np.arange(100), 0)
+
+
+def test_patient_column_and_groups_file(folder):
+    write_labels(
+        folder, [(*row, f"p{i // 3}") for i, row in enumerate(rows())], ("id", "label", "patient")
+    )
+    assert len(set(dataset.find_groups(dataset.read_folder(folder)).groups)) == 20
+    write_labels(folder, rows())
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,a\nhead_ct/031.png,a\n")
+    groups = dataset.find_groups(dataset.read_folder(folder)).groups
+    assert groups[0] == groups[31] and len(set(groups)) == 59
+
+
+# --- The contract --------------------------------------------------------------------------------
+
+
+def test_reads_what_it_should(folder):
+    before = snapshot(folder)
+    slices = dataset.read_folder(folder)
+    assert slices.table.label.tolist() == [label for _, label in rows()]
+    assert slices.table.file[7] == "head_ct/007.png" and slices.greys[7].shape == (40, 36)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("ids", ["{:03d}.png", "head_ct/{:03d}.png", "{:03d}", "{}"])
+def test_ids_by_path_name_stem_or_number(folder, ids):
+    write_labels(folder, [(ids.format(i), label) for i, label in rows()])
+    assert dataset.read_folder(folder).table.file[59] == "head_ct/059.png"
+
+
+def test_fingerprint_sees_labels_and_pixels_but_not_order(folder):
+    first = dataset.read_folder(folder).fingerprint
+    write_labels(folder, rows()[::-1])
+    assert dataset.read_folder(folder).fingerprint == first
+    write_labels(folder, [(0, 0), *rows()[1:]])
+    relabelled = dataset.read_folder(folder).fingerprint
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "head_ct/000.png")
+    assert len({first, relabelled, dataset.read_folder(folder).fingerprint}) == 3
+
+
+def missing_folder(folder):
+    return folder / "nowhere", "is not a folder"
+
+
+def missing_listing(folder):
+    (folder / "labels.csv").unlink()
+    return folder, r"labels\.csv is missing"
+
+
+def missing_image(folder):
+    (folder / "head_ct/004.png").unlink()
+    return folder, r"line 6: no PNG or JPEG .* belongs to id 4"
+
+
+def truncated_image(folder):
+    path = folder / "head_ct/004.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return folder, r"004\.png cannot be read as an image"
+
+
+def text_as_image(folder):
+    (folder / "head_ct/004.png").write_text("not a picture")
+    return folder, r"004\.png cannot be read as an image"
+
+
+def third_label(folder):
+    write_labels(folder, [*rows()[:-1], (59, 2)])
+    return folder, r"line 61: label '2' of image 59 is neither 0 nor 1"
+
+
+def word_label(folder):
+    write_labels(folder, [(0, "yes"), *rows()[1:]])
+    return folder, r"line 2: label 'yes'"
+
+
+def id_twice(folder):
+    write_labels(folder, [*rows(), (7, 1)])
+    return folder, r"line 62: id 7 stands on line 9 too"
+
+
+def same_image_twice(folder):
+    write_labels(folder, [*rows(), ("007", 1)])
+    return folder, r"line 62: id 007 is the image of line 9 again"
+
+
+def two_images_for_an_id(folder):
+    write_folder(folder / "copy", 1)
+    return folder, r"line 2: id 0 could be .* give the path"
+
+
+def one_class(folder):
+    write_labels(folder, [(i, 1) for i in range(60)])
+    return folder, r"all 60 images have label 1"
+
+
+def short_line(folder):
+    with open(folder / "labels.csv", "a") as file:
+        file.write("61\n")
+    return folder, r"line 62: 1 values where the header has 2"
+
+
+def empty_listing(folder):
+    (folder / "labels.csv").write_text("id, hemorrhage\n")
+    return folder, "names no image"
+
+
+def no_text(folder):
+    (folder / "labels.csv").write_bytes(b"\xff\xfe\x00\x9fid")
+    return folder, "not UTF-8"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        missing_folder, missing_listing, missing_image, truncated_image, text_as_image, third_label,
+        word_label, id_twice, same_image_twice, two_images_for_an_id, one_class, short_line,
+        empty_listing, no_text,
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_one_sentence(folder, fault):
+    path, pattern = fault(folder)
+    with pytest.raises(CourseError, match=pattern) as caught:
+        dataset.read_folder(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_column_not_found(folder):
+    with pytest.raises(CourseError, match=r"has no column 'sex', only id, hemorrhage"):
+        dataset.read_folder(folder, patient_column="sex")
+
+
+# --- The real set --------------------------------------------------------------------------------
+
+
+def test_real_groups_are_as_written_down(real):
+    slices = dataset.read_folder(real)
+    grouping = dataset.find_groups(slices)
+    assert slices.table["mode"].value_counts().to_dict() == {"RGB": 188, "RGBA": 12}
+    assert len(set(grouping.groups)) == 176
+    pairs = [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30)]
+    for seed in range(10):
+        parts = dataset.split_groups(slices.table.label.to_numpy(), grouping.groups, seed)
+        for i, j in [*pairs, (110, 111), (107, 108), *itertools.pairwise(range(162, 178))]:
+            assert parts[i] == parts[j]
+        assert set(parts[162:178]) == {"train"}
+        assert {part: int(np.sum(parts == part)) for part in dataset.PARTS} == {
+            "train": 144, "validation": 34, "test": 22,
+        }  # fmt: skip
+    proposed = {pair[:2] for pair in grouping.proposed}
+    assert proposed == {*pairs, (110, 111), (107, 108)}
