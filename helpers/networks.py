@@ -1,0 +1,62 @@
+"""The two networks of the published work, layer by layer, as its parameter counts fix them.
+
+Source: the project page's listing, read together with its two counts; notebook 02 works them out.
+"""
+
+import keras
+import numpy as np
+from keras import layers
+
+IMAGE_SHAPE = (32, 32, 1)
+LATENT_DIM = 100
+# No parameter, so no count fixes it. Keras' default 0.99 averages over a few hundred steps: a
+# generator sampled before that draws black squares (notebook 03 shows it).
+MOMENTUM = 0.8
+
+
+def normalise_and_activate(x: keras.KerasTensor) -> keras.KerasTensor:
+    """BatchNorm, then LeakyReLU 0.01: what follows every layer but the last."""
+    x = layers.BatchNormalization(momentum=MOMENTUM)(x)
+    return layers.LeakyReLU(negative_slope=0.01)(x)
+
+
+def build_discriminator() -> keras.Model:
+    """The discriminator: 32x32x1 in -1 to 1, to the probability that the image is real.
+
+    Its layer "logit" holds the same answer before the sigmoid, for losses and penalties.
+
+    Returns:
+        A model with 791,169 trainable parameters.
+    """
+    image = x = keras.Input(IMAGE_SHAPE, name="image")
+    x = normalise_and_activate(layers.Conv2D(128, 3, strides=1, padding="same")(x))
+    for _ in range(3):
+        x = normalise_and_activate(layers.Conv2D(128, 4, strides=2, padding="same")(x))
+    x = layers.Dropout(0.4)(layers.Flatten()(x))
+    x = layers.Dense(1, name="logit")(x)
+    return keras.Model(image, layers.Activation("sigmoid")(x), name="discriminator")
+
+
+def build_generator(latent_dim: int = LATENT_DIM) -> keras.Model:
+    """The generator: a latent vector, standard normal, to a 32x32x1 image in -1 to 1.
+
+    Args:
+        latent_dim: Length of the latent vector; 100 is the one that gives the published count.
+
+    Returns:
+        A model with 4,870,785 trainable parameters at `latent_dim` 100.
+    """
+    latent = x = keras.Input((latent_dim,), name="latent")
+    x = normalise_and_activate(layers.Dense(128 * 16 * 16)(x))
+    x = layers.Reshape((16, 16, 128))(x)
+    x = normalise_and_activate(layers.Conv2D(128, 5, padding="same")(x))
+    x = normalise_and_activate(layers.Conv2DTranspose(128, 4, strides=2, padding="same")(x))
+    x = normalise_and_activate(layers.Conv2D(128, 5, padding="same")(x))
+    x = normalise_and_activate(layers.Conv2D(128, 5, padding="same")(x))
+    x = layers.Conv2D(1, 5, padding="same", activation="tanh")(x)
+    return keras.Model(latent, x, name="generator")
+
+
+def count_trainable(model: keras.Model) -> int:
+    """How many numbers training can move (BatchNorm's moving averages are not among them)."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
