@@ -1,0 +1,82 @@
+"""Draw images from a saved generator and write them as a data set like any other."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from helpers import networks, runtime
+
+
+def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.Model:
+    """Build the generator from code and load only numbers from the file: nothing in it is run.
+
+    Raises:
+        CourseError: The file is missing, damaged, or holds another network.
+    """
+    if not Path(path).is_file():
+        raise runtime.CourseError(f"{path} is missing: run notebooks/03_training.ipynb first.")
+    generator = networks.build_generator(latent_dim)
+    try:
+        generator.load_weights(path)
+    except Exception as error:  # Keras and h5py raise whatever they stumble over
+        raise runtime.CourseError(
+            f"{path} does not hold this course's generator with {latent_dim} latent numbers "
+            f"({type(error).__name__}): train it again with notebooks/03_training.ipynb."
+        ) from None
+    return generator
+
+
+def draw_latent(count: int, seed: int, latent_dim: int = networks.LATENT_DIM) -> np.ndarray:
+    """Standard normal latent vectors.
+
+    Returns:
+        ``(count, latent_dim)``, ``float32``.
+    """
+    return np.random.default_rng(seed).standard_normal((count, latent_dim)).astype(np.float32)
+
+
+def generate(generator: keras.Model, latent: np.ndarray) -> np.ndarray:
+    """Run the generator with BatchNorm's moving averages, so an image depends on its vector alone.
+
+    Returns:
+        ``(count, 32, 32, 1)``, -1 to 1.
+    """
+    return generator.predict(latent, batch_size=50, verbose=0)
+
+
+def to_grey_levels(images: np.ndarray) -> np.ndarray:
+    """From -1 to 1 back to ``uint8``, 0 black to 255 white."""
+    return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """Write images as numbered PNG with a `labels.csv`: `dataset.read_folder` reads it back.
+
+    The folder appears whole or not at all; one of an earlier run is replaced.
+
+    Args:
+        folder: Where to.
+        images: ``(n, 32, 32, 1)``, -1 to 1.
+        labels: ``(n,)``, 0 or 1.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".samples-", dir=folder.parent) as temporary:
+        made = Path(temporary) / folder.name
+        try:
+            made.mkdir()
+            for i, image in enumerate(to_grey_levels(images[..., 0])):
+                Image.fromarray(image).save(made / f"{i:03d}.png")
+            lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
+            (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise runtime.CourseError(
+                f"{folder} could not be written ({error.strerror}): free some space or choose "
+                "another OUT; whatever stood there before is unchanged."
+            ) from error
+        if folder.exists():
+            shutil.move(folder, Path(temporary) / "before")
+        made.rename(folder)
