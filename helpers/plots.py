@@ -1,0 +1,102 @@
+"""Figures that several notebooks and the report share; colours differ in lightness too."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from helpers import runtime
+
+DARK, LIGHT = "#00429d", "#e07b00"  # told apart by colour-blind eyes and in grey print
+
+
+def save_figure(figure: Figure, out: Path, name: str) -> None:
+    """Keep a figure for the report as `figures/NAME.png`."""
+    with runtime.whole_file(out / "figures" / f"{name}.png") as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+
+
+def show_grid(
+    rows: dict[str, np.ndarray], columns: int = 10, size: float = 0.95, title: str = ""
+) -> Figure:
+    """Slices in labelled rows.
+
+    Args:
+        rows: Images ``(n, height, width, 1)`` in -1 to 1 (or a list of grey ``uint8`` arrays) under
+            the row's name; the first `columns` of each are shown.
+        columns: Slices a row.
+        size: Edge of a slice in inches.
+        title: Above all.
+    """
+    figure, axes = plt.subplots(
+        len(rows),
+        columns,
+        figsize=(size * columns + 1.2, size * len(rows) + (0.35 if title else 0)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for (name, images), line in zip(rows.items(), axes, strict=True):
+        for k, axis in enumerate(line):
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if k < len(images):
+                grey = images[k].dtype == np.uint8
+                limits = {"vmin": 0, "vmax": 255} if grey else {"vmin": -1, "vmax": 1}
+                axis.imshow(np.squeeze(images[k]), cmap="gray", **limits)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def show_training(histories: dict[str, dict[str, np.ndarray]], window: int = 25) -> Figure:
+    """Losses and mean outputs of each GAN by step, smoothed over `window` steps."""
+    figure, axes = plt.subplots(
+        2, len(histories), figsize=(5 * len(histories), 5), squeeze=False, sharex="col",
+        layout="constrained",
+    )  # fmt: skip
+    for column, (name, history) in enumerate(histories.items()):
+        steps = len(history["generator_loss"])
+        width = min(window, steps)
+        smooth = {
+            key: np.convolve(values, np.ones(width) / width, mode="valid")
+            for key, values in history.items()
+        }
+        at = np.arange(width, steps + 1)
+        losses, outputs = axes[:, column]
+        losses.plot(at, smooth["discriminator_loss"], color=DARK, label="discriminator")
+        losses.plot(at, smooth["generator_loss"], color=LIGHT, ls="--", label="generator")
+        losses.set(title=name, ylabel="loss, nats")
+        outputs.plot(at, smooth["output_on_real"], color=DARK, label="real")
+        outputs.plot(at, smooth["output_on_fake"], color=LIGHT, ls="--", label="generated")
+        outputs.axhline(0.5, color="grey", lw=0.8, ls=":")
+        outputs.set(xlabel="step", ylabel="mean output: real?", ylim=(0, 1))
+        for axis in (losses, outputs):
+            axis.legend(loc="best", frameon=False)
+    return figure
+
+
+def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
+    """Accuracy of each arm with its 95 % Wilson interval, as a forest plot.
+
+    Args:
+        arms: Scores by arm; a `fresh_accuracy`, where there is one, is shown as a diamond.
+        n: Test images, for the axis label.
+        guess: Accuracy of always naming the larger class, as a dotted line.
+    """
+    figure, axis = plt.subplots(figsize=(7, 0.55 * len(arms) + 1.2), layout="constrained")
+    for row, scores in enumerate(reversed(arms.values())):
+        low, high = scores["accuracy_ci"]
+        axis.plot([100 * low, 100 * high], [row, row], color=DARK, lw=2)
+        axis.plot(100 * scores["accuracy"], row, "o", color=DARK, ms=7)
+        if "fresh_accuracy" in scores:
+            axis.plot(100 * scores["fresh_accuracy"], row, "D", color=LIGHT, ms=6, mec="black")
+    axis.axvline(100 * guess, color="grey", ls=":", label="always the larger class")
+    axis.plot([], [], "o-", color=DARK, label=f"{n} test images, 95 % interval")
+    if any("fresh_accuracy" in scores for scores in arms.values()):
+        axis.plot([], [], "D", color=LIGHT, mec="black", label="fresh simulated slices")
+    axis.set_yticks(range(len(arms)), [name.replace("_", " + ") for name in reversed(arms)])
+    axis.set(xlabel="accuracy, %", xlim=(0, 100), ylim=(-0.6, len(arms) - 0.4))
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure

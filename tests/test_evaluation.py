@@ -1,0 +1,188 @@
+"""Batches, arms that know nothing of each other, and the real ImageNet path."""
+
+import numpy as np
+import pytest
+
+from helpers import evaluation
+from helpers.evaluation import Arm
+from helpers.runtime import CourseError
+
+keras = pytest.importorskip("keras")
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """40 images: class 1 is bright, class 0 dark, both noisy."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], 20)
+    images = rng.normal(0, 0.2, (40, 32, 32, 1)) + np.where(labels, 0.5, -0.5)[:, None, None, None]
+    return images.clip(-1, 1).astype("float32"), labels
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    rng = np.random.default_rng(1)
+    return rng.uniform(-1, 1, (30, 32, 32, 1)).astype("float32"), np.repeat([1, 0], 15)
+
+
+@pytest.fixture
+def small_trunk(monkeypatch):
+    """A trunk of three layers in ResNet-50's place: everything around it is the real thing."""
+
+    def build(weights, include_top, input_shape):
+        if weights == "imagenet":
+            raise OSError("no network here")
+        layers = keras.layers
+        inner = [
+            layers.Conv2D(8, 3, strides=4, name="conv1_conv"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+        ]
+        return keras.Sequential([keras.Input(input_shape), *inner])
+
+    monkeypatch.setattr(keras.applications, "ResNet50", build)
+
+
+def which(batches, pool):
+    """Index in `pool` of each image of `batches`."""
+    keys = {image.tobytes(): i for i, image in enumerate(pool)}
+    return np.array([keys.get(image.tobytes(), -1) for image in batches])
+
+
+def test_batches_are_balanced_and_use_every_image_equally(slices):
+    images, labels = evaluation.draw_batches(Arm(*slices), steps=5, seed=0)
+    assert images.shape == (160, 32, 32, 1)
+    assert (labels.reshape(5, 32).sum(axis=1) == 16).all()
+    found = which(images, slices[0])
+    assert np.array_equal(slices[1][found], labels), "label order"
+    assert np.bincount(found, minlength=40).tolist() == [4] * 40
+
+
+@pytest.mark.parametrize("dose", [6, 30])
+def test_half_of_each_batch_is_real_whatever_the_dose(slices, synthetic, dose):
+    keep = np.r_[: dose // 2, 15 : 15 + dose // 2]
+    arm = Arm(*slices, synthetic[0][keep], synthetic[1][keep])
+    images, labels = evaluation.draw_batches(arm, steps=6, seed=0)
+    real = which(images, slices[0]) >= 0
+    assert (real.reshape(6, 32).sum(axis=1) == 16).all()
+    found = which(images[~real], synthetic[0])
+    assert np.array_equal(synthetic[1][found], labels[~real])
+    assert set(found) == set(keep)
+
+
+def test_classic_augmentation_moves_and_stays_in_range(slices):
+    augment = evaluation.classic_augmentation(0)
+    out = augment(slices[0])
+    assert out.shape == slices[0].shape and np.abs(out).max() <= 1
+    assert all(not np.array_equal(a, b) for a, b in zip(out, slices[0], strict=True))
+    white = augment(np.ones((64, 32, 32, 1), "float32"))
+    assert white.min() == -1, "what comes in from outside is black"
+
+
+def test_arms_are_fitted_independently(small_trunk, slices, synthetic):
+    """Order does not matter; noise for GAN images changes the GAN arms and no other."""
+    classifier = evaluation.build_classifier("scratch")
+
+    def run(names, gan):
+        arms = {
+            "original": Arm(*slices),
+            "gan_only": Arm(*gan),
+            "original_gan": Arm(*slices, *gan),
+        }
+        found = evaluation.run_arms(
+            classifier, {n: arms[n] for n in names}, test=slices, validation=slices, steps=3, seed=1
+        )
+        return found.probabilities
+
+    there = run(["original", "gan_only", "original_gan"], synthetic)
+    back = run(["original_gan", "gan_only", "original"], synthetic)
+    for name in there:
+        assert np.array_equal(there[name], back[name]), name
+    noise = np.random.default_rng(9).uniform(-1, 1, synthetic[0].shape).astype("float32")
+    swapped = run(["original", "gan_only", "original_gan"], (noise, synthetic[1]))
+    assert np.array_equal(swapped["original"], there["original"])
+    assert not np.array_equal(swapped["gan_only"], there["gan_only"])
+    assert not np.array_equal(swapped["original_gan"], there["original_gan"])
+
+
+def test_reset_brings_the_first_fit_back(small_trunk, slices):
+    classifier = evaluation.build_classifier("scratch")
+    fits = []
+    for _ in range(2):
+        model = evaluation.fit(classifier, Arm(*slices), steps=4, seed=2)
+        fits.append(evaluation.predict(model, slices[0]))
+    assert np.array_equal(*fits)
+
+
+def test_it_learns_and_column_one_is_the_haemorrhage(small_trunk, slices):
+    classifier = evaluation.build_classifier("scratch")
+    model = evaluation.fit(classifier, Arm(*slices), steps=60, seed=0)
+    found = evaluation.predict(model, slices[0])
+    assert found[slices[1] == 1].mean() > found[slices[1] == 0].mean() + 0.3
+
+
+def test_paper_protocol_scores_both_epochs(small_trunk, slices):
+    classifier = evaluation.build_classifier("scratch")
+    found = evaluation.run_arms(
+        classifier,
+        {"original": Arm(*slices)},
+        test=slices,
+        validation=slices,
+        fresh=slices,
+        protocol="paper",
+        steps=8,
+        seed=0,
+    ).scores["original"]
+    assert 1 <= found["stopped_at_epoch"] <= 8
+    assert {"last_epoch_accuracy", "fresh_accuracy", "validation_accuracy"} <= set(found)
+
+
+def test_patience_keeps_the_lowest_and_stops_looking():
+    keeper = evaluation.KeepBest(patience=2)
+    keeper.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    for epoch, loss in enumerate([3.0, 2.0, 2.5, 2.1, 0.1]):
+        keeper.on_epoch_end(epoch, {"val_loss": loss})
+    assert keeper.epoch == 2 and keeper.lowest == 2.0
+
+
+def test_auto_falls_back_and_says_so(small_trunk):
+    assert evaluation.build_classifier("auto").trunk == "scratch"
+    with pytest.raises(CourseError, match="ImageNet weights cannot be had"):
+        evaluation.build_classifier("imagenet")
+
+
+@pytest.mark.parametrize(("trunk", "size"), [("vgg", 32), ("scratch", 16)])
+def test_unknown_trunk_and_small_size(trunk, size):
+    with pytest.raises(CourseError, match=r"unknown|too small"):
+        evaluation.build_classifier(trunk, size)
+
+
+def test_imagenet_trunk_with_a_made_weights_file(monkeypatch, tmp_path, slices):
+    """The real ResNet-50 and Keras' own loading, from a file made here instead of a download."""
+    keras.utils.set_random_seed(5)
+    source = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
+    path = tmp_path / "resnet50_notop.weights.h5"
+    source.save_weights(path)
+    asked = []
+
+    def get_file(name, origin, **more):
+        asked.append((name, more.get("file_hash")))
+        return str(path)
+
+    from keras.src.applications import resnet
+
+    monkeypatch.setattr(resnet.file_utils, "get_file", get_file)
+    classifier = evaluation.build_classifier("auto", seed=1)
+    assert classifier.trunk == "imagenet" and asked[0][1], "downloaded without a checksum"
+    trainable = sum(int(np.prod(w.shape)) for w in classifier.model.trainable_weights)
+    assert trainable == 2048 * 2 + 2, "the trunk is frozen: only the softmax learns"
+    # The trunk must see what Keras' own preprocessing would have made of the grey levels.
+    layers = classifier.model.layers
+    body = next(layer for layer in layers if isinstance(layer, keras.Model))
+    seen = keras.Model(classifier.model.input, layers[layers.index(body) - 1].output)
+    grey = (slices[0][:2] + 1) * 127.5
+    expected = keras.applications.resnet50.preprocess_input(np.repeat(grey, 3, axis=-1))
+    assert np.allclose(np.asarray(seen(slices[0][:2])), expected, atol=1e-3)
+    before = [np.asarray(w) for w in body.weights]
+    evaluation.fit(classifier, Arm(*slices), steps=1, seed=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, body.weights, strict=True))
