@@ -1,0 +1,381 @@
+"""Run the course: all notebooks in order through papermill, then the report.
+
+    python -m helpers.course --profile quick --data FOLDER --out FOLDER
+
+Running the same command again skips what is finished and resumes what was cut off.
+"""
+
+import argparse
+import base64
+import datetime
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from helpers import dataset, runtime
+from helpers.runtime import CourseError
+
+NOTEBOOKS = (
+    "01_preprocessing",
+    "02_networks",
+    "03_training",
+    "04_sampling",
+    "05_evaluation",
+)
+# Everything a run writes, and all that FRESH=1 removes.
+WRITES = (
+    "run.json", "metrics.json", "report.html", "split.csv", "prepared.npz", "progress.json",
+    "data", "notebooks", "models", "samples", "checkpoints", "figures", "logs",
+)  # fmt: skip
+SMALL = ("run.json", "metrics.json", ".lock", ".kernel.lock", "progress.json")
+ARM_TITLES = {
+    "original": "original",
+    "gan_only": "GAN only",
+    "original_gan": "original + GAN",
+    "classic": "classic augmentation",
+}
+
+
+# --- Parameters ----------------------------------------------------------------------------------
+
+
+def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
+    """The profile's values, changed by those of a further file.
+
+    Raises:
+        CourseError: An unknown profile, an unreadable file, or a name that no notebook declares.
+    """
+    known = sorted(path.stem for path in (runtime.PROJECT / "params").glob("*.yaml"))
+    if profile not in known:
+        raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
+    files = [runtime.PROJECT / "params" / f"{profile}.yaml"] + ([extra] if extra else [])
+    declared = set().union(*declared_parameters().values())
+    values: dict[str, Any] = {}
+    for path in files:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = str(error).split("\n")[0]
+            raise CourseError(f"{path} cannot be read as YAML ({reason}): mend the file.") from None
+        if not isinstance(content, dict):
+            raise CourseError(f"{path} must hold lines of the form name: value.")
+        for name in content:
+            if name not in declared:
+                raise CourseError(
+                    f"{path}: no notebook has a parameter {name!r}: use one of "
+                    f"{', '.join(sorted(declared))}."
+                )
+        values |= content
+    return values
+
+
+def declared_parameters() -> dict[str, set[str]]:
+    """The names in each notebook's parameters cell."""
+    with runtime.quiet():
+        import papermill
+
+        return {name: set(papermill.inspect_notebook(str(_source(name)))) for name in NOTEBOOKS}
+
+
+def _source(name: str) -> Path:
+    return runtime.PROJECT / "notebooks" / f"{name}.ipynb"
+
+
+# --- The run -------------------------------------------------------------------------------------
+
+
+def run(
+    profile: str = "quick",
+    data: str = "",
+    out: str = "",
+    *,
+    fresh: bool = False,
+    extra: Path | None = None,
+    seed: int | None = None,
+) -> Path:
+    """Run the whole course into a folder and write its report.
+
+    Args:
+        profile: smoke, quick or paper: the values in `params/PROFILE.yaml`.
+        data: A folder that meets the data contract; empty for simulated slices.
+        out: Where everything goes; empty for `runs/PROFILE`.
+        fresh: Start over: remove what an earlier run wrote into `out`.
+        extra: A YAML file with values that replace the profile's.
+        seed: Replaces the profile's: another split (or simulated set), other networks.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        CourseError: Anything a user can mend; nothing has been written then but what was finished.
+    """
+    parameters = load_parameters(profile, extra)
+    if seed is not None:
+        parameters["seed"] = seed
+    folder = runtime.project_path(out or f"runs/{profile}")
+    fingerprint = "simulated"
+    if data:
+        data_folder = runtime.project_path(data)
+        if folder.is_relative_to(data_folder):
+            raise CourseError(f"OUT {folder} lies inside DATA {data_folder}: choose another OUT.")
+        slices = dataset.read_folder(data_folder)
+        labels = slices.table["label"].to_numpy()
+        groups = dataset.find_groups(slices).groups
+        dataset.split_groups(labels, groups, parameters.get("seed", 0))
+        fingerprint = slices.fingerprint
+        parameters["data_dir"] = str(data_folder)
+    settings = {"parameters": parameters, "data": fingerprint}
+    before = runtime.read_json(folder / "run.json")
+    if folder.exists() and not before and {p.name for p in folder.iterdir()} - set(SMALL):
+        raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
+    if before and before["settings"] != settings and not fresh:
+        raise CourseError(
+            f"{folder} holds a run with other settings or data (profile "
+            f"{before['settings']['parameters'].get('profile')}): choose another OUT, or start "
+            "over with FRESH=1."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    held = runtime.lock(folder / ".lock")
+    try:
+        # A run killed a moment ago may have left a kernel that still writes: wait for it.
+        runtime.lock(folder / ".kernel.lock", wait=30).release()
+        if fresh:
+            for name in WRITES:
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        runtime.write_json(folder / "run.json", {"settings": settings})
+        _run_notebooks(folder, parameters)
+        return write_report(folder)
+    finally:
+        held.release()
+
+
+def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute each notebook that is not finished; after one that ran, all later ones run too."""
+    declared = declared_parameters()
+    key = _helpers_hash()
+    finished = runtime.read_json(folder / "run.json")
+    done: dict[str, str] = runtime.read_json(folder / "notebooks" / "finished.json")
+    for number, name in enumerate(NOTEBOOKS, start=1):
+        source = _source(name)
+        key = runtime.sha256(key.encode(), source.read_bytes(), repr(finished).encode())
+        target = folder / "notebooks" / f"{name}.ipynb"
+        head = f"[{number}/{len(NOTEBOOKS)}] {name}"
+        if done.get(name) == key and target.exists():
+            print(f"{head}: finished before", flush=True)
+            continue
+        share = {k: v for k, v in parameters.items() if k in declared[name]}
+        share["out_dir"] = str(folder)
+        started = time.monotonic()
+        _execute(source, target, share, head, list(NOTEBOOKS[number:]))
+        done[name] = key
+        runtime.write_json(folder / "notebooks" / "finished.json", done)
+        print(f"{head}: done in {_clock(time.monotonic() - started)}", flush=True)
+
+
+def _helpers_hash() -> str:
+    """Changes with the helpers' code: executed notebooks of older code are no longer finished."""
+    sources = sorted((runtime.PROJECT / "helpers").glob("*.py"))
+    return runtime.sha256(*[path.read_bytes() for path in sources])
+
+
+def _execute(source: Path, target: Path, share: dict, head: str, later: list[str]) -> None:
+    """Run one notebook; under its final name only once it has ended well."""
+    with runtime.quiet():
+        import papermill
+    folder = target.parent.parent
+    target.parent.mkdir(exist_ok=True)
+    running = target.with_suffix(".running.ipynb")
+    failed = target.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    progress = folder / "progress.json"
+    progress.unlink(missing_ok=True)
+    os.environ[runtime.KERNEL_LOCK] = str(folder / ".kernel.lock")
+    os.environ[runtime.PROGRESS_FILE] = str(progress)
+    runtime.set_environment()
+    # Debian's and conda's default otherwise is a frontend of its own; this one draws PNG inline.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    try:
+        # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
+        with _Ticker(progress, head, later), runtime.quiet():
+            papermill.execute_notebook(
+                str(source),
+                str(running),
+                parameters=share,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(runtime.PROJECT),
+            )
+    except papermill.PapermillExecutionError as error:
+        if running.exists():
+            running.replace(failed)
+        if error.ename == "CourseError":
+            raise CourseError(error.evalue) from None
+        raise CourseError(
+            f"{source.name} stopped at cell {error.cell_index} with {error.ename}: "
+            f"{error.evalue}; see {failed}."
+        ) from error
+    finally:
+        progress.unlink(missing_ok=True)
+        if running.exists() and sys.exc_info()[0] is not None:
+            running.unlink()
+    running.replace(target)
+
+
+class _Ticker:
+    """Shows in the terminal how far the running notebook is, from the file its kernel writes."""
+
+    def __init__(self, path: Path, head: str, later: list[str]) -> None:
+        self.path, self.head = path, head
+        self.then = f" · then {', '.join(later)}" if later else ""
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> "_Ticker":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def _show(self) -> None:
+        live = sys.stdout.isatty()
+        started, said = time.monotonic(), 0.0
+        print(f"{self.head}{self.then}", flush=True)
+        while not self.stop.wait(0.5):
+            now = time.monotonic()
+            if not live and now - said < 30:  # a log file wants lines, not a flicker
+                continue
+            said = now
+            state = runtime.read_json(self.path)
+            where = f"running for {_clock(now - started)}"
+            if state:
+                where = (
+                    f"{state['title']} {state['done']}/{state['total']}, "
+                    f"{_clock(state['seconds_left'])} left"
+                )
+            line = f"{self.head} · {where}{self.then}"
+            columns = shutil.get_terminal_size().columns - 1
+            print(f"\r{line[:columns]:<{columns}}" if live else line, end="" if live else "\n")
+            sys.stdout.flush()
+        if live:
+            print("\r" + " " * (shutil.get_terminal_size().columns - 1), end="\r", flush=True)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+# --- The report ----------------------------------------------------------------------------------
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html`: one file with every picture inside, from `metrics.json` and figures."""
+    metrics = runtime.read_json(runtime.need(folder / "metrics.json", NOTEBOOKS[-1]))
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    template.filters["interval"] = lambda pair: f"{100 * pair[0]:.0f} to {100 * pair[1]:.0f} %"
+    figures = {
+        path.stem: base64.b64encode(path.read_bytes()).decode()
+        for path in sorted((folder / "figures").glob("*.png"))
+    }
+    html = template.get_template("report.html").render(
+        m=metrics,
+        figures=figures,
+        titles=ARM_TITLES,
+        made=datetime.date.today().isoformat(),
+    )
+    with runtime.whole_file(folder / "report.html") as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return folder / "report.html"
+
+
+def arms_table(metrics: dict[str, Any]) -> str:
+    """The arms as a plain table for the terminal."""
+    n = metrics["split"]["test"]["images"]
+    lines = [
+        f"Trunk: {metrics['trunk']} · {n} test images · 95 % Wilson intervals",
+        f"{'arm':<22}{'accuracy':>9}  {'interval':<14}{'sensitivity':>12}{'specificity':>12}"
+        f"{'AUC':>7}",
+    ]
+    for name, arm in metrics["arms"].items():
+        low, high = arm["accuracy_ci"]
+        interval = f"{100 * low:.0f} to {100 * high:.0f} %"
+        lines.append(
+            f"{ARM_TITLES[name]:<22}{100 * arm['accuracy']:>7.1f} %  {interval:<14}"
+            f"{100 * arm['sensitivity']:>10.1f} %{100 * arm['specificity']:>10.1f} %"
+            f"{arm['auc']:>7.2f}"
+        )
+    return "\n".join(lines)
+
+
+# --- The command ---------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 done, 2 something to mend, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.course",
+        description="Run all notebooks in order, then print the table of arms and the verdict.",
+        epilog="The same command again skips what is finished and resumes what was cut off.",
+    )
+    parser.add_argument("--profile", default="quick", help="smoke, quick (default) or paper")
+    parser.add_argument(
+        "--data", default="", help="your folder with labels.csv; default: simulated"
+    )
+    parser.add_argument("--out", default="", help="folder for everything; default: runs/PROFILE")
+    parser.add_argument(
+        "--params", type=Path, help="YAML file with values that replace the profile's"
+    )
+    parser.add_argument("--seed", type=int, help="another split, and other networks")
+    parser.add_argument("--fresh", action="store_true", help="start over: remove the earlier run")
+    asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    started = time.monotonic()
+    try:
+        report = run(
+            asked.profile,
+            asked.data,
+            asked.out,
+            fresh=asked.fresh,
+            extra=asked.params,
+            seed=asked.seed,
+        )
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    metrics = runtime.read_json(report.parent / "metrics.json")
+    print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
+    print(arms_table(metrics))
+    for sentence in metrics["audit"].values():
+        if sentence.get("warning"):
+            print(f"\nNote: {sentence['warning']}")
+    print(f"\nVerdict: {metrics['verdict']['text']}\n\nReport: {report}")
+    return 0
+
+
+def _as_interrupt(*_: object) -> None:
+    """Let SIGTERM end the kernels too, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

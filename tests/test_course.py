@@ -1,0 +1,269 @@
+"""The command: refusals, a smoke run from end to end, a run again, real data where it is."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, snapshot, write_labels
+from PIL import Image
+
+from helpers import course, dataset, networks, runtime, sampling, statistics
+
+COMMAND = [sys.executable, "-m", "helpers.course"]
+
+
+def call(*arguments, **more):
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **more,
+    )  # fmt: skip
+
+
+def refused(pattern, *arguments):
+    """Exit code 2, one sentence, no traceback."""
+    done = call(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.search(pattern, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """The whole course in the smoke profile on simulated slices, once a session."""
+    out = tmp_path_factory.mktemp("smoke") / "out"
+    done = call("--profile", "smoke", "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
+
+
+@pytest.fixture(scope="session")
+def metrics(smoke):
+    return json.loads((smoke[0] / "metrics.json").read_text())
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+
+def test_unknown_profile():
+    refused(r"profile 'fast' is unknown: choose one of paper, quick, smoke", "--profile", "fast")
+
+
+def test_misspelt_parameter(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("gan_stepps: 5\n")
+    out = tmp_path / "out"
+    refused("no notebook has a parameter 'gan_stepps'", "--params", mine, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [1\n"])
+def test_unreadable_parameters(tmp_path, text):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(runtime.CourseError, match=r"mine\.yaml"):
+        course.load_parameters("smoke", mine)
+
+
+def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
+    before = snapshot(folder)
+    for out in (folder, folder / "runs"):
+        refused(r"OUT .* lies inside DATA", "--data", folder, "--out", out)
+    assert snapshot(folder) == before
+    write_labels(folder, [(0, 3)])
+    refused("label '3' of image 0 is neither", "--data", folder, "--out", tmp_path / "out")
+    refused("is not a folder", "--data", folder / "nowhere", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for fresh in ([], ["--fresh"]):
+        refused("not empty and holds no run", "--profile", "smoke", "--out", tmp_path, *fresh)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_second_run_is_refused(tmp_path):
+    held = runtime.lock(tmp_path / ".lock")
+    try:
+        refused("in use by another run", "--profile", "smoke", "--out", tmp_path)
+    finally:
+        held.release()
+
+
+# --- The smoke run -------------------------------------------------------------------------------
+
+
+def test_everything_is_there(smoke):
+    out, printed = smoke
+    for name in course.NOTEBOOKS:
+        assert (out / "notebooks" / f"{name}.ipynb").exists()
+    for name in ("haemorrhage", "clear"):
+        assert (out / "models" / f"{name}.h5").exists() and (out / "models" / f"{name}.md").exists()
+        assert len(pd.read_csv(out / "logs" / f"{name}.csv")) == 4
+    assert "Verdict: Not enough data to tell." in printed
+    assert str(out / "report.html") in printed
+    assert not [p for p in out.rglob("*") if p.name.startswith(".") and "lock" not in p.name]
+
+
+def test_metrics_hold_what_others_read(metrics):
+    assert metrics["profile"] == "smoke" and metrics["seed"] == 2019
+    assert {"python", "tensorflow", "keras", "numpy"} <= set(metrics["versions"])
+    assert re.fullmatch(r"[0-9a-f]{64}", metrics["data"]["fingerprint"])
+    assert metrics["data"]["images"] == 200
+    assert {part: row["images"] for part, row in metrics["split"].items()} == {
+        "train": 144, "validation": 34, "test": 22,
+    }  # fmt: skip
+    for gan in metrics["gan"].values():
+        assert gan["steps"] == 4 and gan["seconds_per_step"] == pytest.approx(gan["seconds"] / 4)
+    assert list(metrics["arms"]) == ["original", "gan_only", "original_gan", "classic"]
+    for arm in metrics["arms"].values():
+        (tn, fp), (fn, tp) = arm["confusion"]
+        assert tn + fp == fn + tp == 11
+        assert arm["accuracy"] == pytest.approx((tn + tp) / 22)
+        assert arm["accuracy_ci"] == pytest.approx(statistics.wilson_interval(tn + tp, 22))
+    assert metrics["verdict"]["answer"] == "not enough data"
+    assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
+    assert metrics["trunk"] == "scratch"
+
+
+def test_the_report_prints_what_metrics_hold(smoke, metrics):
+    html = (smoke[0] / "report.html").read_text()
+    for arm in metrics["arms"].values():
+        for key in ("accuracy", "sensitivity", "specificity", "fresh_accuracy"):
+            assert f"{100 * arm[key]:.1f} %" in html
+    assert metrics["verdict"]["text"].split(".")[0] in html
+    assert metrics["data"]["fingerprint"] in html
+    assert html.count("data:image/png;base64,") >= 6
+    assert not re.search(r'(src|href)="(?!data:)', html), "the report must open offline"
+
+
+def test_each_class_trained_on_its_own_training_images(smoke):
+    """Swapped labels, or test images in a GAN's training, end here."""
+    out, _ = smoke
+    prepared = dataset.load_prepared(out)
+    for name, label in (("haemorrhage", 1), ("clear", 0)):
+        newest = max((out / "checkpoints" / name).glob("*.npz"))
+        with np.load(newest) as saved:
+            origin = json.loads(str(saved["origin"]))
+        images, _ = prepared.part("train", label)
+        assert len(images) == 72
+        assert origin["data"] == runtime.sha256(np.ascontiguousarray(images).tobytes())
+    table = dataset.read_folder(out / "data").table.set_index("file")
+    split = pd.read_csv(out / "split.csv").set_index("file")
+    assert list(split.columns) == ["label", "group", "split"]
+    assert (split["label"] == table.loc[split.index, "label"]).all()
+
+
+def test_samples_carry_the_label_of_their_generator(smoke):
+    out, _ = smoke
+    slices = dataset.read_folder(out / "samples")
+    assert slices.table.label.tolist() == [1] * 20 + [0] * 20
+    images = dataset.prepare(slices.greys)
+    for name, label in (("haemorrhage", 1), ("clear", 0)):
+        generator = sampling.load_generator(out / "models" / f"{name}.h5")
+        latent = sampling.draw_latent(20, 2019 + label, networks.LATENT_DIM)
+        drawn = sampling.generate(generator, latent)
+        assert np.abs(images[slices.table.label == label] - drawn).max() < 0.01
+
+
+def test_the_same_command_again_skips_and_other_settings_are_refused(smoke):
+    out, _ = smoke
+    before = {p: v for p, v in snapshot(out).items() if p.startswith(("models", "samples"))}
+    started = time.monotonic()
+    done = call("--profile", "smoke", "--out", out)
+    assert done.returncode == 0 and done.stdout.count("finished before") == len(course.NOTEBOOKS)
+    assert time.monotonic() - started < 60
+    after = {p: v for p, v in snapshot(out).items() if p.startswith(("models", "samples"))}
+    assert before == after
+    refused("holds a run with other settings", "--profile", "quick", "--out", out)
+
+
+def test_nbval_over_the_executed_notebooks(smoke):
+    out, _ = smoke
+    notebooks = [str(out / "notebooks" / f"{name}.ipynb") for name in course.NOTEBOOKS]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout=600", "-q",
+         "-p", "no:cacheprovider", "--rootdir", str(out), *notebooks],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_broken_notebook_fails_and_keeps_its_last_state(tmp_path, monkeypatch):
+    copy = tmp_path / "notebooks"
+    shutil.copytree(ROOT / "notebooks", copy)
+    broken = copy / "01_preprocessing.ipynb"
+    broken.write_text(
+        broken.read_text().replace("to_tanh_range(np.array([0, 255]", "nonsense(([0, 255]")
+    )
+    monkeypatch.setattr(course, "_source", lambda name: copy / f"{name}.ipynb")
+    with pytest.raises(
+        runtime.CourseError, match=r"01_preprocessing.ipynb stopped at cell .*NameError"
+    ):
+        course.run("smoke", out=str(tmp_path / "out"))
+    left = [path.name for path in (tmp_path / "out" / "notebooks").iterdir()]
+    assert left == ["01_preprocessing.failed.ipynb"]
+
+
+def test_a_killed_run_takes_its_kernels_along_and_goes_on(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "--profile", "smoke", "--out", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    prepared = tmp_path / "notebooks" / "01_preprocessing.ipynb"
+    until = time.monotonic() + 120
+    while not prepared.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    time.sleep(3)  # well inside the next notebook
+    process.kill()
+    process.wait()
+    time.sleep(4)
+    assert not _kernels_of(tmp_path), "a kernel outlived its run"
+    done = call("--profile", "smoke", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "01_preprocessing: finished before" in done.stdout
+
+
+def _kernels_of(folder: Path) -> list[str]:
+    """Running processes that were told to lock this folder (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"{runtime.KERNEL_LOCK}={folder}".encode() in entry.read_bytes():
+                found.append(entry.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+# --- The real slices -----------------------------------------------------------------------------
+
+
+def test_real_slices_from_end_to_end(real, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in real.rglob("*")}
+    out = tmp_path / "out"
+    mine = tmp_path / "few.yaml"
+    mine.write_text(yaml.safe_dump({"gan_steps": 2, "classifier_steps": 1}))
+    done = call("--profile", "smoke", "--data", real, "--out", out, "--params", mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["data"]["groups"] == 176 and not metrics["data"]["simulated"]
+    assert "fresh_accuracy" not in metrics["arms"]["original"]
+    split = pd.read_csv(out / "split.csv")
+    number = split["file"].str.extract(r"(\d+)\.png")[0].astype(int)
+    parts = dict(zip(number, split["split"], strict=True))
+    for i, j in [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30)]:
+        assert parts[i] == parts[j]
+    assert {parts[i] for i in range(162, 178)} == {"train"}
+    assert split[split["split"] != "train"]["group"].is_unique
+    assert {path: path.stat().st_mtime_ns for path in real.rglob("*")} == before
+    assert Image.open(out / "samples" / "000.png").size == (32, 32)

@@ -1,0 +1,159 @@
+"""Policy: what the notebooks teach is what helpers hold; parameters, order, outputs."""
+
+import ast
+import itertools
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from helpers import course
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# What each notebook's objectives name, by the room that holds the importable copy.
+TAUGHT = {
+    "01_preprocessing": {
+        "dataset": {
+            "read_grey", "pad_to_square", "shrink", "to_tanh_range", "prepare",
+            "propose_lookalikes", "join_groups", "split_groups", "SHARES", "FEWEST",
+        }
+    },
+    "02_networks": {
+        "networks": {
+            "normalise_and_activate", "build_discriminator", "build_generator", "count_trainable",
+            "IMAGE_SHAPE", "LATENT_DIM", "MOMENTUM",
+        }
+    },
+    "03_training": {
+        "training": {
+            "noisy_targets", "cross_entropy", "gradient_penalty", "make_train_step", "batch_of",
+        }
+    },
+}  # fmt: skip
+
+
+def cells(path, kind="code"):
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+
+
+def definitions(source: str) -> dict[str, str]:
+    """Top-level functions, classes and constants as syntax trees without docstrings and hints."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+        else:
+            continue
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.FunctionDef):
+                inner.returns = None
+                for argument in ast.walk(inner.args):
+                    if isinstance(argument, ast.arg):
+                        argument.annotation = None
+            body = getattr(inner, "body", None)
+            if isinstance(inner, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner):
+                inner.body = body[1:]
+        found |= {name: ast.dump(node) for name in names}
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_taught_code_is_the_code_in_helpers(path):
+    here = definitions("\n".join(c.source for c in cells(path)))
+    for room, names in TAUGHT.get(path.stem, {}).items():
+        there = definitions((ROOT / "helpers" / f"{room}.py").read_text())
+        assert names <= set(here), f"not shown: {names - set(here)}"
+        for name in names:
+            assert here[name] == there[name], f"{name} differs from helpers.{room}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_function_is_copied_from_another_room_unsaid(path):
+    said = set().union(*TAUGHT.get(path.stem, {"": set()}).values())
+    here = {
+        node.name
+        for cell in cells(path)
+        for node in ast.parse(cell.source).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    for room in (ROOT / "helpers").glob("*.py"):
+        assert not (here & set(definitions(room.read_text()))) - said
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_one_parameters_cell_of_plain_commented_literals(path):
+    tagged = [c for c in cells(path) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for node, line in zip(
+        ast.parse(tagged[0].source).body, tagged[0].source.splitlines(), strict=True
+    ):
+        assert isinstance(node, ast.Assign)
+        ast.literal_eval(node.value)
+        assert "  # " in line, f"{line}: say what it is"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_defaults_are_the_quick_profile(path):
+    quick = yaml.safe_load((ROOT / "params" / "quick.yaml").read_text())
+    tagged = next(c for c in cells(path) if "parameters" in c.metadata.get("tags", []))
+    for node in ast.parse(tagged.source).body:
+        name = node.targets[0].id
+        if name in quick:
+            assert ast.literal_eval(node.value) == quick[name], name
+
+
+def test_profiles_name_only_declared_parameters_and_the_same_ones():
+    declared = set().union(*course.declared_parameters().values())
+    names = []
+    for path in (ROOT / "params").glob("*.yaml"):
+        values = yaml.safe_load(path.read_text())
+        assert set(values) <= declared and values["profile"] == path.stem
+        names.append(set(values))
+    assert all(found == names[0] for found in names)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_reads_in_small_steps(path):
+    lengths = sorted(len([x for x in c.source.splitlines() if x.strip()]) for c in cells(path))
+    assert lengths[len(lengths) // 2] <= 7
+    assert sum(length <= 20 for length in lengths) >= 0.9 * len(lengths)
+    assert len(cells(path, "markdown")) >= 0.5 * len(lengths)
+    first = cells(path, "markdown")[0].source
+    for promise in ("You will build", "You will learn", "You need", "Takes"):
+        assert promise in first
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_headings_are_in_order(path):
+    levels = [
+        len(match[1])
+        for cell in cells(path, "markdown")
+        for match in re.finditer(r"^(#+) ", cell.source, re.MULTILINE)
+    ]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_committed_outputs(path):
+    """Small, in order, no errors, no progress bars, no machine's paths, no memory addresses."""
+    assert path.stat().st_size < 1.5e6
+    counts = [c.execution_count for c in cells(path)]
+    assert counts == [None] * len(counts) or counts == list(range(1, len(counts) + 1))
+    for cell in cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(
+                r"/(home|root|tmp|work|Users|content)/|\d+%\|| at 0x[0-9a-f]+", text
+            )
+            assert output.get("name") != "stderr"
+
+
+def test_notebooks_are_the_course():
+    assert [path.stem for path in NOTEBOOKS] == list(course.NOTEBOOKS)
