@@ -156,8 +156,8 @@ def quiet() -> Iterator[None]:
     """Silence standard error below Python, and let TensorFlow load with its fast kernels.
 
     TensorFlow's C++ part talks on standard error while it loads. And it turns oneDNN's kernels on
-    by itself only where the processor has AVX-512, though they are 1.4 times faster for these
-    networks on one without.
+    by itself only where the processor has AVX-512, though they were faster for these
+    networks on a processor without it, too.
     """
     set_environment()
     saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
