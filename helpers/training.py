@@ -1,10 +1,13 @@
 """Train one GAN on the slices of one class, so that a run cut off goes on where it stopped."""
 
+import contextlib
 import dataclasses
 import json
+import signal
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +19,125 @@ import tensorflow as tf
 from helpers import networks, runtime
 
 BATCH_SIZE = 16
+AUGMENTATIONS = ("translation", "cutout", "brightness")
+# What NumPy raises on a checkpoint that is cut short or overwritten.
+DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What may vary between trainings; the defaults are our reading of the published recipe."""
+    """What may vary between trainings; the defaults are our reading of the published recipe.
 
-    learning_rate: float = 2e-4  # Adam, both networks; the report's value
-    beta_1: float = 0.5  # Adam, both networks; as published, after Radford et al. 2016
-    penalty_weight: float = 10.0  # of the gradient penalty, 0 or more; Gulrajani et al. 2017
-    label_softness: float = 0.2  # width of the targets' interval, 0 to 0.5; Salimans et al. 2016
-    label_flips: float = 0.05  # share of swapped targets, 0 to 0.5; Chintala et al. 2016, tip 6
+    Raises:
+        CourseError: A value out of range, or label tricks with the Wasserstein loss.
+    """
+
+    loss: str = "bce"  # or "wasserstein" (Arjovsky et al. 2017): the critic has no labels
+    penalty_on: str = "mixtures"  # slope 1 there (Gulrajani 2017); "real": slope 0 (Mescheder 2018)
+    penalty_weight: float = 10.0  # of the gradient penalty, 0 or more; 10: Gulrajani et al. 2017
+    generator_learning_rate: float = 2e-4  # of Adam, over 0; the report's value
+    discriminator_learning_rate: float = 2e-4  # the same; higher: Heusel et al. 2017 (TTUR)
+    beta_1: float = 0.5  # of Adam, both networks, 0 to 1; as published, after Radford et al. 2016
+    swap_labels: bool = True  # label inversion, for the generator's update; Goodfellow et al. 2014
+    flip_share: float = 0.05  # label inversion, at random: share 0 to 0.5; Chintala et al. 2016
+    soften_real: float = 0.2  # targets from 1 down to 1 minus this, 0 to 0.5; Salimans et al. 2016
+    soften_generated: float = 0.2  # targets from 0 up to this, 0 to 0.5; 0: one-sided softening
+    noisy_labels: bool = True  # soft targets drawn for each image; False: all at the far end
+    instance_noise: float = 0.0  # standard deviation at the first step, 0 or more; Sønderby 2017
+    instance_noise_steps: int = 1000  # steps in which it fades to nothing, 1 or more
+    dropout: float = 0.4  # before the discriminator's last layer, 0 to under 1; as published
+    augmentation: str = (
+        ""  # of what the discriminator sees: AUGMENTATIONS, comma between; Zhao 2020
+    )
+    average_decay: float = (
+        0.0  # of the generator's averaged weights, 0 (none) to under 1; Yazıcı 2019
+    )
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "penalty_weight": (0, np.inf), "beta_1": (0, 1), "flip_share": (0, 0.5),
+            "soften_real": (0, 0.5), "soften_generated": (0, 0.5), "instance_noise": (0, np.inf),
+            "instance_noise_steps": (1, np.inf), "dropout": (0, 0.99),
+            "average_decay": (0, 0.99999), "generator_learning_rate": (1e-9, 1),
+            "discriminator_learning_rate": (1e-9, 1),
+        }  # fmt: skip
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise runtime.CourseError(
+                    f"recipe: {name} {getattr(self, name)} is outside {low} to {high}."
+                )
+        choices = {"loss": ("bce", "wasserstein"), "penalty_on": ("mixtures", "real")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise runtime.CourseError(
+                    f"recipe: {name} {getattr(self, name)!r} is unknown: use "
+                    f"{' or '.join(allowed)}."
+                )
+        if not set(self.augmentations) <= set(AUGMENTATIONS):
+            raise runtime.CourseError(
+                f"recipe: augmentation {self.augmentation!r} must hold none or some of "
+                f"{', '.join(AUGMENTATIONS)}."
+            )
+        if self.loss == "wasserstein" and (
+            self.flip_share or self.soften_real or self.soften_generated
+        ):
+            raise runtime.CourseError(
+                "recipe: the Wasserstein loss has no labels to soften or flip: set flip_share, "
+                "soften_real and soften_generated to 0, or use loss bce."
+            )
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The augmentations by name."""
+        return tuple(part.strip() for part in self.augmentation.split(",") if part.strip())
 
 
-PAPER = Recipe()
+RECIPES = {"paper": Recipe()}
+
+
+def choose_recipe(name: str, changes: dict[str, Any] | None = None) -> Recipe:
+    """A named recipe, with some of its values changed.
+
+    Raises:
+        CourseError: An unknown recipe, an unknown value, or one out of range.
+    """
+    if name not in RECIPES:
+        raise runtime.CourseError(f"recipe {name!r} is unknown: use {' or '.join(RECIPES)}.")
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    for change in changes or {}:
+        if change not in known:
+            raise runtime.CourseError(
+                f"recipe: {change!r} is no value of a recipe: use some of "
+                f"{', '.join(sorted(known))}."
+            )
+    return dataclasses.replace(RECIPES[name], **(changes or {}))
+
+
+# --- What the discriminator is told --------------------------------------------------------------
 
 
 def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
     """What the discriminator is told about `count` images, one number an image.
 
-    Soft and noisy: real images get targets drawn from 1 - softness to 1, generated ones from 0 to
-    softness. Inverted: a share of `label_flips` is told the opposite.
+    Soft: real images get targets from 1 - softness to 1, generated ones from 0 to softness; noisy:
+    drawn for each image. Inverted: a share of `flip_share` is told the opposite.
 
     Args:
         real: Whether the images are real.
         count: How many images.
-        recipe: Gives softness and flips.
+        recipe: Gives softness, noise and flips.
         seed: Two integers; the same two give the same targets.
 
     Returns:
         ``(count, 1)``, 0 to 1.
     """
     seeds = tf.random.split(seed, 2)
-    softness = recipe.label_softness * tf.random.stateless_uniform((count, 1), seeds[0])
-    flipped = tf.random.stateless_uniform((count, 1), seeds[1]) < recipe.label_flips
+    drawn = tf.random.stateless_uniform((count, 1), seeds[0]) if recipe.noisy_labels else 1.0
+    told_real = 1.0 - recipe.soften_real * drawn
+    told_generated = recipe.soften_generated * drawn
+    flipped = tf.random.stateless_uniform((count, 1), seeds[1]) < recipe.flip_share
     called_real = tf.logical_not(flipped) if real else flipped
-    return tf.where(called_real, 1.0 - softness, softness)
+    return tf.where(called_real, told_real, told_generated)
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -59,24 +145,161 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
 
-def gradient_penalty(critic: keras.Model, mixed: tf.Tensor) -> tf.Tensor:
-    """How far the logit's slope at `mixed` is from 1, squared, averaged over the batch.
+# --- Losses --------------------------------------------------------------------------------------
+
+
+def discriminator_loss(
+    on_real: tf.Tensor, on_fake: tf.Tensor, recipe: Recipe, seed: tf.Tensor
+) -> tf.Tensor:
+    """How badly the discriminator tells real from generated; a critic's is minus its gap.
+
+    Args:
+        on_real, on_fake: ``(n, 1)``, logits.
+        recipe: Gives the loss and the label tricks.
+        seed: Two integers, for the labels.
+    """
+    if recipe.loss == "wasserstein":
+        return tf.reduce_mean(on_fake) - tf.reduce_mean(on_real)
+    seeds, count = tf.random.split(seed, 2), on_real.shape[0]
+    return cross_entropy(noisy_targets(True, count, recipe, seeds[0]), on_real) + cross_entropy(
+        noisy_targets(False, count, recipe, seeds[1]), on_fake
+    )
+
+
+def generator_loss(on_fake: tf.Tensor, recipe: Recipe) -> tf.Tensor:
+    """How badly the generator fools it.
+
+    Label inversion: with `swap_labels` the generator is trained as if its images were real;
+    without, it maximises the discriminator's loss, which is flat while the discriminator is sure.
+
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, section 3.
+    """
+    if recipe.loss == "wasserstein":
+        return -tf.reduce_mean(on_fake)
+    if recipe.swap_labels:
+        return cross_entropy(tf.ones_like(on_fake), on_fake)
+    return -cross_entropy(tf.zeros_like(on_fake), on_fake)
+
+
+def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0) -> tf.Tensor:
+    """How far the logit's slope at `images` is from the one asked for, squared, batch average.
 
     Args:
         critic: Gives a logit for an image.
-        mixed: ``(n, 32, 32, 1)``, points between real and generated images.
+        images: ``(n, 32, 32, 1)``: mixtures of real and generated ones, or real ones.
+        slope: What is asked for: 1 on mixtures (Gulrajani et al. 2017, arXiv:1704.00028, equation
+            3), 0 on real images (Mescheder et al. 2018, arXiv:1801.04406, "R1").
 
     Returns:
         A scalar, 0 or more.
-
-    Source: Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
     """
     with tf.GradientTape() as tape:
-        tape.watch(mixed)
-        logits = critic(mixed, training=True)
-    slopes = tf.reduce_sum(tf.square(tape.gradient(logits, mixed)), axis=[1, 2, 3])
+        tape.watch(images)
+        logits = critic(images, training=True)
+    squares = tf.reduce_sum(tf.square(tape.gradient(logits, images)), axis=[1, 2, 3])
     # The root's own slope is infinite at 0; a hair above it is safe.
-    return tf.reduce_mean(tf.square(tf.sqrt(slopes + 1e-12) - 1.0))
+    return tf.reduce_mean(tf.square(tf.sqrt(squares + 1e-12) - slope))
+
+
+def penalised(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, seed) -> tf.Tensor:
+    """The recipe's gradient penalty, before its weight."""
+    if not recipe.penalty_weight:
+        return tf.constant(0.0)
+    if recipe.penalty_on == "real":
+        return gradient_penalty(critic, real, slope=0.0)
+    weight = tf.random.stateless_uniform((real.shape[0], 1, 1, 1), seed)
+    return gradient_penalty(critic, weight * real + (1.0 - weight) * tf.stop_gradient(fake))
+
+
+# --- What the discriminator is shown -------------------------------------------------------------
+
+
+def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
+    """Shift, cut out and brighten each image at random, so that gradients pass through.
+
+    Real and generated images must go through the same seed: what is done to both alike tells
+    nothing about which is which, so the generator doesn't learn to draw shifted heads.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, -1 to 1.
+        kinds: Some of `AUGMENTATIONS`.
+        seed: Two integers.
+
+    Returns:
+        Same shape; air (-1) comes in at the edges and stands in the holes.
+
+    Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), with its shift of an eighth, hole of
+        half the edge, and brightness of a quarter of the range either way.
+    """
+    count, edge = images.shape[0], images.shape[1]
+    seeds = tf.random.split(seed, 3)
+
+    def positions(seed, low, high):
+        return tf.random.stateless_uniform((count, 1, 2), seed, low, high, dtype=tf.int32)
+
+    if "translation" in kinds:
+        pad = edge // 8
+        grid = tf.range(edge)[None, :, None] + positions(seeds[0], 0, 2 * pad + 1)
+        padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]], constant_values=-1.0)
+        images = tf.gather(tf.gather(padded, grid[..., 0], axis=1, batch_dims=1), grid[..., 1],
+                           axis=2, batch_dims=1)  # fmt: skip
+    if "cutout" in kinds:
+        centre = positions(seeds[1], 0, edge)
+        inside = tf.abs(2 * (tf.range(edge)[None, :, None] - centre)) < edge // 2
+        hole = inside[:, :, None, :1] & inside[:, None, :, 1:]
+        images = tf.where(hole, -1.0, images)
+    if "brightness" in kinds:
+        images += tf.random.stateless_uniform((count, 1, 1, 1), seeds[2], -0.5, 0.5)
+    return images
+
+
+def shown(images: tf.Tensor, recipe: Recipe, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """What the discriminator sees of these images: augmented, under noise that fades with steps."""
+    if recipe.augmentations:
+        images = augment(images, recipe.augmentations, seed)
+    if recipe.instance_noise:
+        left = tf.maximum(0.0, 1.0 - tf.cast(step, tf.float32) / recipe.instance_noise_steps)
+        images += recipe.instance_noise * left * tf.random.stateless_normal(images.shape, seed)
+    return images
+
+
+# --- The step ------------------------------------------------------------------------------------
+
+
+def losses_of(
+    generator: keras.Model, critic: keras.Model, real: tf.Tensor, seed: tf.Tensor, recipe: Recipe
+) -> dict[str, tf.Tensor]:
+    """Both networks' losses from one pass of the generator, and what to watch beside them.
+
+    Args:
+        generator: Latent vectors to images.
+        critic: The discriminator up to its logit.
+        real: ``(n, 32, 32, 1)``, -1 to 1.
+        seed: The run's seed and the step's number, from which all that is random here is drawn.
+        recipe: Losses and tricks.
+
+    Returns:
+        Scalars by name: two losses (nats, or without unit for Wasserstein), the penalty, the mean
+        outputs for both kinds (0 to 1 after a sigmoid; a critic's are without bounds).
+    """
+    count, step = real.shape[0], seed[1]
+    seeds = tf.random.split(seed, 4)
+    latent = tf.random.stateless_normal((count, generator.input_shape[-1]), seeds[0])
+    fake = shown(generator(latent, training=True), recipe, seeds[1], step)
+    real = shown(real, recipe, seeds[1], step)
+    on_real = critic(real, training=True)
+    on_fake = critic(fake, training=True)
+
+    penalty = penalised(critic, real, fake, recipe, seeds[2])
+    told = discriminator_loss(on_real, on_fake, recipe, seeds[3])
+    output = tf.identity if recipe.loss == "wasserstein" else tf.sigmoid
+    return {
+        "discriminator_loss": told + recipe.penalty_weight * penalty,
+        "generator_loss": generator_loss(on_fake, recipe),
+        "penalty": penalty,
+        "output_on_real": tf.reduce_mean(output(on_real)),
+        "output_on_fake": tf.reduce_mean(output(on_fake)),
+    }
 
 
 def make_train_step(
@@ -85,55 +308,54 @@ def make_train_step(
     generator_optimizer: keras.optimizers.Optimizer,
     discriminator_optimizer: keras.optimizers.Optimizer,
     recipe: Recipe,
+    averaged: keras.Model | None = None,
 ) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
     """One update of both networks, compiled as one graph.
 
     The generator runs once: two tapes watch the same pass, one for each network's update.
 
+    Args:
+        generator, discriminator: The networks; the discriminator has a layer "logit".
+        generator_optimizer, discriminator_optimizer: One each, built.
+        recipe: Losses and tricks.
+        averaged: A second generator, which is to hold the average of the first one's weights.
+
     Returns:
-        A function of the real images ``(n, 32, 32, 1)`` and of two integers that seed everything
-        random in this step; it gives the step's losses and mean outputs as scalars.
+        A function of the real images ``(n, 32, 32, 1)`` and of two integers, the run's seed and
+        the step's number; it gives what `losses_of` gives, and the length of both gradients.
     """
     critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
-    latent_dim = generator.input_shape[-1]
 
     @tf.function(reduce_retracing=True)
     def train_step(real, seed):
-        count = real.shape[0]
-        seeds = tf.random.split(seed, 4)
-        latent = tf.random.stateless_normal((count, latent_dim), seeds[0])
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
-            fake = generator(latent, training=True)
-            on_real = critic(real, training=True)
-            on_fake = critic(fake, training=True)
-
-            weight = tf.random.stateless_uniform((count, 1, 1, 1), seeds[1])
-            mixed = weight * real + (1.0 - weight) * tf.stop_gradient(fake)
-            penalty = gradient_penalty(critic, mixed) if recipe.penalty_weight else 0.0
-
-            discriminator_loss = (
-                cross_entropy(noisy_targets(True, count, recipe, seeds[2]), on_real)
-                + cross_entropy(noisy_targets(False, count, recipe, seeds[3]), on_fake)
-                + recipe.penalty_weight * penalty
-            )
-            # Label inversion: the generator is trained as if its images were real.
-            generator_loss = cross_entropy(tf.ones_like(on_fake), on_fake)
-
-        for loss, tape, network, optimizer in (
-            (discriminator_loss, discriminator_tape, discriminator, discriminator_optimizer),
-            (generator_loss, generator_tape, generator, generator_optimizer),
+            losses = losses_of(generator, critic, real, seed, recipe)
+        for name, tape, network, optimizer in (
+            ("discriminator", discriminator_tape, discriminator, discriminator_optimizer),
+            ("generator", generator_tape, generator, generator_optimizer),
         ):
-            gradients = tape.gradient(loss, network.trainable_variables)
+            gradients = tape.gradient(losses[f"{name}_loss"], network.trainable_variables)
             optimizer.apply(gradients, network.trainable_variables)
-        return {
-            "discriminator_loss": discriminator_loss,
-            "generator_loss": generator_loss,
-            "penalty": penalty,
-            "output_on_real": tf.reduce_mean(tf.sigmoid(on_real)),
-            "output_on_fake": tf.reduce_mean(tf.sigmoid(on_fake)),
-        }
+            losses[f"{name}_gradient"] = tf.linalg.global_norm(gradients)
+        if averaged is not None:
+            update_average(averaged, generator, recipe.average_decay, seed[1])
+        return losses
 
     return train_step
+
+
+def update_average(
+    averaged: keras.Model, generator: keras.Model, decay: float, step: tf.Tensor
+) -> None:
+    """Move each averaged number a little towards the current one.
+
+    BatchNorm's moving statistics are averaged like the weights: averaged weights under the
+    statistics of other weights draw washed-out images. Early on the average is short.
+    """
+    step = tf.cast(step, tf.float32)
+    decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))
+    for average, value in zip(averaged.variables, generator.variables, strict=True):
+        average.assign(decay * average + (1.0 - decay) * value)
 
 
 def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
@@ -149,16 +371,27 @@ def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
     return order[position * batch_size : (position + 1) * batch_size]
 
 
+# --- The loop ------------------------------------------------------------------------------------
+
+
 @dataclasses.dataclass
 class Trained:
     """What a training leaves: the networks, one row of numbers a step, pictures on the way."""
 
-    generator: keras.Model
+    generator: keras.Model  # with averaged weights, where the recipe asks for them
     discriminator: keras.Model
     history: dict[str, np.ndarray]  # name: (steps,)
     preview_steps: np.ndarray  # (k,)
     previews: np.ndarray  # (k, 16, 32, 32, 1), -1 to 1: the same 16 latent vectors each time
+    watched: list[dict[str, float]]  # what `watch` gave at each of these steps
     seconds: float  # spent in steps, over all resumes
+    precision: str  # "float32" or "mixed_bfloat16"
+
+
+COLUMNS = (
+    "discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake",
+    "discriminator_gradient", "generator_gradient",
+)  # fmt: skip
 
 
 def train_gan(
@@ -166,22 +399,32 @@ def train_gan(
     *,
     steps: int,
     seed: int,
-    recipe: Recipe = PAPER,
+    recipe: Recipe = RECIPES["paper"],
+    precision: str = "float32",
     checkpoints: Path | None = None,
     checkpoint_every: int = 50,
     preview_every: int = 50,
+    watch: Callable[[keras.Model], dict[str, float]] | None = None,
     title: str = "GAN",
 ) -> Trained:
     """Train a GAN on images of one class for a number of steps, resuming where a run was cut off.
+
+    Ctrl-C ends it after the step at hand and keeps the state; a kill leaves the last checkpoint.
+    The same call goes on, and ends with the weights of a run never stopped, bit for bit on one
+    machine.
 
     Args:
         images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1, n at least 16.
         steps: Updates of both networks.
         seed: Of initial weights, order, latent vectors and labels.
         recipe: Losses and tricks.
+        precision: "float32", "mixed_bfloat16", or "auto": what `runtime.choose_precision` finds
+            fastest here, but in a run that goes on, what it began with.
         checkpoints: Folder for the state to resume from; none is kept without it.
         checkpoint_every: Steps between checkpoints.
         preview_every: Steps between pictures of 16 fixed latent vectors.
+        watch: Called with the generator at each picture; what it returns is kept. It must draw no
+            random numbers but its own.
         title: For the progress bar.
 
     Raises:
@@ -193,102 +436,167 @@ def train_gan(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "
             "add images of this class."
         )
+    if precision == "auto":
+        precision = _precision_before(checkpoints)
+    precision = runtime.choose_precision(precision)
     keras.utils.clear_session(free_memory=False)
     runtime.seed_everything(seed)
-    generator, discriminator = networks.build_generator(), networks.build_discriminator()
-    optimizers = [keras.optimizers.Adam(recipe.learning_rate, recipe.beta_1) for _ in range(2)]
+    with _dtype_policy(precision):
+        build = networks.build_critic if recipe.loss == "wasserstein" else (
+            networks.build_discriminator
+        )  # fmt: skip
+        generator, discriminator = networks.build_generator(), build(dropout=recipe.dropout)
+        averaged = networks.build_generator() if recipe.average_decay else None
+    rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
+    optimizers = [keras.optimizers.Adam(rate, recipe.beta_1) for rate in rates]
     for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):
         optimizer.build(network.trainable_variables)
+    if averaged:
+        averaged.set_weights(generator.get_weights())
+    drawing = averaged or generator
     # Dropout keeps its own random state among its network's variables.
-    variables = [v for part in (generator, discriminator, *optimizers) for v in part.variables]
-    origin = {
-        "data": runtime.sha256(np.ascontiguousarray(images).tobytes()),
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "batch_size": BATCH_SIZE,
-        "preview_every": preview_every,
-    }
-    state = _restore(checkpoints, variables, origin)
-    rows, frames, frame_steps = state["rows"], state["frames"], state["frame_steps"]
-    seconds, step = state["seconds"], len(rows)
+    parts = (generator, discriminator, *optimizers, *([averaged] if averaged else []))
+    state = _State(
+        variables=[variable for part in parts for variable in part.variables],
+        origin={
+            "data": runtime.sha256(np.ascontiguousarray(images).tobytes()),
+            "recipe": dataclasses.asdict(recipe),
+            "seed": seed,
+            "batch_size": BATCH_SIZE,
+            "precision": precision,
+            "preview_every": preview_every,
+        },
+    )
+    state.restore(checkpoints)
 
-    train_step = make_train_step(generator, discriminator, *optimizers, recipe)
+    train_step = make_train_step(generator, discriminator, *optimizers, recipe, averaged)
     fixed = np.random.default_rng([seed, 16]).standard_normal((16, networks.LATENT_DIM))
     data = tf.constant(images)
-    names = _columns()
-    for step in runtime.progress(range(len(rows), steps), title, steps, len(rows)):
-        started = time.perf_counter()
-        batch = tf.gather(data, batch_of(step, len(images), BATCH_SIZE, seed))
-        values = train_step(batch, tf.constant([seed, step]))
-        rows.append([float(values[name]) for name in names])
-        if not np.isfinite(rows[-1]).all():
-            raise runtime.CourseError(
-                f"{title}: the losses stopped being numbers at step {step + 1}: lower the learning "
-                "rate; the last good state stands in the checkpoints."
-            )
-        seconds += time.perf_counter() - started
-        done = step + 1
-        if done % preview_every == 0 or done == steps:
-            frames.append(generator.predict_on_batch(fixed.astype("float32")))
-            frame_steps.append(done)
-        if checkpoints and (done % checkpoint_every == 0 or done == steps):
-            _save(checkpoints, variables, origin, rows, frames, frame_steps, seconds)
-    table = np.array(rows, dtype=float).reshape(-1, len(names))
+    first = len(state.rows)
+    with _late_interrupt() as interrupted:
+        for step in runtime.progress(range(first, steps), title, steps, first):
+            started = time.perf_counter()
+            batch = tf.gather(data, batch_of(step, len(images), BATCH_SIZE, seed))
+            values = train_step(batch, tf.constant([seed, step]))
+            row = [float(values[name]) for name in COLUMNS]
+            if not np.isfinite(row).all():
+                raise runtime.CourseError(
+                    f"{title}: the losses stopped being numbers at step {step + 1}: lower the "
+                    "learning rates; the last good state stands in the checkpoints."
+                )
+            state.rows.append(row)
+            state.seconds += time.perf_counter() - started
+            done = step + 1
+            if done % preview_every == 0 or done == steps:
+                state.frames.append(drawing.predict_on_batch(fixed.astype("float32")))
+                state.frame_steps.append(done)
+                state.watched.append(watch(drawing) if watch else {})
+            if checkpoints and (done % checkpoint_every == 0 or done == steps or interrupted):
+                state.save(checkpoints)
+            if interrupted:
+                kept = "run the same again to go on" if checkpoints else "nothing was kept"
+                print(f"{title}: stopped after {done} of {steps} steps; {kept}.")
+                raise KeyboardInterrupt
+    table = np.array(state.rows, dtype=float).reshape(-1, len(COLUMNS))
     return Trained(
-        generator,
+        drawing,
         discriminator,
-        {name: table[:, k] for k, name in enumerate(names)},
-        np.array(frame_steps),
-        np.array(frames),
-        seconds,
+        {name: table[:, k] for k, name in enumerate(COLUMNS)},
+        np.array(state.frame_steps),
+        np.array(state.frames),
+        state.watched,
+        state.seconds,
+        precision,
     )
 
 
-def _columns() -> tuple[str, ...]:
-    return (
-        "discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake"
-    )  # fmt: skip
+@contextlib.contextmanager
+def _late_interrupt() -> Iterator[list[int]]:
+    """Collect Ctrl-C, to be acted on between two steps: a state halfway is no state to keep."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # signals reach the main thread alone
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _save(folder, variables, origin, rows, frames, frame_steps, seconds) -> None:
-    """Write `step-N.npz` whole, then drop all but the two newest."""
-    with runtime.whole_file(folder / f"step-{len(rows):06d}.npz") as temporary:
-        np.savez(
-            temporary,
-            *[np.asarray(v) for v in variables],
-            origin=json.dumps(origin, sort_keys=True),
-            rows=np.array(rows),
-            frames=np.array(frames, dtype="float32"),
-            frame_steps=np.array(frame_steps, dtype=int),
-            seconds=seconds,
-        )
-    for old in sorted(folder.glob("step-*.npz"))[:-2]:
-        old.unlink()
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Layers built inside compute in this format; their weights are float32 in any case."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
-def _restore(folder: Path | None, variables, origin) -> dict[str, Any]:
-    """Put the newest readable checkpoint into `variables`; without one, start from nothing."""
+def _precision_before(folder: Path | None) -> str:
+    """The format of the run that goes on here; "auto" where none began."""
     for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
-        try:
-            with np.load(path) as saved:
-                content = {name: saved[name] for name in saved.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            print(f"{path.name} cannot be read; going back to the checkpoint before it.")
-            continue
-        if json.loads(str(content["origin"])) != origin:
-            raise runtime.CourseError(
-                f"{path} was made from other data or settings: choose another OUT, or start over "
-                "with FRESH=1."
+        with contextlib.suppress(*DAMAGED), np.load(path) as saved:
+            return json.loads(str(saved["origin"]))["precision"]
+    return "auto"
+
+
+# --- Checkpoints ---------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class _State:
+    """All that a training needs to go on as if it had never stopped."""
+
+    variables: list[Any]  # of both networks, both optimizers, the average; random state among them
+    origin: dict[str, Any]  # data, recipe and seed: a checkpoint of another origin is refused
+    rows: list[list[float]] = dataclasses.field(default_factory=list)
+    frames: list[np.ndarray] = dataclasses.field(default_factory=list)
+    frame_steps: list[int] = dataclasses.field(default_factory=list)
+    watched: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        """Write `step-N.npz` whole, then drop all but the two newest."""
+        with runtime.whole_file(folder / f"step-{len(self.rows):06d}.npz") as temporary:
+            np.savez(
+                temporary,
+                *[np.asarray(variable) for variable in self.variables],
+                origin=json.dumps(self.origin, sort_keys=True),
+                rows=np.array(self.rows),
+                frames=np.array(self.frames, dtype="float32"),
+                frame_steps=np.array(self.frame_steps, dtype=int),
+                watched=json.dumps(self.watched),
+                seconds=self.seconds,
             )
-        for k, variable in enumerate(variables):
-            variable.assign(content[f"arr_{k}"])
-        return {
-            "rows": content["rows"].tolist(),
-            "frames": list(content["frames"]),
-            "frame_steps": content["frame_steps"].tolist(),
-            "seconds": float(content["seconds"]),
-        }
-    return {"rows": [], "frames": [], "frame_steps": [], "seconds": 0.0}
+        for old in sorted(folder.glob("step-*.npz"))[:-2]:
+            old.unlink()
+
+    def restore(self, folder: Path | None) -> None:
+        """Take the newest readable checkpoint; without one, start from nothing."""
+        for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
+            try:
+                with np.load(path) as saved:
+                    content = {name: saved[name] for name in saved.files}
+                    origin = json.loads(str(content["origin"]))
+            except DAMAGED:
+                print(f"{path.name} cannot be read; going back to the checkpoint before it.")
+                continue
+            if origin != self.origin:
+                raise runtime.CourseError(
+                    f"{path} was made from other data or settings: choose another OUT, or start "
+                    "over with FRESH=1."
+                )
+            for k, variable in enumerate(self.variables):
+                variable.assign(content[f"arr_{k}"])
+            self.rows = content["rows"].tolist()
+            self.frames = list(content["frames"])
+            self.frame_steps = content["frame_steps"].tolist()
+            self.watched = json.loads(str(content["watched"]))
+            self.seconds = float(content["seconds"])
+            return
 
 
 def save_generator(generator: keras.Model, path: Path) -> None:

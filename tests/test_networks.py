@@ -1,5 +1,6 @@
 """The two networks against the published counts and the layers worked out from them."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -54,6 +55,20 @@ def test_every_layer_but_the_last_is_normalised_and_leaky(build):
             assert layer.rate == 0.4
         if type(layer).__name__ == "BatchNormalization":
             assert layer.momentum == networks.MOMENTUM
+
+
+def test_the_tanh_starts_out_of_saturation():
+    keras.utils.set_random_seed(0)
+    latent = np.random.default_rng(0).standard_normal((16, 100)).astype("float32")
+    assert np.abs(networks.build_generator()(latent, training=True)).mean() < 0.2
+
+
+def test_critic_has_the_count_and_neither_batchnorm_nor_sigmoid():
+    model = networks.build_critic()
+    assert networks.count_trainable(model) == 791_169
+    assert learnt(model) == DISCRIMINATOR
+    kinds = {type(layer).__name__ for layer in model.layers}
+    assert "LayerNormalization" in kinds and not kinds & {"BatchNormalization", "Activation"}
 
 
 def test_ranges():

@@ -1,5 +1,8 @@
 """Losses by hand, label tricks, and a training that goes on where it stopped."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -15,10 +18,10 @@ def small_networks(monkeypatch):
     """Networks of the same kinds of layers that train in milliseconds."""
     layers = keras.layers
 
-    def discriminator():
+    def discriminator(dropout=0.4):
         image = x = keras.Input((32, 32, 1))
         x = networks.normalise_and_activate(layers.Conv2D(4, 4, strides=4)(x))
-        x = layers.Dropout(0.4)(layers.Flatten()(x))
+        x = layers.Dropout(dropout)(layers.Flatten()(x))
         x = layers.Dense(1, name="logit")(x)
         return keras.Model(image, layers.Activation("sigmoid")(x))
 
@@ -98,17 +101,166 @@ def test_penalty_against_finite_differences():
 
 @pytest.mark.parametrize("real", [True, False])
 def test_targets_are_soft_noisy_and_flipped_the_right_way(real):
-    recipe = training.Recipe(label_softness=0.2, label_flips=0.1)
+    recipe = training.Recipe(flip_share=0.1)
     targets = training.noisy_targets(real, 20_000, recipe, tf.constant([1, 2])).numpy()
     right = targets > 0.5 if real else targets < 0.5
     assert np.mean(right) == pytest.approx(0.9, abs=0.01)
     low, high = (0.8, 1.0) if real else (0.0, 0.2)
     assert targets[right].min() >= low and targets[right].max() <= high
     assert np.std(targets[right]) == pytest.approx(0.2 / np.sqrt(12), rel=0.05)
-    hard = training.Recipe(label_softness=0.0, label_flips=0.0)
+    hard = training.Recipe(soften_real=0, soften_generated=0, flip_share=0)
     assert set(training.noisy_targets(real, 50, hard, tf.constant([1, 2])).numpy().ravel()) == {
         float(real)
     }
+
+
+def told(real, **values):
+    recipe = training.choose_recipe("paper", {"flip_share": 0.0} | values)
+    return training.noisy_targets(real, 5_000, recipe, tf.constant([1, 2])).numpy()
+
+
+def test_one_sided_softening_leaves_the_generated_at_zero():
+    assert told(False, soften_generated=0.0).max() == 0
+    assert told(True, soften_generated=0.0).min() < 0.85
+    assert told(True, soften_real=0.0).min() == 1
+    assert told(False, soften_real=0.0).max() > 0.15
+
+
+def test_soft_without_noise_is_one_number():
+    assert np.unique(told(True, noisy_labels=False)) == pytest.approx([0.8])
+    assert np.unique(told(False, noisy_labels=False)) == pytest.approx([0.2])
+
+
+def test_discriminator_losses_by_hand():
+    on_real, on_fake = np.array([[2.0], [1.0]], "float32"), np.array([[-1.0], [0.5]], "float32")
+    seed = tf.constant([1, 2])
+    hard = {"flip_share": 0.0, "soften_real": 0.0, "soften_generated": 0.0}
+    by_hand = np.mean(np.log1p(np.exp(-on_real))) + np.mean(np.log1p(np.exp(on_fake)))
+    bce = training.discriminator_loss(
+        tf.constant(on_real), tf.constant(on_fake), training.choose_recipe("paper", hard), seed
+    )
+    assert float(bce) == pytest.approx(by_hand, rel=1e-6)
+    critic = training.choose_recipe("paper", hard | {"loss": "wasserstein"})
+    gap = training.discriminator_loss(tf.constant(on_real), tf.constant(on_fake), critic, seed)
+    assert float(gap) == pytest.approx(-0.25 - 1.5)
+    assert float(training.generator_loss(tf.constant(on_fake), critic)) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("logit", [-6.0, 0.0, 3.0])
+def test_swapped_labels_push_the_same_way_and_harder_where_it_loses(logit):
+    slopes = {}
+    for swap in (True, False):
+        recipe = training.choose_recipe("paper", {"swap_labels": swap})
+        variable = tf.Variable([[logit]])
+        with tf.GradientTape() as tape:
+            loss = training.generator_loss(variable, recipe)
+        slopes[swap] = float(tape.gradient(loss, variable)[0, 0])
+    sure = 1 / (1 + np.exp(-logit))  # that the image is real
+    assert slopes[True] == pytest.approx(sure - 1, abs=1e-5)  # of -log(sure)
+    assert slopes[False] == pytest.approx(-sure, abs=1e-5)  # of log(1 - sure)
+
+
+def test_penalty_stands_where_the_recipe_says():
+    """A critic whose slope at x is x: the penalty tells where it was asked."""
+
+    def critic(x, training):
+        return tf.reduce_sum(tf.square(x), axis=[1, 2, 3])[:, None] / 2
+
+    one = tf.one_hot([0, 0, 0, 0], 1024)
+    real, fake = (tf.reshape(k * one, (4, 32, 32, 1)) for k in (3.0, 5.0))
+    seed = tf.constant([4, 5])
+    on_real = training.choose_recipe("paper", {"penalty_on": "real"})
+    assert float(training.penalised(critic, real, fake, on_real, seed)) == pytest.approx(9)
+    mixed = [
+        float(
+            training.penalised(critic, real, fake, training.RECIPES["paper"], tf.constant([4, k]))
+        )
+        for k in range(200)
+    ]
+    # (slope - 1)^2 for slopes uniform on 3 to 5: the integral gives 28 / 3, ends 4 and 16.
+    assert np.mean(mixed) == pytest.approx(28 / 3, rel=0.03)
+    assert min(mixed) >= 4 and max(mixed) <= 16
+    off = training.choose_recipe("paper", {"penalty_weight": 0.0})
+    assert float(training.penalised(critic, real, fake, off, seed)) == 0
+
+
+# --- What the discriminator is shown -------------------------------------------------------------
+
+
+def test_augmentation_does_the_same_to_real_and_generated(images):
+    some, seed = tf.constant(images[:8]), tf.constant([3, 4])
+    for kind in training.AUGMENTATIONS:
+        first = training.augment(some, (kind,), seed).numpy()
+        assert np.array_equal(first, training.augment(some, (kind,), seed).numpy())
+        assert not np.array_equal(first, some.numpy())
+        assert first.shape == some.shape
+    assert np.array_equal(training.augment(some, (), seed).numpy(), some.numpy())
+
+
+def test_translation_moves_by_an_eighth_at_most_and_brings_in_air():
+    dot = np.full((200, 32, 32, 1), -1.0, "float32")
+    dot[:, 16, 16] = 1.0
+    moved = training.augment(tf.constant(dot), ("translation",), tf.constant([1, 1])).numpy()
+    rows, columns = np.nonzero(moved[..., 0] == 1)[1:]
+    assert len(rows) == 200 and set(rows - 16) == set(columns - 16) == set(range(-4, 5))
+    white = training.augment(tf.ones((50, 32, 32, 1)), ("translation",), tf.constant([1, 2]))
+    assert set(np.unique(white)) == {-1.0, 1.0}
+
+
+def test_cutout_and_brightness():
+    white = tf.ones((400, 32, 32, 1))
+    holes = (training.augment(white, ("cutout",), tf.constant([1, 2])).numpy() == -1).sum((1, 2, 3))
+    assert holes.max() == 15 * 15 and holes.min() >= 7 * 7  # smaller where the edge cuts it off
+    bright = training.augment(white, ("brightness",), tf.constant([1, 2])).numpy()
+    assert np.ptp(bright, axis=(1, 2, 3)).max() == 0
+    assert 0.5 <= bright.min() < 0.52 and 1.48 < bright.max() <= 1.5
+
+
+def test_augmentation_passes_gradients():
+    x = tf.Variable(tf.zeros((4, 32, 32, 1)))
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(training.augment(x, training.AUGMENTATIONS, tf.constant([1, 2])))
+    gradient = tape.gradient(y, x).numpy()
+    assert set(np.unique(gradient)) == {0.0, 1.0} and gradient.mean() > 0.3
+
+
+def test_instance_noise_fades():
+    recipe = training.choose_recipe("paper", {"instance_noise": 0.4, "instance_noise_steps": 100})
+    zeros = tf.zeros((16, 32, 32, 1))
+    for step, spread in ((0, 0.4), (50, 0.2), (100, 0.0), (500, 0.0)):
+        seen = training.shown(zeros, recipe, tf.constant([1, 2]), tf.constant(step))
+        assert float(tf.math.reduce_std(seen)) == pytest.approx(spread, rel=0.02, abs=1e-9)
+
+
+# --- Recipes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"loss": "wasserstein"}, "Wasserstein loss has no labels to soften or flip"),
+        ({"loss": "hinge"}, "loss 'hinge' is unknown: use bce or wasserstein"),
+        ({"flip_share": 0.7}, "flip_share 0.7 is outside 0 to 0.5"),
+        ({"augmentation": "mixup"}, "augmentation 'mixup' must hold none or some of translation"),
+        ({"flips": 0.1}, "'flips' is no value of a recipe"),
+    ],
+)
+def test_a_wrong_recipe_is_a_sentence(changes, sentence):
+    with pytest.raises(CourseError, match=sentence):
+        training.choose_recipe("paper", changes)
+
+
+def test_an_unknown_recipe_is_a_sentence():
+    with pytest.raises(CourseError, match="recipe 'mine' is unknown: use paper"):
+        training.choose_recipe("mine")
+
+
+def test_the_papers_recipe_is_the_papers():
+    recipe = training.RECIPES["paper"]
+    assert (recipe.loss, recipe.beta_1, recipe.dropout) == ("bce", 0.5, 0.4)
+    assert recipe.generator_learning_rate == recipe.discriminator_learning_rate == 2e-4
+    assert recipe.penalty_weight > 0 and recipe.swap_labels and recipe.noisy_labels
+    assert training.BATCH_SIZE == 16
 
 
 def test_batches_are_epochs_without_the_last_half():
@@ -131,7 +283,7 @@ def test_generator_is_pushed_towards_real_and_discriminator_apart(small_networks
         generator.set_weights(first[0])
         discriminator.set_weights(first[1])
         optimizers = [keras.optimizers.SGD(rate) for rate in rates]
-        recipe = training.Recipe(penalty_weight=0, label_flips=0, label_softness=0)
+        recipe = training.Recipe(penalty_weight=0, flip_share=0, soften_real=0, soften_generated=0)
         step = training.make_train_step(generator, discriminator, *optimizers, recipe)
         for k in range(30):
             values = step(tf.constant(images[:16]), tf.constant([0, k]))
@@ -194,7 +346,7 @@ def test_foreign_checkpoint_is_refused(small_networks, images, tmp_path, change)
     if change == "data":
         images = images + 0.001
     elif change == "recipe":
-        arguments["recipe"] = training.Recipe(label_flips=0.0)
+        arguments["recipe"] = training.Recipe(flip_share=0.0)
     else:
         arguments["seed"] = 4
     with pytest.raises(CourseError, match="made from other data or settings"):
@@ -210,6 +362,89 @@ def test_nan_stops_with_advice(small_networks, images, tmp_path):
     images[0] = np.nan
     with pytest.raises(CourseError, match="stopped being numbers at step"):
         train(images, 9, checkpoints=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"average_decay": 0.9},
+        {"augmentation": "translation,cutout,brightness", "instance_noise": 0.1},
+        {"penalty_on": "real"},
+    ],
+)
+def test_every_recipe_resumes_bit_for_bit(small_networks, images, tmp_path, changes):
+    more = {"recipe": training.choose_recipe("paper", changes), "preview_every": 2}
+    whole = train(images, 7, **more)
+    train(images, 4, checkpoints=tmp_path, checkpoint_every=3, **more)
+    assert same(whole, train(images, 7, checkpoints=tmp_path, checkpoint_every=3, **more))
+    assert not same(whole, train(images, 7, preview_every=2)), "the change changed nothing"
+
+
+def test_wasserstein_trains_the_critic(monkeypatch, images):
+    """On the real critic, for it has no BatchNorm and no sigmoid."""
+    recipe = training.choose_recipe(
+        "paper",
+        {"loss": "wasserstein", "flip_share": 0.0, "soften_real": 0.0, "soften_generated": 0.0},
+    )
+    trained = train(images, 2, recipe=recipe)
+    kinds = {type(layer).__name__ for layer in trained.discriminator.layers}
+    assert "LayerNormalization" in kinds and not kinds & {"BatchNormalization", "Activation"}
+    assert networks.count_trainable(trained.discriminator) == 791_169
+    assert trained.discriminator.name == "critic"
+
+
+def test_the_average_follows_weights_and_statistics(small_networks, images):
+    runtime.seed_everything(0)
+    now, average = networks.build_generator(), networks.build_generator()
+    before = [np.asarray(v) for v in average.variables]
+    training.update_average(average, now, 0.9, tf.constant(10_000))
+    for old, new, target in zip(before, average.variables, now.variables, strict=True):
+        assert np.allclose(new, 0.9 * old + 0.1 * np.asarray(target), atol=1e-6)
+    assert any("moving" in v.path for v in now.variables)
+    middle = [np.asarray(v) for v in average.variables]
+    training.update_average(average, now, 0.9, tf.constant(0))  # early on it forgets its start
+    for old, new, target in zip(middle, average.variables, now.variables, strict=True):
+        assert np.allclose(new, 0.1 * old + 0.9 * np.asarray(target), atol=1e-6)
+
+
+def test_watching_is_kept_over_a_resume_and_changes_nothing(small_networks, images, tmp_path):
+    def watch(generator):
+        return {"mean": float(np.mean(generator.predict_on_batch(np.zeros((2, 100)))))}
+
+    whole = train(images, 6, preview_every=2, watch=watch)
+    assert same(whole, train(images, 6, preview_every=2))
+    train(images, 3, preview_every=2, watch=watch, checkpoints=tmp_path, checkpoint_every=2)
+    again = train(images, 6, preview_every=2, watch=watch, checkpoints=tmp_path)
+    assert [w["mean"] for w in whole.watched] == [
+        w["mean"] for s, w in zip(again.preview_steps, again.watched, strict=True) if s % 2 == 0
+    ]
+
+
+def test_ctrl_c_keeps_the_step_at_hand(small_networks, images, tmp_path, capsys):
+    def interrupt(_):
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    whole = train(images, 7, preview_every=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(images, 7, preview_every=5, watch=interrupt, checkpoints=tmp_path)
+    assert "stopped after 5 of 7 steps; run the same again" in capsys.readouterr().out
+    assert same(whole, train(images, 7, preview_every=5, checkpoints=tmp_path))
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_weights(images):
+    trained = train(images, 1, precision="mixed_bfloat16")
+    assert trained.precision == "mixed_bfloat16" and trained.previews.dtype == np.float32
+    assert {v.dtype for v in trained.generator.trainable_variables} == {"float32"}
+    assert trained.generator.layers[1].compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32", "the policy leaks"
+
+
+def test_a_run_that_goes_on_keeps_its_precision(small_networks, images, tmp_path, monkeypatch):
+    train(images, 2, precision="mixed_bfloat16", checkpoints=tmp_path)
+    monkeypatch.setattr(runtime, "time_precisions", lambda: {"float32": 1.0})
+    assert train(images, 3, precision="auto", checkpoints=tmp_path).precision == "mixed_bfloat16"
+    assert train(images, 1, precision="auto").precision == "float32"
 
 
 # --- The file ------------------------------------------------------------------------------------
