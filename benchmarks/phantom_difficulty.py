@@ -120,9 +120,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    import tensorflow as tf
-
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     from helpers import audit, evaluation, runtime
 
     started = time.monotonic()
