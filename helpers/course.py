@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from helpers import dataset, runtime
+from helpers import dataset, plots, runtime
 from helpers.runtime import CourseError
 
 NOTEBOOKS = (
@@ -36,12 +36,6 @@ WRITES = (
     "data", "notebooks", "models", "samples", "checkpoints", "figures", "logs",
 )  # fmt: skip
 SMALL = ("run.json", "metrics.json", ".lock", ".kernel.lock", "progress.json")
-ARM_TITLES = {
-    "original": "original",
-    "gan_only": "GAN only",
-    "original_gan": "original + GAN",
-    "classic": "classic augmentation",
-}
 
 
 # --- Parameters ----------------------------------------------------------------------------------
@@ -297,7 +291,7 @@ def write_report(folder: Path) -> Path:
     html = template.get_template("report.html").render(
         m=metrics,
         figures=figures,
-        titles=ARM_TITLES,
+        titles=plots.ARM_TITLES,
         made=datetime.date.today().isoformat(),
     )
     with runtime.whole_file(folder / "report.html") as temporary:
@@ -317,7 +311,7 @@ def arms_table(metrics: dict[str, Any]) -> str:
         low, high = arm["accuracy_ci"]
         interval = f"{100 * low:.0f} to {100 * high:.0f} %"
         lines.append(
-            f"{ARM_TITLES[name]:<22}{100 * arm['accuracy']:>7.1f} %  {interval:<14}"
+            f"{plots.ARM_TITLES[name]:<22}{100 * arm['accuracy']:>7.1f} %  {interval:<14}"
             f"{100 * arm['sensitivity']:>10.1f} %{100 * arm['specificity']:>10.1f} %"
             f"{arm['auc']:>7.2f}"
         )

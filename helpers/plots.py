@@ -9,6 +9,12 @@ from matplotlib.figure import Figure
 from helpers import runtime
 
 DARK, LIGHT = "#00429d", "#e07b00"  # told apart by colour-blind eyes and in grey print
+ARM_TITLES = {
+    "original": "original",
+    "gan_only": "GAN only",
+    "original_gan": "original + GAN",
+    "classic": "classic augmentation",
+}
 
 
 def save_figure(figure: Figure, out: Path, name: str) -> None:
@@ -51,29 +57,38 @@ def show_grid(
 
 
 def show_training(histories: dict[str, dict[str, np.ndarray]], window: int = 25) -> Figure:
-    """Losses and mean outputs of each GAN by step, smoothed over `window` steps."""
+    """Losses, mean outputs and gradient lengths of each GAN by step, smoothed over `window` steps.
+
+    The first steps can cost a hundred times what later ones do; the losses' axis leaves them out.
+    """
     figure, axes = plt.subplots(
-        2, len(histories), figsize=(5 * len(histories), 5), squeeze=False, sharex="col",
+        3, len(histories), figsize=(5 * len(histories), 7), squeeze=False, sharex="col",
         layout="constrained",
     )  # fmt: skip
-    for column, (name, history) in enumerate(histories.items()):
+    rows = (
+        ("loss, nats", {"discriminator_loss": "discriminator", "generator_loss": "generator"}),
+        ("mean output: real?", {"output_on_real": "real", "output_on_fake": "generated"}),
+        (
+            "gradient length",
+            {"discriminator_gradient": "discriminator", "generator_gradient": "generator"},
+        ),
+    )
+    for (name, history), column in zip(histories.items(), axes.T, strict=True):
         steps = len(history["generator_loss"])
         width = min(window, steps)
-        smooth = {
-            key: np.convolve(values, np.ones(width) / width, mode="valid")
-            for key, values in history.items()
-        }
         at = np.arange(width, steps + 1)
-        losses, outputs = axes[:, column]
-        losses.plot(at, smooth["discriminator_loss"], color=DARK, label="discriminator")
-        losses.plot(at, smooth["generator_loss"], color=LIGHT, ls="--", label="generator")
-        losses.set(title=name, ylabel="loss, nats")
-        outputs.plot(at, smooth["output_on_real"], color=DARK, label="real")
-        outputs.plot(at, smooth["output_on_fake"], color=LIGHT, ls="--", label="generated")
-        outputs.axhline(0.5, color="grey", lw=0.8, ls=":")
-        outputs.set(xlabel="step", ylabel="mean output: real?", ylim=(0, 1))
-        for axis in (losses, outputs):
+        for axis, (ylabel, lines) in zip(column, rows, strict=True):
+            for (key, label), colour, dash in zip(lines.items(), (DARK, LIGHT), "-:", strict=True):
+                smooth = np.convolve(history[key], np.ones(width) / width, mode="valid")
+                axis.plot(at, smooth, label=label, color=colour, ls=dash)
+            axis.set_ylabel(ylabel)
             axis.legend(loc="best", frameon=False)
+        losses, outputs, gradients = column
+        late = np.concatenate([history[key][steps // 10 :] for key in rows[0][1]])
+        low, high = np.percentile(late, [1, 99])
+        losses.set(title=name, ylim=(min(0.0, 1.2 * low), max(1.0, 1.3 * high)))
+        outputs.axhline(0.5, color="grey", lw=0.8, ls=":")
+        gradients.set(xlabel="step", yscale="log")
     return figure
 
 
@@ -96,7 +111,7 @@ def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
     axis.plot([], [], "o-", color=DARK, label=f"{n} test images, 95 % interval")
     if any("fresh_accuracy" in scores for scores in arms.values()):
         axis.plot([], [], "D", color=LIGHT, mec="black", label="fresh simulated slices")
-    axis.set_yticks(range(len(arms)), [name.replace("_", " + ") for name in reversed(arms)])
+    axis.set_yticks(range(len(arms)), [ARM_TITLES[name] for name in reversed(arms)])
     axis.set(xlabel="accuracy, %", xlim=(0, 100), ylim=(-0.6, len(arms) - 0.4))
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from helpers import audit, dataset, phantom
+from helpers.runtime import CourseError
 
 
 def one_slice(seed: int, bleed: str | None, level: float = 0.4, **changes) -> np.ndarray:
@@ -226,5 +227,5 @@ def test_the_judge_knows_fresh_slices(fresh):
 
 def test_missing_weights_are_a_sentence_that_says_how_to_make_them(monkeypatch, tmp_path):
     monkeypatch.setattr(audit, "JUDGE_WEIGHTS", tmp_path / "judge.weights.h5")
-    with pytest.raises(FileNotFoundError, match="phantom_difficulty"):
+    with pytest.raises(CourseError, match="phantom_difficulty"):
         audit.load_judge()
