@@ -8,7 +8,7 @@ FRESH ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test validate lock clean
+.PHONY: course test validate outputs lock clean
 
 course: .venv/installed
 	@$(BIN)/python -m helpers.course --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
@@ -30,6 +30,11 @@ validate: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+# For maintainers: the outputs that the notebooks show, from a quick run on simulated slices.
+outputs: .venv/installed
+	$(BIN)/python -m helpers.course --profile quick
+	$(BIN)/python tests/keep_outputs.py runs/quick
 
 # For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.
 lock:

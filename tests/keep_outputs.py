@@ -1,0 +1,51 @@
+"""Copy what a run's executed notebooks show into `notebooks/`: python tests/keep_outputs.py RUN
+
+Each notebook then says, in its metadata, from which code its outputs come, so that a test can tell
+outputs that the code has left behind.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def code_hash(notebook: nbformat.NotebookNode) -> str:
+    """Changes with any code cell."""
+    from helpers import runtime
+
+    return runtime.sha256(
+        *[cell.source.encode() for cell in notebook.cells if cell.cell_type == "code"]
+    )
+
+
+def keep(executed: Path, source: Path) -> None:
+    """Write the outputs of `executed` into `source`, whose cells must be the same."""
+    done, notebook = (nbformat.read(path, as_version=4) for path in (executed, source))
+    ran = [c for c in done.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    assert [c.source for c in ran] == [c.source for c in notebook.cells], (
+        f"{executed} is no run of {source} as it stands"
+    )
+    count = 0
+    for cell, result in zip(notebook.cells, ran, strict=True):
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        cell.execution_count = count
+        cell.outputs = result.outputs
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    notebook.metadata["outputs_of"] = code_hash(notebook)
+    nbformat.write(notebook, source)
+
+
+if __name__ == "__main__":
+    metrics = json.loads((Path(sys.argv[1]) / "metrics.json").read_text())
+    assert metrics["data"]["simulated"], "only simulated slices may be shown in the repository"
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        keep(Path(sys.argv[1]) / "notebooks" / path.name, path)
