@@ -32,13 +32,13 @@ class Classifier:
     forward: Callable[[np.ndarray], Any]  # a pass in training mode, compiled
 
     def reset(self, seed: int) -> None:
-        """First weights, fresh optimizer state, and the seed of everything random from here."""
+        """First weights, fresh optimizer state, and the seed of everything random from here on."""
         self.model.set_weights(self.first_weights)
         for variable in self.model.optimizer.variables:
             if variable.path.endswith("learning_rate"):
                 continue
             variable.assign(np.zeros(variable.shape))
-        runtime.seed_everything(seed)
+        # Dropout's is the only random state; seeding TensorFlow would throw away its compiled step.
         for layer in self.model.layers:
             if isinstance(layer, layers.Dropout):
                 layer.seed_generator.state.assign([seed, 0])
