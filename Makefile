@@ -8,7 +8,7 @@ FRESH ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test validate outputs lock clean
+.PHONY: course test validate bench outputs lock clean
 
 course: .venv/installed
 	@$(BIN)/python -m helpers.course --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
@@ -30,6 +30,9 @@ validate: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/gan_step.py
 
 # For maintainers: the outputs that the notebooks show, from a quick run on simulated slices.
 outputs: .venv/installed

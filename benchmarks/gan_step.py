@@ -1,0 +1,371 @@
+"""Speed of a GAN step, side by side with what people use: `make bench`.
+
+Every contender trains the same two networks on the same batch of 16 with the same loss, each in
+processes of its own that stay alive, and takes turns with the others, so that what else the machine
+does falls on all. Both GANs of the course are trained in two arrangements, one after the other in a
+process of all threads, or at once in two processes of one thread; the better one counts.
+PyTorch takes part where it is installed: `.venv/bin/pip install torch`.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from helpers import runtime  # noqa: E402  after the path
+
+RESULTS = PROJECT / "benchmarks" / "results.json"
+BATCH, LATENT, PENALTY = 16, 100, 10.0
+TENSORFLOW = ("course", "tutorial_float32", "keras_2019")
+PYTORCH = ("torch_float32", "torch_bfloat16", "torch_compiled_float32", "torch_compiled_bfloat16")
+
+
+def gigaflop() -> float:
+    """Multiplications and additions of one step without penalty, in 1e9, from the layers' sizes.
+
+    Forward and both gradients cost the same each. The generator: one forward, two gradients. The
+    discriminator: forward for both kinds, both gradients for both kinds, and once more the one
+    towards its input, for the generator.
+    """
+    areas = {"generator": [(16, 25), (16, 16), (32, 25), (32, 25)], "discriminator": [(16, 16)]}
+    areas["discriminator"] += [(8, 16), (4, 16)]
+    wide = {k: sum(2 * e * e * t * 128 * 128 for e, t in v) for k, v in areas.items()}
+    generator = wide["generator"] + 2 * 128 * (25 * 32 * 32 + LATENT * 256)
+    discriminator = wide["discriminator"] + 2 * 128 * 9 * 32 * 32
+    return BATCH * (3 * generator + 7 * discriminator) / 1e9
+
+
+# --- Contenders: each returns a function that makes one step -------------------------------------
+
+
+def course(penalty: float, precision: str) -> Callable[[int], None]:
+    """The step as taught: one pass, two tapes, in the number format measured fastest here."""
+    import keras
+    import tensorflow as tf
+
+    from helpers import networks, training
+
+    keras.config.set_dtype_policy(precision)
+    pair = networks.build_generator(), networks.build_discriminator()
+    optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in pair]
+    for optimizer, network in zip(optimizers, pair, strict=True):
+        optimizer.build(network.trainable_variables)
+    recipe = training.choose_recipe("paper", {"penalty_weight": penalty})
+    train_step = training.make_train_step(*pair, *optimizers, recipe)
+    images = tf.random.stateless_uniform((72, 32, 32, 1), [1, 2], -1, 1)
+
+    def step(k: int) -> None:
+        batch = tf.gather(images, training.batch_of(k, 72, BATCH, 0))
+        train_step(batch, tf.constant([0, k]))["generator_loss"].numpy()
+
+    return step
+
+
+def keras_2019(penalty: float, _: str) -> Callable[[int], None]:
+    """`predict`, then `train_on_batch` for real, generated, and the stacked model."""
+    import keras
+    import tensorflow as tf
+
+    from helpers import networks
+
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (72, 32, 32, 1)).astype("float32")
+    generator, discriminator = networks.build_generator(), networks.build_discriminator()
+
+    class Penalty(keras.layers.Layer):
+        """As the loops of that time had it: a layer that adds its loss to the model."""
+
+        def call(self, both):
+            real, fake, answer = both
+            weight = tf.random.uniform((BATCH, 1, 1, 1))
+            mixed = weight * real + (1.0 - weight) * fake
+            with tf.GradientTape() as tape:
+                tape.watch(mixed)
+                logits = critic(mixed, training=True)
+            slopes = tf.sqrt(tf.reduce_sum(tape.gradient(logits, mixed) ** 2, [1, 2, 3]) + 1e-12)
+            self.add_loss(penalty * tf.reduce_mean((slopes - 1.0) ** 2))
+            return answer
+
+    critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
+    if penalty:
+        real, fake = keras.Input((32, 32, 1)), keras.Input((32, 32, 1))
+        judge = keras.Model(
+            [real, fake], [Penalty()([real, fake, discriminator(real)]), discriminator(fake)]
+        )
+        judge.compile(keras.optimizers.Adam(2e-4, 0.5), loss=["binary_crossentropy"] * 2)
+    else:
+        discriminator.compile(keras.optimizers.Adam(2e-4, 0.5), loss="binary_crossentropy")
+    frozen = keras.Model(discriminator.inputs, discriminator.outputs)
+    frozen.trainable = False
+    latent = keras.Input((LATENT,))
+    stacked = keras.Model(latent, frozen(generator(latent)))
+    stacked.compile(keras.optimizers.Adam(2e-4, 0.5), loss="binary_crossentropy")
+    discriminator.trainable = True
+    ones, zeros = np.ones((BATCH, 1), "float32"), np.zeros((BATCH, 1), "float32")
+
+    def step(_: int) -> None:
+        batch = images[rng.integers(0, 72, BATCH)]
+        noise = rng.standard_normal((BATCH, LATENT)).astype("float32")
+        fake = generator.predict(noise, verbose=0)
+        if penalty:
+            judge.train_on_batch([batch, fake], [ones, zeros])
+        else:
+            discriminator.train_on_batch(batch, ones)
+            discriminator.train_on_batch(fake, zeros)
+        stacked.train_on_batch(noise, ones)
+
+    return step
+
+
+def pytorch(penalty: float, name: str) -> Callable[[int], None]:
+    """The same networks in PyTorch: channels-last, eager or compiled, float32 or autocast."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+
+    def block(layer: nn.Module) -> list[nn.Module]:
+        width = getattr(layer, "out_channels", 128)
+        return [layer, nn.BatchNorm2d(width, momentum=0.2, eps=1e-3), nn.LeakyReLU(0.01)]
+
+    generator = nn.Sequential(
+        nn.Linear(LATENT, 128 * 256), nn.BatchNorm1d(128 * 256, momentum=0.2), nn.LeakyReLU(0.01),
+        nn.Unflatten(1, (128, 16, 16)),
+        *block(nn.Conv2d(128, 128, 5, padding=2)),
+        *block(nn.ConvTranspose2d(128, 128, 4, 2, padding=1)),
+        *block(nn.Conv2d(128, 128, 5, padding=2)), *block(nn.Conv2d(128, 128, 5, padding=2)),
+        nn.Conv2d(128, 1, 5, padding=2), nn.Tanh(),
+    ).to(memory_format=torch.channels_last)  # fmt: skip
+    discriminator = nn.Sequential(
+        *block(nn.Conv2d(1, 128, 3, padding=1)), *block(nn.Conv2d(128, 128, 4, 2, padding=1)),
+        *block(nn.Conv2d(128, 128, 4, 2, padding=1)), *block(nn.Conv2d(128, 128, 4, 2, padding=1)),
+        nn.Flatten(), nn.Dropout(0.4), nn.Linear(2048, 1),
+    ).to(memory_format=torch.channels_last)  # fmt: skip
+    assert sum(p.numel() for p in generator.parameters()) == 4_870_785
+    assert sum(p.numel() for p in discriminator.parameters()) == 791_169
+    # The penalty's gradient of a gradient cannot be compiled: there, networks stay eager.
+    compiled = "compiled" in name
+    draw = torch.compile(generator) if compiled else generator
+    critic = torch.compile(discriminator) if compiled and not penalty else discriminator
+    optimizers = [
+        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999))
+        for network in (generator, discriminator)
+    ]
+    entropy = nn.functional.binary_cross_entropy_with_logits
+    images = (torch.rand(72, 1, 32, 32) * 2 - 1).to(memory_format=torch.channels_last)
+    half = torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in name)
+
+    def step(_: int) -> None:
+        real = images[torch.randint(0, 72, (BATCH,))]
+        with half:
+            fake = draw(torch.randn(BATCH, LATENT))
+            on_real, on_fake = critic(real).float(), critic(fake.detach()).float()
+            loss = entropy(on_real, torch.ones(BATCH, 1)) + entropy(on_fake, torch.zeros(BATCH, 1))
+            if penalty:
+                weight = torch.rand(BATCH, 1, 1, 1)
+                mixed = (weight * real + (1 - weight) * fake.detach().float()).requires_grad_()
+                answer = critic(mixed).float().sum()
+                slopes = torch.autograd.grad(answer, mixed, create_graph=True)[0]
+                lengths = (slopes.float().square().sum((1, 2, 3)) + 1e-12).sqrt()
+                loss = loss + penalty * (lengths - 1).square().mean()
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+        for parameter in discriminator.parameters():
+            parameter.requires_grad_(False)
+        with half:
+            fooled = entropy(critic(fake).float(), torch.ones(BATCH, 1))
+        optimizers[0].zero_grad()
+        fooled.backward()
+        optimizers[0].step()
+        for parameter in discriminator.parameters():
+            parameter.requires_grad_(True)
+
+    return step
+
+
+def matrix_peak(precision: str) -> Callable[[int], None]:
+    """One product of two square matrices of 2,048, the fastest thing the cores do."""
+    import tensorflow as tf
+
+    kind = tf.bfloat16 if "bfloat16" in precision else tf.float32
+    a = tf.cast(tf.random.stateless_normal((2048, 2048), [1, 2]), kind)
+    product = tf.function(lambda: tf.reduce_sum(tf.cast(a @ a, tf.float32)))
+    return lambda _: [product().numpy() for _ in range(5)] and None
+
+
+# --- Workers -------------------------------------------------------------------------------------
+
+
+def work(name: str, penalty: float, threads: int, precision: str) -> None:
+    """In a process of its own: on each line with a number, make that many steps and say so."""
+    runtime.set_environment()
+    if name.startswith("torch"):
+        import torch
+
+        torch.set_num_threads(threads)
+        step = pytorch(penalty, name)
+    else:
+        import tensorflow as tf
+
+        if threads == 1:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        if name == "peak":
+            step = matrix_peak(precision)
+        elif name == "keras_2019":
+            step = keras_2019(penalty, precision)
+        else:
+            step = course(penalty, precision if name == "course" else "float32")
+    for k in range(3):
+        step(k)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        for k in range(int(line)):
+            step(k)
+        print("done", flush=True)
+
+
+class Contender:
+    """One or two worker processes, and their seconds a step by round."""
+
+    def __init__(self, name: str, penalty: float, processes: int, cores: int, precision: str):
+        self.name, self.seconds = name, []
+        threads = cores if processes == 1 else 1
+        command = [
+            sys.executable, __file__, "--worker", name, "--penalty", str(penalty),
+            "--threads", str(threads), "--precision", precision,
+        ]  # fmt: skip
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self.workers = [
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                text=True, env=environment, cwd=PROJECT,
+            )
+            for _ in range(processes)
+        ]  # fmt: skip
+        self.alive = all("ready" in self._answer(worker) for worker in self.workers)
+
+    @staticmethod
+    def _answer(worker: subprocess.Popen) -> str:
+        while line := worker.stdout.readline():
+            if line.strip() in ("ready", "done"):
+                return line
+        return ""
+
+    def run(self, steps: int) -> None:
+        """Let every worker make `steps` steps at once; keep the seconds a step in all."""
+        started = time.perf_counter()
+        for worker in self.workers:
+            worker.stdin.write(f"{steps}\n")
+            worker.stdin.flush()
+        for worker in self.workers:
+            self._answer(worker)
+        self.seconds.append((time.perf_counter() - started) / steps / len(self.workers))
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+
+
+# --- The comparison ------------------------------------------------------------------------------
+
+
+def compare(penalty: float, rounds: int, steps: int, cores: int, precision: str) -> dict:
+    """Seconds a step of every contender and arrangement, by round."""
+    names = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())
+    contenders = [
+        Contender(name, penalty, processes, cores, precision)
+        for name in names
+        for processes in (1, 2)
+    ] + [Contender("peak", 0, 1, cores, precision)]
+    running = [contender for contender in contenders if contender.alive]
+    for k in range(rounds):
+        for contender in running if k % 2 == 0 else running[::-1]:
+            contender.run(steps)
+    for contender in contenders:
+        contender.stop()
+    found: dict[str, list[float]] = {}
+    for contender in running:
+        best = found.get(contender.name)
+        if best is None or statistics.median(contender.seconds) < statistics.median(best):
+            found[contender.name] = contender.seconds
+        print(
+            f"{contender.name:<26}{len(contender.workers)} process(es)  "
+            f"{statistics.median(contender.seconds):.3f} s a step",
+            flush=True,
+        )
+    return found
+
+
+def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
+    """How many times faster, round by round."""
+    each = [a / b for a, b in zip(slower, faster, strict=True)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def main() -> None:
+    """Measure without and with penalty, print the table, write `benchmarks/results.json`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=4, help="of each contender in a round")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--penalty", type=float, default=0.0, help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", default="auto", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.worker:
+        work(asked.worker, asked.penalty, asked.threads, asked.precision)
+        return
+    cores = len(os.sched_getaffinity(0))
+    precision = runtime.choose_precision(asked.precision)
+    step: dict[str, dict] = {}
+    seconds = {}
+    for penalty, suffix in ((0.0, ""), (PENALTY, "_penalty")):
+        print(f"\n{'with' if penalty else 'without'} gradient penalty, {precision}, {cores} cores")
+        found = compare(penalty, asked.rounds, asked.steps, cores, precision)
+        peak = [2 * 5 * 2048**3 / 1e9 / s for s in found.pop("peak")]
+        ours = found["course"]
+        step[f"vs_keras_2019{suffix}"] = ratio(found["keras_2019"], ours)
+        step[f"vs_tutorial_float32{suffix}"] = ratio(found["tutorial_float32"], ours)
+        rivals = [values for name, values in found.items() if name in PYTORCH]
+        if rivals:
+            step[f"vs_pytorch_best{suffix}"] = ratio(min(rivals, key=statistics.median), ours)
+        if not penalty:
+            work_done = [gigaflop() / s for s in ours]
+            step["share_of_peak"] = ratio(work_done, peak)
+        seconds[f"seconds{suffix}"] = {n: statistics.median(v) for n, v in found.items()}
+    for name, spread in step.items():
+        print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
+    results = runtime.read_json(RESULTS) | {
+        "gan_step": step,
+        "gan_step_seconds": seconds,
+        "gan_step_machine": {
+            "cores": cores,
+            "processor": platform.processor() or platform.machine(),
+            "precision": precision,
+            "gigaflop_without_penalty": gigaflop(),
+        },
+        "versions": runtime.versions(),
+    }
+    runtime.write_json(RESULTS, results)
+    print(json.dumps(seconds, indent=1))
+
+
+if __name__ == "__main__":
+    main()
