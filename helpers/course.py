@@ -285,8 +285,10 @@ def write_report(folder: Path) -> Path:
     template.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     template.filters["interval"] = lambda pair: f"{100 * pair[0]:.0f} to {100 * pair[1]:.0f} %"
     figures = {
-        path.stem: base64.b64encode(path.read_bytes()).decode()
-        for path in sorted((folder / "figures").glob("*.png"))
+        path.stem: f"data:image/{path.suffix[1:]};base64,"
+        + base64.b64encode(path.read_bytes()).decode()
+        for path in sorted((folder / "figures").iterdir())
+        if path.suffix in (".png", ".gif")
     }
     html = template.get_template("report.html").render(
         m=metrics,

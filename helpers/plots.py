@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from helpers import runtime
 
@@ -41,6 +42,7 @@ def show_grid(
         figsize=(size * columns + 1.2, size * len(rows) + (0.35 if title else 0)),
         squeeze=False,
         layout="constrained",
+        dpi=72,  # 32 pixels need no more, and a notebook stays small
     )
     for (name, images), line in zip(rows.items(), axes, strict=True):
         for k, axis in enumerate(line):
@@ -54,6 +56,23 @@ def show_grid(
     if title:
         figure.suptitle(title)
     return figure
+
+
+def save_animation(previews: np.ndarray, path: Path, milliseconds: int = 400) -> Path:
+    """Write the same latent vectors over time as a GIF that repeats.
+
+    Args:
+        previews: ``(k, 16, 32, 32, 1)``, -1 to 1, as `training.train_gan` leaves them.
+        path: Where to, ending in `.gif`.
+        milliseconds: Of each picture; the last stays three times as long.
+    """
+    greys = np.round((np.clip(previews[..., 0], -1, 1) + 1) * 127.5).astype(np.uint8)
+    rows = greys[:, :16].reshape(len(greys), 2, 8, 32, 32).transpose(0, 1, 3, 2, 4)
+    frames = [Image.fromarray(f).resize((768, 192), 0) for f in rows.reshape(-1, 64, 256)]
+    times = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
+    with runtime.whole_file(path) as temporary:
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return path
 
 
 def show_training(histories: dict[str, dict[str, np.ndarray]], window: int = 25) -> Figure:

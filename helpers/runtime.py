@@ -189,6 +189,7 @@ def use_devices() -> str:
     with quiet():
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # its advice on retracing is none for a reader
         gpus = tf.config.list_physical_devices("GPU")
         with contextlib.suppress(RuntimeError):  # set already: a cell run for the second time
             for gpu in gpus:

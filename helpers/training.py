@@ -471,6 +471,7 @@ def train_gan(
 
     train_step = make_train_step(generator, discriminator, *optimizers, recipe, averaged)
     fixed = np.random.default_rng([seed, 16]).standard_normal((16, networks.LATENT_DIM))
+    fixed = tf.constant(fixed, tf.float32)
     data = tf.constant(images)
     first = len(state.rows)
     with _late_interrupt() as interrupted:
@@ -488,7 +489,7 @@ def train_gan(
             state.seconds += time.perf_counter() - started
             done = step + 1
             if done % preview_every == 0 or done == steps:
-                state.frames.append(drawing.predict_on_batch(fixed.astype("float32")))
+                state.frames.append(np.asarray(drawing(fixed, training=False)))
                 state.frame_steps.append(done)
                 state.watched.append(watch(drawing) if watch else {})
             if checkpoints and (done % checkpoint_every == 0 or done == steps or interrupted):

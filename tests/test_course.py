@@ -143,7 +143,7 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
             assert f"{100 * arm[key]:.1f} %" in html
     assert metrics["verdict"]["text"].split(".")[0] in html
     assert metrics["data"]["fingerprint"] in html
-    assert html.count("data:image/png;base64,") >= 6
+    assert html.count("data:image/png;base64,") >= 8
     assert not re.search(r'(src|href)="(?!data:)', html), "the report must open offline"
 
 

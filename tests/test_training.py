@@ -22,13 +22,14 @@ def small_networks(monkeypatch):
         image = x = keras.Input((32, 32, 1))
         x = networks.normalise_and_activate(layers.Conv2D(4, 4, strides=4)(x))
         x = layers.Dropout(dropout)(layers.Flatten()(x))
-        x = layers.Dense(1, name="logit")(x)
+        x = layers.Dense(1, dtype="float32", name="logit")(x)
         return keras.Model(image, layers.Activation("sigmoid")(x))
 
     def generator(latent_dim=100):
         latent = x = keras.Input((latent_dim,))
         x = networks.normalise_and_activate(layers.Dense(64)(x))
-        x = layers.Conv2DTranspose(1, 4, strides=4, activation="tanh")(layers.Reshape((8, 8, 1))(x))
+        x = layers.Reshape((8, 8, 1))(x)
+        x = layers.Conv2DTranspose(1, 4, strides=4, activation="tanh", dtype="float32")(x)
         return keras.Model(latent, x)
 
     monkeypatch.setattr(networks, "build_discriminator", discriminator)
