@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -215,22 +216,29 @@ def test_a_broken_notebook_fails_and_keeps_its_last_state(tmp_path, monkeypatch)
     assert left == ["01_preprocessing.failed.ipynb"]
 
 
-def test_a_killed_run_takes_its_kernels_along_and_goes_on(tmp_path):
+def test_killed_while_training_it_goes_on_and_ends_the_same(smoke, tmp_path):
+    """The whole group, with SIGKILL, in the middle of notebook 03: kernel and all."""
     process = subprocess.Popen(
-        [*COMMAND, "--profile", "smoke", "--out", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
-    )
-    prepared = tmp_path / "notebooks" / "01_preprocessing.ipynb"
-    until = time.monotonic() + 120
-    while not prepared.exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    time.sleep(3)  # well inside the next notebook
-    process.kill()
+        [*COMMAND, "--profile", "smoke", "--out", str(tmp_path)], cwd=ROOT,
+        stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 240
+    while not list(tmp_path.glob("checkpoints/clear/step-*.npz")) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(4)
     assert not _kernels_of(tmp_path), "a kernel outlived its run"
+    assert not (tmp_path / "models").exists(), "killed too late to tell anything"
     done = call("--profile", "smoke", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "01_preprocessing: finished before" in done.stdout
+    assert "02_networks: finished before" in done.stdout
+    for name in ("haemorrhage", "clear"):
+        first, second = (
+            sampling.load_generator(out / "models" / f"{name}.h5") for out in (smoke[0], tmp_path)
+        )
+        for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+            assert np.array_equal(a, b)
 
 
 def _kernels_of(folder: Path) -> list[str]:

@@ -10,30 +10,14 @@ from helpers import networks, runtime, sampling, training
 from helpers.runtime import CourseError
 
 keras = pytest.importorskip("keras")
+import small  # noqa: E402
 import tensorflow as tf  # noqa: E402  after keras, which decides whether there is one
 
 
 @pytest.fixture
 def small_networks(monkeypatch):
     """Networks of the same kinds of layers that train in milliseconds."""
-    layers = keras.layers
-
-    def discriminator(dropout=0.4):
-        image = x = keras.Input((32, 32, 1))
-        x = networks.normalise_and_activate(layers.Conv2D(4, 4, strides=4)(x))
-        x = layers.Dropout(dropout)(layers.Flatten()(x))
-        x = layers.Dense(1, dtype="float32", name="logit")(x)
-        return keras.Model(image, layers.Activation("sigmoid")(x))
-
-    def generator(latent_dim=100):
-        latent = x = keras.Input((latent_dim,))
-        x = networks.normalise_and_activate(layers.Dense(64)(x))
-        x = layers.Reshape((8, 8, 1))(x)
-        x = layers.Conv2DTranspose(1, 4, strides=4, activation="tanh", dtype="float32")(x)
-        return keras.Model(latent, x)
-
-    monkeypatch.setattr(networks, "build_discriminator", discriminator)
-    monkeypatch.setattr(networks, "build_generator", generator)
+    small.use(monkeypatch)
 
 
 @pytest.fixture
