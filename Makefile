@@ -45,4 +45,4 @@ lock:
 	    --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-lowest runs

@@ -1,0 +1,84 @@
+"""A generator's `.h5` under the lowest supported TensorFlow and Keras (Colab's), and back."""
+
+import hashlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from helpers import networks, sampling, training
+
+LOWEST = ["tensorflow==2.20.0", "keras==3.13.2", "numpy==2.1.3", "pillow==11.3.0", "filelock"]
+SCRIPT = """
+import sys, hashlib
+from pathlib import Path
+from helpers import runtime
+runtime.set_environment()
+import keras
+from helpers import networks, sampling
+assert keras.__version__ == "3.13.2", keras.__version__
+generator = sampling.load_generator(Path(sys.argv[1]))
+print(hashlib.sha256(b"".join(w.tobytes() for w in generator.get_weights())).hexdigest())
+keras.utils.set_random_seed(5)
+other = networks.build_generator()
+other.save(sys.argv[2])
+print(hashlib.sha256(b"".join(w.tobytes() for w in other.get_weights())).hexdigest())
+"""
+
+
+def weights_hash(model):
+    return hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def lowest():
+    """A Python with the lowest supported versions, made once and kept beside `.venv`."""
+    folder = ROOT / ".venv-lowest"
+    python = folder / "bin" / "python"
+    stamp = folder / "installed"
+    if not stamp.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *LOWEST],
+            check=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        stamp.touch()
+    return python
+
+
+def test_h5_opens_bit_for_bit_under_the_lowest_versions_and_back(lowest, tmp_path):
+    keras.utils.set_random_seed(1)
+    generator = networks.build_generator()
+    training.save_generator(generator, tmp_path / "here.h5")
+    done = subprocess.run(
+        [lowest, "-c", SCRIPT, str(tmp_path / "here.h5"), str(tmp_path / "there.h5")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    here, there = done.stdout.split()
+    assert here == weights_hash(generator)
+    assert there == weights_hash(sampling.load_generator(tmp_path / "there.h5"))
+
+
+def test_a_hostile_or_foreign_file_is_refused_and_not_run(tmp_path):
+    marker = tmp_path / "it-ran"
+
+    def hostile(x, path=str(marker)):
+        open(path, "w").close()
+        return x
+
+    model = keras.Sequential(
+        [keras.Input((100,)), keras.layers.Lambda(hostile), keras.layers.Dense(3)]
+    )
+    model.save(tmp_path / "hostile.h5")
+    marker.unlink()  # building it ran it
+    networks.build_discriminator().save(tmp_path / "discriminator.h5")
+    np.savez(tmp_path / "zip.npz", np.zeros(3))
+    (tmp_path / "zip.npz").rename(tmp_path / "zip.h5")
+    for name in ("hostile", "discriminator", "zip"):
+        with pytest.raises(training.runtime.CourseError, match="does not hold this course's"):
+            sampling.load_generator(tmp_path / f"{name}.h5")
+    assert not marker.exists()
