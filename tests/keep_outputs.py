@@ -5,6 +5,8 @@ outputs that the code has left behind.
 """
 
 import json
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -44,8 +46,29 @@ def keep(executed: Path, source: Path) -> None:
     nbformat.write(notebook, source)
 
 
+def keep_numbers(run: Path, metrics: dict) -> None:
+    """Write `results/quick.json`: what the README says of this run, and how long it took."""
+    from helpers import runtime
+
+    seconds = {}
+    for path in sorted((run / "notebooks").glob("*.ipynb")):
+        seconds[path.stem] = nbformat.read(path, as_version=4).metadata["papermill"]["duration"]
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    machine = {
+        "processor": re.search(r"model name\s*: (.*)", cpuinfo)[1],
+        "bfloat16": bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo)),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+    kept = ("profile", "seed", "versions", "data", "split", "trunk", "gan", "arms", "audit")
+    numbers = {"command": "make outputs", "machine": machine, "notebook_seconds": seconds}
+    runtime.write_json(
+        ROOT / "results" / "quick.json", numbers | {key: metrics[key] for key in kept}
+    )
+
+
 if __name__ == "__main__":
     metrics = json.loads((Path(sys.argv[1]) / "metrics.json").read_text())
     assert metrics["data"]["simulated"], "only simulated slices may be shown in the repository"
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         keep(Path(sys.argv[1]) / "notebooks" / path.name, path)
+    keep_numbers(Path(sys.argv[1]), metrics)
