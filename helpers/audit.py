@@ -97,11 +97,17 @@ def judge_agreement(images: np.ndarray, label: int, judge: keras.Model | None = 
 
 
 def judge_features(images: np.ndarray, judge: keras.Model | None = None) -> np.ndarray:
-    """The judge's last hidden layer, ``(n, 64)``: where images that show alike things lie close."""
+    """The judge's last hidden layer: where images that show alike things lie in like directions.
+
+    Returns:
+        ``(n, 64)``, each scaled to length 8, the root of 64: a large bleed makes features a
+        hundred times as long as a clear slice's, and would alone decide any distance.
+    """
     judge = judge or load_judge()
-    features = keras.Model(judge.inputs, judge.get_layer("features").output)
+    network = keras.Model(judge.inputs, judge.get_layer("features").output)
     parts = np.split(images, range(256, len(images), 256))
-    return np.concatenate([features(part, training=False) for part in parts])
+    features = np.concatenate([network(part, training=False) for part in parts])
+    return 8.0 * features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
 
 
 def kid(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -61,6 +61,18 @@ def test_a_collapsed_and_a_wild_set_are_told_apart():
     assert wild["precision"] == wild["recall"] == wild["coverage"] == 0
 
 
+def test_features_tell_kinds_apart_and_fresh_slices_not():
+    from helpers import dataset
+
+    images, labels = dataset.fresh_slices(400, 8)
+    bleeds, clear = (audit.judge_features(images[labels == k]) for k in (1, 0))
+    assert np.allclose(np.linalg.norm(bleeds, axis=1), 8, atol=1e-3)
+    value, error = audit.kid(bleeds[:100], bleeds[100:])
+    assert abs(value) < 3 * error
+    value, error = audit.kid(bleeds, clear)
+    assert value > 20 * error
+
+
 def test_unequal_sets_are_refused():
     with pytest.raises(ValueError, match="as many real"):
         audit.neighbour_measures(draw(10, 1), draw(11, 2))
