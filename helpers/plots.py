@@ -68,7 +68,7 @@ def save_animation(previews: np.ndarray, path: Path, milliseconds: int = 400) ->
     """
     greys = np.round((np.clip(previews[..., 0], -1, 1) + 1) * 127.5).astype(np.uint8)
     rows = greys[:, :16].reshape(len(greys), 2, 8, 32, 32).transpose(0, 1, 3, 2, 4)
-    frames = [Image.fromarray(f).resize((768, 192), 0) for f in rows.reshape(-1, 64, 256)]
+    frames = [Image.fromarray(f).resize((512, 128), 0) for f in rows.reshape(-1, 64, 256)]
     times = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
     with runtime.whole_file(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=times, loop=0)

@@ -439,7 +439,9 @@ def train_gan(
     if precision == "auto":
         precision = _precision_before(checkpoints)
     precision = runtime.choose_precision(precision)
-    keras.utils.clear_session(free_memory=False)
+    # Sums of three and more gradients, as the discriminator has them, are added up in the order in
+    # which they arrive where TensorFlow's graph optimizer is on: other bits each time.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     runtime.seed_everything(seed)
     with _dtype_policy(precision):
         build = networks.build_critic if recipe.loss == "wasserstein" else (

@@ -53,6 +53,10 @@ def keep_numbers(run: Path, metrics: dict) -> None:
     seconds = {}
     for path in sorted((run / "notebooks").glob("*.ipynb")):
         seconds[path.stem] = nbformat.read(path, as_version=4).metadata["papermill"]["duration"]
+    training = sum(gan["seconds"] for gan in metrics["gan"].values())
+    if seconds["03_training"] < training:
+        print("training was resumed in this run, so its minutes are not kept")
+        return
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     machine = {
         "processor": re.search(r"model name\s*: (.*)", cpuinfo)[1],
