@@ -192,9 +192,12 @@ def use_devices() -> str:
     them: with oneDNN on, one thread between operations measured slower for both networks.
     """
     with quiet():
+        import absl.logging
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")  # its advice on retracing is none for a reader
+        # Advice on retracing and on file formats is no news to a reader.
+        tf.get_logger().setLevel("ERROR")
+        absl.logging.set_verbosity(absl.logging.ERROR)
         gpus = tf.config.list_physical_devices("GPU")
         with contextlib.suppress(RuntimeError):  # set already: a cell run for the second time
             for gpu in gpus:

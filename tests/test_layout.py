@@ -1,6 +1,9 @@
 """The house's order: twelve rooms, one direction, a size that a reader can take in."""
 
 import ast
+import json
+import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -68,3 +71,14 @@ def test_both_environments_are_one():
     for environment in (root, binder):
         python = next(d for d in environment["dependencies"] if str(d).startswith("python="))
         assert python.count(".") == 1 and ">" not in python
+
+
+def test_the_readme_says_the_minutes_that_were_measured():
+    """Rounded up, for each notebook of the quick run whose outputs are shown."""
+    seconds = json.loads((ROOT / "results" / "quick.json").read_text())["notebook_seconds"]
+    rows = re.findall(
+        r"^\| `(\d\d_\w+)` \|[^|]*\| (\d+) \|", (ROOT / "README.md").read_text(), re.M
+    )
+    assert len(rows) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    for name, minutes in rows:
+        assert int(minutes) == math.ceil(seconds[name] / 60), name
