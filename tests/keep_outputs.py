@@ -61,7 +61,7 @@ def keep(executed: Path, source: Path) -> None:
 
 
 def keep_numbers(run: Path, metrics: dict) -> None:
-    """Write `results/quick.json`: what the README says of this run, and how long it took."""
+    """Write `results/quick.json`: how long this run took, and on what."""
     from helpers import runtime
 
     seconds = {}
@@ -77,7 +77,7 @@ def keep_numbers(run: Path, metrics: dict) -> None:
         "bfloat16": bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo)),
         "cores": len(os.sched_getaffinity(0)),
     }
-    kept = ("profile", "seed", "versions", "data", "split", "trunk", "gan", "arms", "audit")
+    kept = ("profile", "seed", "versions", "trunk", "gan")
     numbers = {"command": "make outputs", "machine": machine, "notebook_seconds": seconds}
     runtime.write_json(
         ROOT / "results" / "quick.json", numbers | {key: metrics[key] for key in kept}
