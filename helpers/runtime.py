@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import importlib.metadata
 import json
@@ -176,12 +177,19 @@ def quiet() -> Iterator[None]:
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow; on one machine the same seed gives the same bits.
 
-    What Keras remembers of networks that nobody holds any more is let go, so that a process which
-    trains several doesn't grow with each.
+    What Keras and TensorFlow remember of networks that nobody holds any more is let go, so that a
+    process which trains several doesn't grow with each.
     """
     import keras
+    from tensorflow.python.framework import ops
 
     keras.utils.clear_session()
+    # Each traced step of an optimizer leaves an entry here that holds its graph, and so its
+    # variables, for good (tensorflow issue 97697), though it is read only while that is traced.
+    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    for name in [name for name in registry if name.startswith("CustomGradient-")]:
+        del registry[name]
+    gc.collect()
     keras.utils.set_random_seed(seed)
 
 
