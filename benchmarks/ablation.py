@@ -9,7 +9,6 @@ the same number of steps; compared with slices that nothing was trained on. Ever
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -70,8 +69,6 @@ def measure(images: np.ndarray, held_out: np.ndarray, label: int, judge) -> dict
 def interval(values: list[float]) -> list[float]:
     """Mean, and its 95 % t-interval: seeds are what varies, so they are what is counted."""
     mean = float(np.mean(values))
-    if len(values) < 2:
-        return [mean, float("-inf"), float("inf")]
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return [mean, mean - half, mean + half]
 
@@ -107,7 +104,6 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=PROJECT / "runs" / "ablation")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     with runtime.quiet():
         from helpers import audit, dataset, sampling, training
 
@@ -116,9 +112,12 @@ def main() -> None:
     train = images[:144][labels[:144] == label]
     held_out = images[144:][labels[144:] == label]
     judge = audit.load_judge()
-    settings = {"steps": asked.steps, "label": label, "data_seed": data_seed,
-                "training_images": len(train), "held_out": len(held_out)}  # fmt: skip
     results = runtime.read_json(asked.results)
+    # Chosen once: all rows are to differ in their recipe and seed alone.
+    precision = results["settings"]["precision"] if results else runtime.choose_precision("auto")
+    settings = {"steps": asked.steps, "label": label, "data_seed": data_seed,
+                "training_images": len(train), "held_out": len(held_out),
+                "precision": precision}  # fmt: skip
     if results and results["settings"] != settings:
         sys.exit(f"{asked.results} holds runs with {results['settings']}: move it away first.")
     rows = results.get("rows", [])
@@ -128,7 +127,7 @@ def main() -> None:
             if any(row["recipe"] == name and row["seed"] == seed for row in rows):
                 continue
             gan = training.train_gan(
-                train, steps=asked.steps, seed=seed, precision="auto",
+                train, steps=asked.steps, seed=seed, precision=precision,
                 recipe=training.choose_recipe("paper", changes), preview_every=asked.steps,
                 checkpoints=asked.scratch / f"{name}-{seed}", title=f"{name}, seed {seed}",
             )  # fmt: skip
@@ -138,7 +137,6 @@ def main() -> None:
             rows.append(
                 {"recipe": name, "changes": changes, "seed": seed}
                 | measure(drawn, held_out, label, judge)
-                | {"seconds_per_step": gan.seconds / asked.steps, "precision": gan.precision}
             )
             command = " ".join(["python", "benchmarks/ablation.py", *sys.argv[1:]])
             runtime.write_json(
