@@ -109,8 +109,9 @@ def _build_trunk(trunk: str, size: int) -> tuple[keras.Model, str]:
         )
 
     if trunk != "scratch":
-        waited = socket.getdefaulttimeout()
+        waited, talks = socket.getdefaulttimeout(), keras.config.is_interactive_logging_enabled()
         socket.setdefaulttimeout(10)  # a network that never answers must not hold up "auto"
+        keras.config.disable_interactive_logging()  # no address and no bar in a notebook's output
         try:
             body = build("imagenet")
             body.trainable = False
@@ -124,6 +125,8 @@ def _build_trunk(trunk: str, size: int) -> tuple[keras.Model, str]:
                 ) from None
         finally:
             socket.setdefaulttimeout(waited)
+            if talks:
+                keras.config.enable_interactive_logging()
     body = build(None)
     for layer in body.layers:
         if isinstance(layer, layers.BatchNormalization):

@@ -155,7 +155,9 @@ def test_committed_outputs(path):
     for output in outputs:
         assert output.output_type != "error" and output.get("name") != "stderr"
         text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
-        assert not re.search(r"/(home|root|tmp|work|Users|content)/|\d+%\|| at 0x[0-9a-f]+", text)
+        assert not re.search(
+            r"/(home|root|tmp|work|Users|content)/|\d+%\|| at 0x[0-9a-f]+|https?:", text
+        )
 
 
 def test_notebooks_are_the_course():
