@@ -34,10 +34,11 @@ validate: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/gan_step.py
 
-# For maintainers: the outputs that the notebooks show, from a quick run on simulated slices.
+# For maintainers: the outputs that the notebooks show, and what a run takes, on an idle machine.
 outputs: .venv/installed
-	$(BIN)/python -m helpers.course --profile quick
-	$(BIN)/python tests/keep_outputs.py runs/quick
+	$(BIN)/python -m helpers.course --profile smoke --fresh
+	$(BIN)/python -m helpers.course --profile quick --fresh
+	$(BIN)/python tests/keep_outputs.py runs/quick runs/smoke
 
 # For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.
 lock:

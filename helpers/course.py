@@ -9,6 +9,7 @@ import argparse
 import base64
 import datetime
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -172,7 +173,17 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
         _execute(source, target, share, head, list(NOTEBOOKS[number:]))
         done[name] = key
         runtime.write_json(folder / "notebooks" / "finished.json", done)
+        cost = runtime.read_json(folder / "metrics.json").get("cost", {})
+        seconds = cost.get("seconds", {}) | {name: time.monotonic() - started}
+        peak = max(cost.get("peak_memory_gb", 0.0), _peak_memory())
+        runtime.record(folder, cost={"seconds": seconds, "peak_memory_gb": peak})
         print(f"{head}: done in {_clock(time.monotonic() - started)}", flush=True)
+
+
+def _peak_memory() -> float:
+    """The most memory that a process started from here has held at once, in GB (1e9 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
 
 
 def _helpers_hash() -> str:

@@ -1,4 +1,7 @@
-"""Copy what a run's executed notebooks show into `notebooks/`: python tests/keep_outputs.py RUN
+"""Keep what `make outputs` made: python tests/keep_outputs.py QUICK_RUN SMOKE_RUN
+
+What the quick run's executed notebooks show goes into `notebooks/`, what both runs took into
+`results/quick.json`.
 
 Each notebook then says, in its metadata, from which code its outputs come, so that a test can tell
 outputs that the code has left behind.
@@ -60,15 +63,12 @@ def keep(executed: Path, source: Path) -> None:
     nbformat.write(notebook, source)
 
 
-def keep_numbers(run: Path, metrics: dict) -> None:
-    """Write `results/quick.json`: how long this run took, and on what."""
+def keep_numbers(metrics: dict, smoke: dict) -> None:
+    """Write `results/quick.json`: what both runs cost, and on what machine."""
     from helpers import runtime
 
-    seconds = {}
-    for path in sorted((run / "notebooks").glob("*.ipynb")):
-        seconds[path.stem] = nbformat.read(path, as_version=4).metadata["papermill"]["duration"]
     training = sum(gan["seconds"] for gan in metrics["gan"].values())
-    if seconds["03_training"] < training:
+    if metrics["cost"]["seconds"]["03_training"] < training:
         print("training was resumed in this run, so its minutes are not kept")
         return
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -77,16 +77,16 @@ def keep_numbers(run: Path, metrics: dict) -> None:
         "bfloat16": bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo)),
         "cores": len(os.sched_getaffinity(0)),
     }
-    kept = ("profile", "seed", "versions", "trunk", "gan")
-    numbers = {"command": "make outputs", "machine": machine, "notebook_seconds": seconds}
+    kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
+    numbers = {"command": "make outputs", "machine": machine, "smoke_cost": smoke["cost"]}
     runtime.write_json(
         ROOT / "results" / "quick.json", numbers | {key: metrics[key] for key in kept}
     )
 
 
 if __name__ == "__main__":
-    metrics = json.loads((Path(sys.argv[1]) / "metrics.json").read_text())
+    metrics, smoke = (json.loads((Path(run) / "metrics.json").read_text()) for run in sys.argv[1:])
     assert metrics["data"]["simulated"], "only simulated slices may be shown in the repository"
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         keep(Path(sys.argv[1]) / "notebooks" / path.name, path)
-    keep_numbers(Path(sys.argv[1]), metrics)
+    keep_numbers(metrics, smoke)
