@@ -181,8 +181,12 @@ def seed_everything(seed: int) -> None:
     process which trains several doesn't grow with each.
     """
     import keras
+    import tensorflow as tf
     from tensorflow.python.framework import ops
 
+    # Sums of three and more gradients are added up in the order in which they arrive where
+    # TensorFlow's graph optimizer is on: other bits each time.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     keras.utils.clear_session()
     # Each traced step of an optimizer leaves an entry here that holds its graph, and so its
     # variables, for good (tensorflow issue 97697), though it is read only while that is traced.

@@ -114,6 +114,17 @@ def test_reset_brings_the_first_fit_back(small_trunk, slices):
     assert np.array_equal(*fits)
 
 
+def test_the_same_seed_gives_the_same_classifier_to_the_last_bit():
+    """The real ResNet-50: the order in which it adds its gradients must not vary."""
+    rng = np.random.default_rng(0)
+    arm = Arm(rng.uniform(-1, 1, (64, 32, 32, 1)).astype("float32"), np.repeat([1, 0], 32))
+    classifier = evaluation.build_classifier("scratch")
+    first, again = (
+        evaluation.fit(classifier, arm, steps=15, seed=3).get_weights() for _ in range(2)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
 def test_it_learns_and_column_one_is_the_haemorrhage(small_trunk, slices):
     classifier = evaluation.build_classifier("scratch")
     model = evaluation.fit(classifier, Arm(*slices), steps=60, seed=0)
