@@ -20,6 +20,24 @@ from helpers import networks, runtime
 
 BATCH_SIZE = 16
 AUGMENTATIONS = ("translation", "cutout", "brightness")
+# Of a recipe's values: the lowest and the highest, or all that there are.
+ALLOWED: dict[str, tuple[float, float] | list] = {
+    "loss": ["bce", "wasserstein"],
+    "penalty_on": ["mixtures", "real"],
+    "penalty_weight": (0, np.inf),
+    "generator_learning_rate": (1e-9, 1),
+    "discriminator_learning_rate": (1e-9, 1),
+    "beta_1": (0, 0.99999),
+    "swap_labels": [True, False],
+    "flip_share": (0, 0.5),
+    "soften_real": (0, 0.5),
+    "soften_generated": (0, 0.5),
+    "noisy_labels": [True, False],
+    "instance_noise": (0, np.inf),
+    "instance_noise_steps": (1, np.inf),
+    "dropout": (0, 0.99),
+    "average_decay": (0, 0.99999),
+}
 # What NumPy raises on a checkpoint that is cut short or overwritten.
 DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 
@@ -46,33 +64,20 @@ class Recipe:
     instance_noise: float = 0.0  # standard deviation at the first step, 0 or more; Sønderby 2017
     instance_noise_steps: int = 1000  # steps in which it fades to nothing, 1 or more
     dropout: float = 0.4  # before the discriminator's last layer, 0 to under 1; as published
-    augmentation: str = (
-        ""  # of what the discriminator sees: AUGMENTATIONS, comma between; Zhao 2020
-    )
-    average_decay: float = (
-        0.0  # of the generator's averaged weights, 0 (none) to under 1; Yazıcı 2019
-    )
+    augmentation: str = ""  # of all that is judged: AUGMENTATIONS, comma between; Zhao 2020
+    average_decay: float = 0.0  # of the averaged generator, 0 (none) to under 1; Yazıcı 2019
 
     def __post_init__(self) -> None:
-        ranges = {
-            "penalty_weight": (0, np.inf), "beta_1": (0, 1), "flip_share": (0, 0.5),
-            "soften_real": (0, 0.5), "soften_generated": (0, 0.5), "instance_noise": (0, np.inf),
-            "instance_noise_steps": (1, np.inf), "dropout": (0, 0.99),
-            "average_decay": (0, 0.99999), "generator_learning_rate": (1e-9, 1),
-            "discriminator_learning_rate": (1e-9, 1),
-        }  # fmt: skip
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise runtime.CourseError(
-                    f"recipe: {name} {getattr(self, name)} is outside {low} to {high}."
-                )
-        choices = {"loss": ("bce", "wasserstein"), "penalty_on": ("mixtures", "real")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise runtime.CourseError(
-                    f"recipe: {name} {getattr(self, name)!r} is unknown: use "
-                    f"{' or '.join(allowed)}."
-                )
+        for name, allowed in ALLOWED.items():
+            value = getattr(self, name)
+            if isinstance(allowed, tuple):
+                fits = not isinstance(value, bool) and isinstance(value, int | float)
+                fits = fits and allowed[0] <= value <= allowed[1]
+                words = f"a number from {allowed[0]:g} to {allowed[1]:g}"
+            else:
+                fits, words = value in allowed, " or ".join(map(str, allowed))
+            if not fits:
+                raise runtime.CourseError(f"recipe: {name} is {value!r}: it must be {words}.")
         if not set(self.augmentations) <= set(AUGMENTATIONS):
             raise runtime.CourseError(
                 f"recipe: augmentation {self.augmentation!r} must hold none or some of "
@@ -89,7 +94,7 @@ class Recipe:
     @property
     def augmentations(self) -> tuple[str, ...]:
         """The augmentations by name."""
-        return tuple(part.strip() for part in self.augmentation.split(",") if part.strip())
+        return tuple(part.strip() for part in str(self.augmentation).split(",") if part.strip())
 
 
 RECIPES = {"paper": Recipe()}
@@ -439,9 +444,6 @@ def train_gan(
     if precision == "auto":
         precision = _precision_before(checkpoints)
     precision = runtime.choose_precision(precision)
-    # Sums of three and more gradients, as the discriminator has them, are added up in the order in
-    # which they arrive where TensorFlow's graph optimizer is on: other bits each time.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     runtime.seed_everything(seed)
     with _dtype_policy(precision):
         build = networks.build_critic if recipe.loss == "wasserstein" else (

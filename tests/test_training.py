@@ -224,8 +224,11 @@ def test_instance_noise_fades():
     ("changes", "sentence"),
     [
         ({"loss": "wasserstein"}, "Wasserstein loss has no labels to soften or flip"),
-        ({"loss": "hinge"}, "loss 'hinge' is unknown: use bce or wasserstein"),
-        ({"flip_share": 0.7}, "flip_share 0.7 is outside 0 to 0.5"),
+        ({"loss": "hinge"}, "loss is 'hinge': it must be bce or wasserstein"),
+        ({"flip_share": 0.7}, "flip_share is 0.7: it must be a number from 0 to 0.5"),
+        ({"beta_1": "fast"}, "beta_1 is 'fast': it must be a number"),
+        ({"swap_labels": "no"}, "swap_labels is 'no': it must be True or False"),
+        ({"augmentation": 3}, "augmentation 3 must hold"),
         ({"augmentation": "mixup"}, "augmentation 'mixup' must hold none or some of translation"),
         ({"flips": 0.1}, "'flips' is no value of a recipe"),
     ],
