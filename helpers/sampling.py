@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,13 +31,68 @@ def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.M
     return generator
 
 
-def draw_latent(count: int, seed: int, latent_dim: int = networks.LATENT_DIM) -> np.ndarray:
+def draw_latent(
+    count: int, seed: int, latent_dim: int = networks.LATENT_DIM, truncation: float | None = None
+) -> np.ndarray:
     """Standard normal latent vectors.
+
+    Args:
+        count: How many.
+        seed: The same seed gives the same vectors.
+        latent_dim: Length of each.
+        truncation: Numbers further from 0 than this are drawn again, 0.1 or more: nearer to the
+            middle images are more typical and more alike (Brock et al. 2019, arXiv:1809.11096).
+
+    Returns:
+        ``(count, latent_dim)``, ``float32``.
+
+    Raises:
+        CourseError: A truncation under 0.1.
+    """
+    if truncation is not None and not truncation >= 0.1:
+        raise runtime.CourseError(f"truncation {truncation} is too small: use 0.1 or more.")
+    rng = np.random.default_rng(seed)
+    latent = rng.standard_normal((count, latent_dim))
+    while truncation and (far := np.abs(latent) > truncation).any():
+        latent[far] = rng.standard_normal(far.sum())
+    return latent.astype(np.float32)
+
+
+def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:
+    """From one latent vector to another, as far from 0 on the way as latent vectors are.
+
+    A straight line would pass nearer to 0, where no vector was in training.
+
+    Args:
+        first, second: ``(latent_dim,)``, not in opposite directions.
+        steps: How many vectors, both ends counted.
+
+    Returns:
+        ``(steps, latent_dim)``, ``float32``.
+
+    Source: White 2016, arXiv:1609.04468.
+    """
+    share = np.linspace(0, 1, steps)[:, None]
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+    angle = max(np.arccos(np.clip(cosine, -1, 1)), 1e-6)
+    path = np.sin((1 - share) * angle) * first + np.sin(share * angle) * second
+    return (path / np.sin(angle)).astype(np.float32)
+
+
+def neighbours(latent: np.ndarray, count: int, spread: float, seed: int) -> np.ndarray:
+    """Latent vectors near one: standard normal again, and correlated with it.
+
+    Args:
+        latent: ``(latent_dim,)``.
+        count: How many.
+        spread: 0 the vector itself, 1 any other.
+        seed: Of the other ones.
 
     Returns:
         ``(count, latent_dim)``, ``float32``.
     """
-    return np.random.default_rng(seed).standard_normal((count, latent_dim)).astype(np.float32)
+    others = draw_latent(count, seed, len(latent))
+    return (np.sqrt(1 - spread**2) * latent + spread * others).astype(np.float32)
 
 
 def generate(generator: keras.Model, latent: np.ndarray) -> np.ndarray:
@@ -53,7 +109,9 @@ def to_grey_levels(images: np.ndarray) -> np.ndarray:
     return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
-def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+def write_samples(
+    folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict[str, Any]
+) -> None:
     """Write images as numbered PNG with a `labels.csv`: `dataset.read_folder` reads it back.
 
     The folder appears whole or not at all; one of an earlier run is replaced.
@@ -62,6 +120,7 @@ def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         folder: Where to.
         images: ``(n, 32, 32, 1)``, -1 to 1.
         labels: ``(n,)``, 0 or 1.
+        manifest: Where they come from (model, latent seed, filter): `manifest.json`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".samples-", dir=folder.parent) as temporary:
@@ -72,6 +131,7 @@ def write_samples(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
                 Image.fromarray(image).save(made / f"{i:03d}.png")
             lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
             (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            runtime.write_json(made / "manifest.json", manifest)
         except OSError as error:
             raise runtime.CourseError(
                 f"{folder} could not be written ({error.strerror}): free some space or choose "
