@@ -1,19 +1,35 @@
-"""Are synthetic images good, varied, and what they are meant to be?
+"""Are synthetic images good, varied, no copies, and what they are meant to be?
+
+    python -m helpers.audit --samples FOLDER --data FOLDER --split split.csv --out FOLDER
 
 The judge is a small network trained on tens of thousands of simulated slices, so it knows what a
 GAN's training set of 72 cannot teach. Whether a real slice is bleeding it can't say: those it never
 saw. Its features serve as a space in which to compare images.
 """
 
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
+import pandas as pd
 from keras import layers
+from PIL import Image
 from scipy.spatial.distance import cdist
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict, permutation_test_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from helpers import runtime
+from helpers import dataset, runtime
 
 JUDGE_WEIGHTS = runtime.PROJECT / "data" / "judge" / "judge.weights.h5"
 JUDGE_COMMAND = "python benchmarks/phantom_difficulty.py"
+FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
+FEWEST_HELD_OUT = 10  # groups; with fewer, training and held-out cannot be told apart by chance
 
 
 def build_judge() -> keras.Model:
@@ -55,8 +71,8 @@ def load_judge() -> keras.Model:
 def like_a_slice(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Which images resemble real slices at least as much as the oddest real slice does.
 
-    Resemblance is the highest correlation of an image's pixels with those of any (other) real
-    slice. It finds noise, grey squares and checkerboards; a blurred head passes.
+    Resemblance is the highest `pixel_likeness`, without shifts, to any (other) real slice. It finds
+    noise, grey squares and checkerboards; a blurred head passes.
 
     Args:
         images: ``(n, 32, 32, 1)``, -1 to 1.
@@ -65,16 +81,10 @@ def like_a_slice(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     Returns:
         ``(n,)``, bool.
     """
-
-    def standardised(x):
-        x = x.reshape(len(x), -1).astype(float)
-        x = x - x.mean(axis=1, keepdims=True)
-        return x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-9)
-
-    images, real = standardised(images), standardised(real)
-    among_real = real @ real.T
+    among_real = pixel_likeness(real, real, reach=0)
     np.fill_diagonal(among_real, -1)
-    return (images @ real.T).max(axis=1) >= among_real.max(axis=1).min()
+    oddest = among_real.max(axis=1).min()
+    return pixel_likeness(images, real, reach=0).max(axis=1) >= oddest
 
 
 def judge_agreement(images: np.ndarray, label: int, judge: keras.Model | None = None) -> float:
@@ -104,7 +114,7 @@ def judge_features(images: np.ndarray, judge: keras.Model | None = None) -> np.n
         hundred times as long as a clear slice's, and would alone decide any distance.
     """
     judge = judge or load_judge()
-    network = keras.Model(judge.inputs, judge.get_layer("features").output)
+    network = keras.Model(judge.input, judge.get_layer("features").output)
     parts = np.split(images, range(256, len(images), 256))
     features = np.concatenate([network(part, training=False) for part in parts])
     return 8.0 * features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
@@ -173,3 +183,377 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
         "coverage": float(in_real.any(axis=1).mean()),
         "coverage_expected": float(1 - missed),
     }
+
+
+def quality(
+    real: np.ndarray, generated: np.ndarray, seed: int, k: int = 5, rounds: int = 50
+) -> dict[str, Any]:
+    """All measures of quality, each beside what images of the same kind would give.
+
+    The real images are halved at random, again and again: one half is compared with the other, and
+    with as many generated ones, so that both stand on equal numbers.
+
+    Args:
+        real, generated: ``(n, d)`` and ``(m, d)`` features, each at least `FEWEST`.
+        seed: Of the halvings.
+        k: Neighbours, as in `neighbour_measures`.
+        rounds: Halvings.
+
+    Returns:
+        `kid` with `kid_ci` (95 %, all images, jackknife) and `kid_floor`, which 19 of 20 pairs of
+        real halves stay under; precision, recall, density and coverage, each with `..._expected`;
+        `compared`, the size of a half.
+
+    Raises:
+        CourseError: Too few images.
+    """
+    half = min(len(real) // 2, len(generated))
+    if min(len(real), len(generated)) < FEWEST:
+        raise runtime.CourseError(
+            f"quality needs at least {FEWEST} real and {FEWEST} generated images of a class, not "
+            f"{len(real)} and {len(generated)}: add images, or draw more."
+        )
+    rng = np.random.default_rng(seed)
+    found, expected, floor = [], [], []
+    for _ in range(rounds):
+        order = rng.permutation(len(real))
+        first, second = real[order[:half]], real[order[half : 2 * half]]
+        drawn = generated[rng.permutation(len(generated))[:half]]
+        found.append(neighbour_measures(first, drawn, k))
+        expected.append(neighbour_measures(first, second, k))
+        floor.append(kid(first, second)[0])
+    value, error = kid(real, generated)
+    means = [pd.DataFrame(rows).mean().to_dict() for rows in (found, expected)]
+    return {
+        "kid": value,
+        "kid_ci": [value - 1.96 * error, value + 1.96 * error],
+        "kid_floor": float(np.quantile(floor, 0.95)),
+        **means[0],
+        **{f"{name}_expected": mean for name, mean in means[1].items()},
+        "compared": half,
+    }
+
+
+# --- Copies --------------------------------------------------------------------------------------
+
+
+def pixel_likeness(images: np.ndarray, real: np.ndarray, reach: int = 2) -> np.ndarray:
+    """The highest correlation of the pixels over small shifts, and mirrored or not.
+
+    Args:
+        images: ``(n, height, width, 1)``.
+        real: ``(m, height, width, 1)``.
+        reach: Shifts of up to this many pixels either way.
+
+    Returns:
+        ``(n, m)``, -1 to 1; 1 for a copy, however moved within reach, mirrored, or brightened.
+    """
+
+    def standardised(x):
+        x = x.reshape(len(x), -1)
+        x = x - x.mean(axis=1, keepdims=True)
+        return x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-6)
+
+    best, against = np.full((len(images), len(real)), -1.0), standardised(real).T
+    for turned in (images, images[:, :, ::-1]):
+        for down in range(-reach, reach + 1):
+            for right in range(-reach, reach + 1):
+                moved = np.roll(turned, (down, right), axis=(1, 2))
+                best = np.maximum(best, standardised(moved) @ against)
+    return best
+
+
+def feature_likeness(images: np.ndarray, real: np.ndarray, features) -> np.ndarray:
+    """The cosine between the features of images and of real ones, mirrored or not, ``(n, m)``."""
+    against = features(real)
+    best = np.maximum(features(images) @ against.T, features(images[:, :, ::-1]) @ against.T)
+    return best / np.linalg.norm(against, axis=1)
+
+
+def copying(
+    likeness: np.ndarray, training: np.ndarray, groups: np.ndarray, seed: int, draws: int = 4999
+) -> dict[str, Any]:
+    """Are generated images more like training images than like held-out ones?
+
+    Two questions. Is the real image most like a generated one too often a training image? That
+    shows a generator that copies most of the time. And do training images have a nearer double
+    among the generated ones than held-out images have? That shows one which copies now and then.
+    What chance gives is found by dealing the groups to training and held-out anew; a group larger
+    than any held-out one was never dealt, and stays in training.
+
+    Args:
+        likeness: ``(n, m)``, of n generated and m real images, training and held-out.
+        training: ``(m,)``, bool: which of the real ones were trained on.
+        groups: ``(m,)``: equal ones are one person's, and are dealt together.
+        seed: Of the dealing.
+        draws: How often it is dealt.
+
+    Returns:
+        `score`, the share of generated images most like a training image, with its Wilson interval
+        `ci`; `expected`, its mean if both kinds of real images are alike to the generator;
+        `p_value`, one-sided, of the clearer of both answers, doubled since there are two;
+        `flagged`, whether that is under 0.05.
+
+    Raises:
+        CourseError: Too few groups held out.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    size = np.bincount(group)
+    held_out = np.isin(np.arange(len(names)), group[~training])
+    if held_out.sum() < FEWEST_HELD_OUT:
+        raise runtime.CourseError(
+            f"copying needs at least {FEWEST_HELD_OUT} held-out groups of a class, not "
+            f"{held_out.sum()}: hold out more images (or patients)."
+        )
+    nearest = np.bincount(group[likeness.argmax(axis=1)], minlength=len(names))
+    doubles = np.bincount(group, weights=likeness.max(axis=0))
+
+    def of_held_out(dealt):
+        near, double = nearest[dealt].sum(axis=-1), doubles[dealt].sum(axis=-1)
+        return np.stack([near, double / size[dealt].sum(axis=-1)], axis=-1)
+
+    can_be_dealt = np.flatnonzero(size <= size[held_out].max())
+    shuffled = np.random.default_rng(seed).random((draws, len(can_be_dealt))).argsort(axis=1)
+    chance = of_held_out(can_be_dealt[shuffled[:, : held_out.sum()]])
+    found = of_held_out(np.flatnonzero(held_out))
+    p_values = (1 + np.sum(chance <= found + 1e-9, axis=0)) / (1 + draws)
+    p_value = min(1.0, 2 * p_values.min())
+    count = len(likeness)
+    interval = binomtest(int(count - found[0]), count).proportion_ci(method="wilson")
+    return {
+        "score": float(1 - found[0] / count),
+        "ci": [float(interval.low), float(interval.high)],
+        "expected": float(1 - chance[:, 0].mean() / count),
+        "p_value": float(p_value),
+        "flagged": bool(p_value < 0.05),
+    }
+
+
+def copying_audit(
+    images: np.ndarray, train: np.ndarray, held_out: np.ndarray, groups: np.ndarray, features, seed
+) -> dict[str, Any]:
+    """`copying` by pixels and by features; flagged if either finds it at half the level.
+
+    Returns:
+        What `copying` gives by pixels, and by features under `features`; `nearest`, for each
+        generated image the number of the most alike real one (training first), by pixels.
+    """
+    real = np.concatenate([train, held_out])
+    training = np.arange(len(real)) < len(train)
+    alike = pixel_likeness(images, real)
+    found = copying(alike, training, groups, seed)
+    found["features"] = copying(feature_likeness(images, real, features), training, groups, seed)
+    found["flagged"] = min(found["p_value"], found["features"]["p_value"]) < 0.025
+    return found | {"likeness": alike.max(axis=1), "nearest": alike.argmax(axis=1)}
+
+
+# --- Realism -------------------------------------------------------------------------------------
+
+
+def two_sample_test(
+    real: np.ndarray, generated: np.ndarray, seed: int, permutations: int = 99
+) -> dict[str, Any]:
+    """Can a simple classifier tell generated from real images that it was not fitted on?
+
+    Args:
+        real, generated: ``(n, d)`` and ``(m, d)`` features; as many of the larger set are used as
+            the smaller one has, but all generated ones get a probability.
+        seed: Of folds and permutations.
+        permutations: Of the labels, for the p-value.
+
+    Returns:
+        `accuracy` in five-fold cross-validation (0.5: it can't) with its `p_value`; `realism`
+        ``(m,)``: the probability that a generated image is real, by a fit that did not see it;
+        `unclear`: the share of generated images that look less real than 19 of 20 real ones do.
+
+    Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545.
+    """
+    rng = np.random.default_rng(seed)
+    count = min(len(real), len(generated))
+    order = rng.permutation(len(generated))
+    kept, rest = order[:count], order[count:]
+    real = real[rng.permutation(len(real))[:count]]
+    x, y = np.concatenate([real, generated[kept]]), np.repeat([1, 0], count)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05))
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    accuracy, _, p_value = permutation_test_score(
+        model, x, y, cv=folds, n_permutations=permutations, random_state=seed
+    )
+    called_real = cross_val_predict(model, x, y, cv=folds, method="predict_proba")[:, 1]
+    realism = np.empty(len(generated))
+    realism[kept] = called_real[count:]
+    if len(rest):
+        realism[rest] = model.fit(x, y).predict_proba(generated[rest])[:, 1]
+    unclear = np.mean(realism < np.quantile(called_real[:count], 0.05))
+    return {
+        "accuracy": float(accuracy),
+        "p_value": float(p_value),
+        "unclear": float(unclear),
+        "realism": realism,
+    }
+
+
+# --- All of it -----------------------------------------------------------------------------------
+
+
+def fault(images: np.ndarray) -> str:
+    """What makes these images no images at all, in words; empty where nothing does."""
+    if not np.isfinite(images).all():
+        return "some pixels are no numbers"
+    if np.ptp(images, axis=(1, 2, 3)).max() < 0.05:
+        return "each image is one grey level"
+    if len(images) > 1 and images.std(axis=0).max() < 0.02:
+        return "all images are the same"
+    return ""
+
+
+def audit_class(
+    images: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    groups: np.ndarray,
+    seed: int,
+    fresh: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Audit the generated images of one class.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, -1 to 1, generated.
+        train: Real images that the generator was trained on.
+        held_out: Real images of validation, which it never saw; never those of test.
+        groups: Of train and held_out, in this order.
+        seed: Of all that is drawn.
+        fresh: Real images without limit to measure quality by, where they are simulated; otherwise
+            it is measured by train and held_out together.
+
+    Returns:
+        What `quality`, `copying_audit` and `two_sample_test` give, `like_a_slice`, and `features`,
+        where they come from. A measure that has too few images stands in `refused` as a sentence;
+        images that are none have a `warning` and nothing else.
+    """
+    report: dict[str, Any] = {"samples": len(images), "features": "judge", "refused": []}
+    if wrong := fault(images):
+        return report | {"warning": f"The generated images cannot be judged: {wrong}."}
+    judge = load_judge()
+
+    def features(x):
+        return judge_features(x, judge)
+
+    real = np.concatenate([train, held_out]) if fresh is None else fresh
+    report["like_a_slice"] = float(like_a_slice(images, train).mean())
+    for measure in (
+        lambda: quality(features(real), features(images), seed),
+        lambda: {"realism": two_sample_test(features(real), features(images), seed)},
+        lambda: {"copying": copying_audit(images, train, held_out, groups, features, seed)},
+    ):
+        try:
+            report |= measure()
+        except runtime.CourseError as error:
+            report["refused"].append(str(error))
+    return report
+
+
+def run(samples: Path, data: Path, split: Path, out: Path, seed: int = 0) -> dict[str, Any]:
+    """Audit a folder of images against the data and the split that its generators were trained on.
+
+    Args:
+        samples, data: Folders that meet the data contract.
+        split: `split.csv` with file, label, group, split: of `data`.
+        out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
+            most like a real one, above that one.
+        seed: Of all that is drawn.
+
+    Returns:
+        What `audit_class` gives, by class: haemorrhage (label 1) and clear (0).
+
+    Raises:
+        CourseError: Whatever is wrong with a folder or the split.
+    """
+    made, slices = dataset.read_folder(samples), dataset.read_folder(data)
+    try:
+        table = pd.read_csv(split).set_index("file")[["group", "split"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise runtime.CourseError(
+            f"{split} cannot be read as a split ({error}): it needs file, label, group, split."
+        ) from None
+    unknown = set(slices.table["file"]) - set(table.index)
+    if unknown:
+        raise runtime.CourseError(f"{split} does not name {min(unknown)} of {data}: mend either.")
+    table = slices.table.join(table, on="file")
+    real, drawn = dataset.prepare(slices.greys), dataset.prepare(made.greys)
+    report = {}
+    for name, label in (("haemorrhage", 1), ("clear", 0)):
+        parts = [
+            np.flatnonzero((table["label"] == label) & (table["split"] == part))
+            for part in ("train", "validation")
+        ]
+        images = drawn[(made.table["label"] == label).to_numpy()]
+        groups = table["group"].to_numpy()[np.concatenate(parts)]
+        report[name] = audit_class(images, *(real[part] for part in parts), groups, seed)
+        if "copying" in report[name]:
+            found = report[name]["copying"]
+            top = np.argsort(-found["likeness"])[:10]
+            pairs = images[top], real[np.concatenate(parts)[found["nearest"][top]]]
+            sheet = np.concatenate([np.hstack(row[..., 0]) for row in pairs])
+            grey = Image.fromarray(np.uint8((np.clip(sheet, -1, 1) + 1) * 127.5))
+            with runtime.whole_file(out / f"closest_{name}.png") as temporary:
+                grey.resize((grey.width * 3, grey.height * 3), 0).save(temporary)
+    runtime.write_json(out / "audit.json", report)
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 done, 2 something to mend."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.audit", description=__doc__)
+    for name, words in (
+        ("samples", "folder of generated images with labels.csv"),
+        ("data", "folder of real images with labels.csv"),
+        ("split", "split.csv: which of them the generators were trained on"),
+        ("out", "folder for audit.json and the closest pairs"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=words)
+    asked = parser.parse_args(arguments)
+    try:
+        report = run(asked.samples, asked.data, asked.split, asked.out)
+    except runtime.CourseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name, found in report.items():
+        for line in summary(found):
+            print(f"{name}: {line}")
+    print(f"All numbers: {asked.out / 'audit.json'}")
+    return 0
+
+
+def summary(found: dict[str, Any]) -> list[str]:
+    """What `audit_class` found, in sentences with their numbers."""
+    lines = [found["warning"]] if "warning" in found else []
+    if "kid" in found:
+        low, high = found["kid_ci"]
+        lines.append(
+            f"KID {found['kid']:.3f} ({low:.3f} to {high:.3f}); two halves of the real images stay "
+            f"under {found['kid_floor']:.3f}"
+        )
+        lines += [
+            f"{name} {found[name]:.2f}, {found[f'{name}_expected']:.2f} for images of the same kind"
+            for name in ("precision", "recall", "density", "coverage")
+        ]
+    if "realism" in found:
+        test = found["realism"]
+        lines.append(
+            f"a simple classifier tells {test['accuracy']:.0%} of real and generated images apart "
+            f"(chance 50%, p = {test['p_value']:.2f})"
+        )
+    if "copying" in found:
+        copies = found["copying"]
+        lines.append(
+            f"{copies['score']:.0%} are most like a training image, {copies['expected']:.0%} by "
+            f"chance (p = {copies['p_value']:.3f} by pixels, "
+            f"{copies['features']['p_value']:.3f} by features): "
+            + ("copies suspected" if copies["flagged"] else "no sign of copies")
+        )
+    return lines + found["refused"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from helpers import audit
+from helpers.runtime import CourseError
 
 
 def draw(n, seed, shift=0.0, scale=1.0, d=8):
@@ -94,3 +95,153 @@ def test_like_a_slice_knows_noise_from_heads_and_blur():
     board = np.tile(np.indices((32, 32)).sum(0) % 2 * 2.0 - 1, (20, 1, 1))[..., None]
     for fake in (noise, grey, board):
         assert not audit.like_a_slice(fake, real).any()
+
+
+# --- Quality as a whole --------------------------------------------------------------------------
+
+
+def test_quality_of_the_same_kind_is_what_is_expected_and_of_another_is_not():
+    same = [audit.quality(draw(120, [1, i]), draw(100, [2, i]), seed=0) for i in range(20)]
+    assert all(found["compared"] == 60 for found in same)
+    assert sum(found["kid"] > found["kid_floor"] for found in same) <= 4
+    for name in ("precision", "recall", "density", "coverage"):
+        apart = [found[name] - found[f"{name}_expected"] for found in same]
+        assert abs(np.mean(apart)) < 3 * np.std(apart) / np.sqrt(20) + 0.005, name
+    real = draw(120, 1)
+    other = audit.quality(real, draw(100, 2, shift=1.0), seed=0)
+    assert other["kid_ci"][0] > other["kid_floor"]
+    assert other["coverage"] < other["coverage_expected"] - 0.2
+
+
+def test_floor_holds_back_nineteen_of_twenty_equal_sets():
+    over = []
+    for i in range(60):
+        real = draw(80, [1, i])
+        over.append(
+            audit.kid(real[:40], draw(40, [2, i]))[0] > audit.quality(real, real, 0)["kid_floor"]
+        )
+    assert np.mean(over) < 0.2
+
+
+@pytest.mark.parametrize(("real", "generated"), [(22, 100), (100, 17)])
+def test_too_few_images_are_told_how_many_are_needed(real, generated):
+    with pytest.raises(CourseError, match="at least 40 real and 40 generated"):
+        audit.quality(draw(real, 1), draw(generated, 2), seed=0)
+
+
+# --- Copies --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pool():
+    from helpers import dataset
+
+    images, labels = dataset.fresh_slices(1500, 77)
+    return images[labels == 1]
+
+
+def moved(images, rng):
+    shifts = rng.integers(-2, 3, (len(images), 2))
+    images = np.stack([np.roll(x, s, (0, 1)) for x, s in zip(images, shifts, strict=True)])
+    mirrored = rng.random(len(images)) < 0.5
+    return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+
+def blurred(images):
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(images, (0, 0.8, 0.8, 0))
+
+
+def flagged(pool, make, draws=24):
+    """How often a set is flagged that `make` draws from training and from fresh images."""
+    judge = audit.load_judge()
+    times = 0
+    for i in range(draws):
+        rng = np.random.default_rng([5, i])
+        chosen = pool[rng.permutation(len(pool))[:189]]
+        train, held_out, fresh = np.split(chosen, (72, 89))
+        made = make(train[rng.integers(0, 72, 100)], fresh, rng).astype("float32")
+        found = audit.copying_audit(
+            made, train, held_out, np.arange(89), lambda x: audit.judge_features(x, judge), seed=i
+        )
+        times += found["flagged"]
+    return times
+
+
+COPIES = {
+    "as they are": lambda copies, fresh, rng: copies,
+    "under noise": lambda copies, fresh, rng: copies + rng.normal(0, 0.15, copies.shape),
+    "shifted and mirrored": lambda copies, fresh, rng: moved(copies, rng),
+    "one in three": lambda copies, fresh, rng: np.concatenate([copies[:33], fresh[:67]]),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_are_flagged_nearly_always(pool, kind):
+    assert flagged(pool, COPIES[kind], draws=8) >= 7
+
+
+@pytest.mark.parametrize("spoil", [lambda x: x, blurred])
+def test_fresh_slices_are_flagged_no_oftener_than_the_level(pool, spoil):
+    assert flagged(pool, lambda copies, fresh, rng: spoil(fresh)) <= 4  # more: 1 in 100 at 5 %
+
+
+def test_a_large_group_in_training_is_no_sign_of_copies():
+    """It was never dealt to the held-out side, so being near to it says nothing."""
+    rng = np.random.default_rng(0)
+    groups = np.r_[np.zeros(16, int), 1 + np.arange(60), 100 + np.arange(20)]
+    training = np.r_[np.ones(76, bool), np.zeros(20, bool)]
+    flags = 0
+    for i in range(200):
+        likeness = rng.random((50, 96))
+        likeness[:30, :16] += 1  # most images are near to the series
+        flags += audit.copying(likeness, training, groups, seed=i, draws=199)["flagged"]
+    assert flags <= 22  # 10 expected; more: 1 in 1,000
+
+
+def test_too_few_held_out_groups_are_refused():
+    with pytest.raises(CourseError, match="at least 10 held-out groups"):
+        audit.copying(np.ones((5, 20)), np.arange(20) < 15, np.arange(20), seed=0)
+
+
+def test_pixel_likeness_knows_a_copy_moved_mirrored_and_brightened(pool):
+    rng = np.random.default_rng(0)
+    copies = 0.8 * moved(pool[:20], rng) + 0.1
+    alike = audit.pixel_likeness(copies, pool[:40])
+    assert (alike.argmax(axis=1) == np.arange(20)).all() and alike.max(axis=1).min() > 0.97
+    assert audit.pixel_likeness(pool[:5], pool[:5], reach=0).max() == pytest.approx(1, abs=1e-3)
+
+
+# --- Realism, faults, and anybody's folder -------------------------------------------------------
+
+
+def test_two_sample_test_keeps_its_level_and_finds_a_difference():
+    p_values = [
+        audit.two_sample_test(draw(40, [1, i]), draw(50, [2, i]), i, permutations=19)["p_value"]
+        for i in range(15)
+    ]
+    assert np.mean(np.array(p_values) <= 0.05) < 0.3
+    found = audit.two_sample_test(draw(60, 1), draw(90, 2, shift=1.0), seed=0)
+    assert found["accuracy"] > 0.8 and found["p_value"] <= 0.01
+    mixed = np.concatenate([draw(30, 3), draw(30, 4, shift=3.0)])
+    realism = audit.two_sample_test(draw(60, 5), mixed, seed=0)["realism"]
+    assert realism.shape == (60,) and realism[:30].mean() > realism[30:].mean() + 0.3
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.full((5, 32, 32, 1), np.nan), "no numbers"),
+        (np.zeros((5, 32, 32, 1)), "one grey level"),
+        (np.tile(np.linspace(-1, 1, 32)[:, None], (5, 1, 32))[..., None], "are the same"),
+    ],
+)
+def test_images_that_are_none_are_named(images, words):
+    assert words in audit.fault(images)
+    report = audit.audit_class(images, images, images, np.arange(10), seed=0)
+    assert words in report["warning"] and "kid" not in report
+
+
+def test_slices_have_no_fault(pool):
+    assert audit.fault(pool[:20]) == ""

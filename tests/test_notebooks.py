@@ -35,6 +35,13 @@ TAUGHT = {
             "update_average", "batch_of",
         }
     },
+    "04_sampling": {
+        "sampling": {"draw_latent", "walk", "neighbours"},
+        "audit": {
+            "kid", "neighbour_measures", "pixel_likeness", "copying", "two_sample_test",
+            "FEWEST_HELD_OUT",
+        },
+    },
 }  # fmt: skip
 
 

@@ -1,0 +1,103 @@
+"""Does the test for copies catch copies, and nothing else? Many draws where the truth is known.
+
+    python benchmarks/copying.py
+
+Each draw deals simulated haemorrhages to training (72), held-out (17) and fresh ones (100), as in
+the course, and plants copies or none. Beside the course's test stands the plain one:
+do more generated images than chance allows lie nearer to a training image than the nearest
+twentieth of held-out ones does? How often each flags goes into `results/copying.json`, which
+notebook 04 shows.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
+from scipy.stats import binomtest
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from helpers import runtime  # noqa: E402  after the path
+
+RESULTS = PROJECT / "results" / "copying.json"
+TRAIN, HELD_OUT, GENERATED = 72, 17, 100
+
+
+def move(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shift each image by up to two pixels, and mirror every other one."""
+    shifts = rng.integers(-2, 3, (len(images), 2))
+    moved = np.stack([np.roll(x, s, (0, 1)) for x, s in zip(images, shifts, strict=True)])
+    mirrored = rng.random(len(images)) < 0.5
+    return np.where(mirrored[:, None, None, None], moved[:, :, ::-1], moved)
+
+
+PLANTED = {
+    "copies": lambda copies, fresh, rng: copies,
+    "copies under noise": lambda copies, fresh, rng: copies + rng.normal(0, 0.3, copies.shape),
+    "copies, shifted and mirrored": lambda copies, fresh, rng: move(copies, rng),
+    "one copy in three": lambda copies, fresh, rng: np.concatenate([copies[:33], fresh[33:]]),
+    "fresh slices": lambda copies, fresh, rng: fresh,
+    "fresh slices, blurred": lambda copies, fresh, rng: gaussian_filter(fresh, (0, 0.8, 0.8, 0)),
+}
+
+
+def plain_test(made: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> bool:
+    """Whether more images than chance allows lie nearer to training than 19 of 20 held-out do."""
+    train, *others = (x.reshape(len(x), -1) for x in (train, made, held_out))
+    nearest, usual = (cdist(x, train).min(axis=1) for x in others)
+    near = int(np.sum(nearest < np.quantile(usual, 0.05)))
+    return bool(binomtest(near, len(nearest), 0.05, alternative="greater").pvalue < 0.05)
+
+
+def main() -> None:
+    """Draw, test, count, and write."""
+    parser = argparse.ArgumentParser(description="See the top of this file.")
+    parser.add_argument("--draws", type=int, default=100)
+    draws = parser.parse_args().draws
+    with runtime.quiet():
+        from helpers import audit, dataset
+
+    images, labels = dataset.fresh_slices(3000, 404)
+    pool, judge = images[labels == 1], audit.load_judge()
+    flags = {name: {"course": 0, "plain": 0} for name in PLANTED}
+    for k in range(draws):
+        rng = np.random.default_rng([404, k])
+        chosen = pool[rng.permutation(len(pool))[: TRAIN + HELD_OUT + GENERATED]]
+        train, held_out, fresh = np.split(chosen, (TRAIN, TRAIN + HELD_OUT))
+        copies = train[rng.integers(0, TRAIN, GENERATED)]
+        for name, plant in PLANTED.items():
+            made = plant(copies, fresh, rng).astype("float32")
+            found = audit.copying_audit(
+                made, train, held_out, np.arange(TRAIN + HELD_OUT),
+                lambda x: audit.judge_features(x, judge), seed=k,
+            )  # fmt: skip
+            flags[name]["course"] += found["flagged"]
+            flags[name]["plain"] += plain_test(made, train, held_out)
+    rates = {
+        name: {
+            test: {"share": count / draws,
+                   "ci": list(binomtest(count, draws).proportion_ci(method="wilson"))}
+            for test, count in counts.items()
+        }
+        for name, counts in flags.items()
+    }  # fmt: skip
+    runtime.write_json(
+        RESULTS,
+        {
+            "command": "python benchmarks/copying.py",
+            "draws": draws,
+            "images": {"train": TRAIN, "held_out": HELD_OUT, "generated": GENERATED},
+            "versions": runtime.versions(),
+            "flagged": rates,
+        },
+    )
+    for name, found in rates.items():
+        print(f"{name:<30}", {test: round(rate["share"], 2) for test, rate in found.items()})
+
+
+if __name__ == "__main__":
+    main()
