@@ -17,7 +17,7 @@ import yaml
 from conftest import ROOT, snapshot, write_labels
 from PIL import Image
 
-from helpers import course, dataset, networks, runtime, sampling, statistics
+from helpers import audit, course, dataset, networks, runtime, sampling, statistics
 
 COMMAND = [sys.executable, "-m", "helpers.course"]
 
@@ -135,6 +135,53 @@ def test_metrics_hold_what_others_read(metrics):
     assert metrics["verdict"]["answer"] == "not enough data"
     assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
     assert metrics["trunk"] == "scratch"
+    assert 0.5 < metrics["cost"]["peak_memory_gb"] < 2.0
+    for found in metrics["audit"].values():
+        assert "The generated images cannot be judged" in found["warning"]
+        assert "kid" not in found and "copying" not in found, "four steps draw nothing"
+
+
+def test_anybodys_folder_can_be_audited(smoke, tmp_path):
+    """Fresh simulated slices in place of samples; the copies of training ones are flagged."""
+    out, _ = smoke
+    images, labels = dataset.fresh_slices(120, 31)
+    prepared = dataset.load_prepared(out)
+    copies = [prepared.part("train", label)[0][:40] for label in (1, 0)]
+    found = {}
+    for name, made, truth in (
+        ("fresh", images, labels), ("copies", np.concatenate(copies), np.repeat([1, 0], 40)),
+    ):  # fmt: skip
+        sampling.write_samples(tmp_path / name, made, truth, {})
+        done = subprocess.run(
+            [sys.executable, "-m", "helpers.audit", "--samples", tmp_path / name,
+             "--data", out / "data", "--split", out / "split.csv", "--out", tmp_path / "audit"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "KID" in done.stdout and "most like a training image" in done.stdout
+        found[name] = json.loads((tmp_path / "audit" / "audit.json").read_text())
+        assert (tmp_path / "audit" / "closest_clear.png").exists()
+    for name in ("haemorrhage", "clear"):
+        for report in (found["fresh"][name], found["copies"][name]):
+            copying = report["copying"]
+            assert copying["ci"][0] <= copying["score"] <= copying["ci"][1]
+            assert {"kid", "kid_ci", "kid_floor", "precision", "recall", "density"} <= set(report)
+            assert report["features"] == "judge" and 0 <= report["realism"]["accuracy"] <= 1
+        assert not found["fresh"][name]["copying"]["flagged"]
+        assert found["copies"][name]["copying"]["flagged"]
+        assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
+
+
+@pytest.mark.parametrize(("split", "words"), [
+    ("file,label\nx,1\n", "cannot be read as a split"),
+    ("file,label,group,split\nx,1,0,train\n", "does not name"),
+])  # fmt: skip
+def test_an_audit_with_a_wrong_split_is_refused(folder, tmp_path, split, words, capsys):
+    listing = tmp_path / "split.csv"
+    listing.write_text(split)
+    arguments = ["--samples", folder, "--data", folder, "--split", listing, "--out", tmp_path / "a"]
+    assert audit.main([str(argument) for argument in arguments]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "a").exists()
 
 
 def test_the_report_prints_what_metrics_hold(smoke, metrics):
