@@ -1,9 +1,9 @@
 """Speed of a GAN step, side by side with what people use: `make bench`.
 
-Every contender trains the same two networks on the same batch of 16 with the same loss, each in
-processes of its own that stay alive, and takes turns with the others, so that what else the machine
-does falls on all. Both GANs of the course are trained in two arrangements, one after the other in a
-process of all threads, or at once in two processes of one thread; the better one counts.
+Every rival trains the same two networks on batches of 16 with the same loss, in processes that stay
+alive and take turns with the course's, so that what else the machine does falls on both. Each is
+tried in two arrangements, both GANs one after the other in a process of all threads, or at once in
+two processes of one thread; the better one counts.
 PyTorch takes part where it is installed: `.venv/bin/pip install torch`.
 """
 
@@ -28,7 +28,9 @@ from helpers import runtime  # noqa: E402  after the path
 
 RESULTS = PROJECT / "benchmarks" / "results.json"
 BATCH, LATENT, PENALTY = 16, 100, 10.0
-TENSORFLOW = ("course", "tutorial_float32", "keras_2019")
+PRODUCTS = 5 * 2 * 2048**3 / 1e9  # of the peak's step, in 1e9 multiplications and additions
+Pair = tuple[list[float], list[float]]  # seconds a step by round: the course's, a rival's
+TENSORFLOW = ("tutorial_float32", "keras_2019")
 PYTORCH = ("torch_float32", "torch_bfloat16", "torch_compiled_float32", "torch_compiled_bfloat16")
 
 
@@ -203,7 +205,7 @@ def matrix_peak(precision: str) -> Callable[[int], None]:
     kind = tf.bfloat16 if "bfloat16" in precision else tf.float32
     a = tf.cast(tf.random.stateless_normal((2048, 2048), [1, 2]), kind)
     product = tf.function(lambda: tf.reduce_sum(tf.cast(a @ a, tf.float32)))
-    return lambda _: [product().numpy() for _ in range(5)] and None
+    return lambda _: [product().numpy() for _ in range(5)] and None  # five: `PRODUCTS`
 
 
 # --- Workers -------------------------------------------------------------------------------------
@@ -284,31 +286,30 @@ class Contender:
 # --- The comparison ------------------------------------------------------------------------------
 
 
-def compare(penalty: float, rounds: int, steps: int, cores: int, precision: str) -> dict:
-    """Seconds a step of every contender and arrangement, by round."""
-    names = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())
-    contenders = [
-        Contender(name, penalty, processes, cores, precision)
-        for name in names
-        for processes in (1, 2)
-    ] + [Contender("peak", 0, 1, cores, precision)]
-    running = [contender for contender in contenders if contender.alive]
-    for k in range(rounds):
-        for contender in running if k % 2 == 0 else running[::-1]:
-            contender.run(steps)
+def compare(rival: str, penalty: float, rounds: int, steps: int, precision: str) -> Pair | None:
+    """Seconds a step by round of the course's step and of a rival, each in its best arrangement."""
+    cores = len(os.sched_getaffinity(0))
+    arrangements = (1,) if rival == "peak" else (1, 2)
+    pairs = [
+        [Contender(name, penalty, processes, cores, precision) for processes in arrangements]
+        for name in ("course", rival)
+    ]
+    contenders = [contender for pair in pairs for contender in pair]
+    if all(contender.alive for contender in contenders):
+        for k in range(rounds):
+            for contender in contenders if k % 2 == 0 else contenders[::-1]:
+                contender.run(steps)
     for contender in contenders:
         contender.stop()
-    found: dict[str, list[float]] = {}
-    for contender in running:
-        best = found.get(contender.name)
-        if best is None or statistics.median(contender.seconds) < statistics.median(best):
-            found[contender.name] = contender.seconds
-        print(
-            f"{contender.name:<26}{len(contender.workers)} process(es)  "
-            f"{statistics.median(contender.seconds):.3f} s a step",
-            flush=True,
-        )
-    return found
+    if not contenders[-1].seconds:
+        print(f"{rival:<26}does not run here", flush=True)
+        return None
+    ours, theirs = (min((c.seconds for c in pair), key=statistics.median) for pair in pairs)
+    times = "  ".join(
+        f"{c.name} in {len(c.workers)}: {statistics.median(c.seconds):.3f}" for c in contenders
+    )
+    print(f"{times}  (processes, seconds a step)", flush=True)
+    return ours, theirs
 
 
 def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
@@ -322,8 +323,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=4, help="of each contender in a round")
+    parser.add_argument("--long", type=int, default=1000, help="steps timed without a pause")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--penalty", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
@@ -332,34 +334,53 @@ def main() -> None:
     if asked.worker:
         work(asked.worker, asked.penalty, asked.threads, asked.precision)
         return
-    cores = len(os.sched_getaffinity(0))
     precision = runtime.choose_precision(asked.precision)
     step: dict[str, dict] = {}
-    seconds = {}
+    seconds: dict[str, dict] = {}
+    rivals = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())
     for penalty, suffix in ((0.0, ""), (PENALTY, "_penalty")):
-        print(f"\n{'with' if penalty else 'without'} gradient penalty, {precision}, {cores} cores")
-        found = compare(penalty, asked.rounds, asked.steps, cores, precision)
-        peak = [2 * 5 * 2048**3 / 1e9 / s for s in found.pop("peak")]
-        ours = found["course"]
-        step[f"vs_keras_2019{suffix}"] = ratio(found["keras_2019"], ours)
-        step[f"vs_tutorial_float32{suffix}"] = ratio(found["tutorial_float32"], ours)
-        rivals = [values for name, values in found.items() if name in PYTORCH]
-        if rivals:
-            step[f"vs_pytorch_best{suffix}"] = ratio(min(rivals, key=statistics.median), ours)
+        print(f"\n{'with' if penalty else 'without'} gradient penalty, {precision}")
+        found = {}
+        for rival in rivals + (() if penalty else ("peak",)):
+            pair = compare(rival, penalty, asked.rounds, asked.steps, precision)
+            if pair:
+                found[rival] = pair
+        for rival in TENSORFLOW:
+            step[f"vs_{rival}{suffix}"] = ratio(*reversed(found[rival]))
+        torch_ratios = [ratio(*reversed(found[name])) for name in PYTORCH if name in found]
+        if torch_ratios:
+            step[f"vs_pytorch_best{suffix}"] = min(torch_ratios, key=lambda r: r["median"])
         if not penalty:
-            work_done = [gigaflop() / s for s in ours]
-            step["share_of_peak"] = ratio(work_done, peak)
-        seconds[f"seconds{suffix}"] = {n: statistics.median(v) for n, v in found.items()}
+            ours, products = found.pop("peak")
+            done, peak = [gigaflop() / s for s in ours], [PRODUCTS / s for s in products]
+            step["share_of_peak"] = ratio(done, peak)
+        seconds[f"seconds{suffix}"] = {
+            rival: {"course": statistics.median(ours), "rival": statistics.median(theirs)}
+            for rival, (ours, theirs) in found.items()
+        }
+    print(f"\n{asked.long} steps without a pause")
+    alone = Contender("course", PENALTY, 1, len(os.sched_getaffinity(0)), precision)
+    alone.run(asked.long)
+    alone.stop()
+    hours = alone.seconds[0] * 20_000 / 3600
+    print(
+        f"{alone.seconds[0]:.3f} s a step: both GANs at the paper's 10,000 steps in {hours:.1f} h"
+    )
     for name, spread in step.items():
         print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
     results = runtime.read_json(RESULTS) | {
         "gan_step": step,
         "gan_step_seconds": seconds,
         "gan_step_machine": {
-            "cores": cores,
+            "cores": len(os.sched_getaffinity(0)),
             "processor": platform.processor() or platform.machine(),
             "precision": precision,
             "gigaflop_without_penalty": gigaflop(),
+        },
+        "paper_scale": {
+            "measured_steps": asked.long,
+            "seconds_a_step": alone.seconds[0],
+            "hours_for_both_gans": hours,
         },
         "versions": runtime.versions(),
     }
