@@ -84,3 +84,7 @@ def test_the_readme_says_what_was_measured():
     smoke = sum(measured["smoke_cost"]["seconds"].values())
     assert f"about {math.ceil(smoke / 60)} minutes" in readme.replace("two", "2")
     assert f"{measured['cost']['peak_memory_gb']:.1f} GB" in readme
+    bench = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    for rival in ("keras_2019", "pytorch_best"):
+        assert f"1/{bench['gan_step'][f'vs_{rival}_penalty']['median']:.2f} " in readme
+    assert f"{bench['paper_scale']['hours_for_both_gans']:.1f} hours" in readme
