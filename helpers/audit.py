@@ -265,9 +265,13 @@ def pixel_likeness(images: np.ndarray, real: np.ndarray, reach: int = 2) -> np.n
 
 def feature_likeness(images: np.ndarray, real: np.ndarray, features) -> np.ndarray:
     """The cosine between the features of images and of real ones, mirrored or not, ``(n, m)``."""
-    against = features(real)
-    best = np.maximum(features(images) @ against.T, features(images[:, :, ::-1]) @ against.T)
-    return best / np.linalg.norm(against, axis=1)
+
+    def direction(x):
+        described = features(x)
+        return described / (np.linalg.norm(described, axis=1, keepdims=True) + 1e-6)
+
+    against = direction(real).T
+    return np.maximum(direction(images) @ against, direction(images[:, :, ::-1]) @ against)
 
 
 def copying(
@@ -439,11 +443,12 @@ def audit_class(
     def features(x):
         return judge_features(x, judge)
 
-    real = np.concatenate([train, held_out]) if fresh is None else fresh
+    real = features(np.concatenate([train, held_out]) if fresh is None else fresh)
+    drawn = features(images)
     report["like_a_slice"] = float(like_a_slice(images, train).mean())
     for measure in (
-        lambda: quality(features(real), features(images), seed),
-        lambda: {"realism": two_sample_test(features(real), features(images), seed)},
+        lambda: quality(real, drawn, seed),
+        lambda: {"realism": two_sample_test(real, drawn, seed)},
         lambda: {"copying": copying_audit(images, train, held_out, groups, features, seed)},
     ):
         try:

@@ -284,7 +284,7 @@ def fit_with_patience(
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Probability of label 1 for each image, ``(n,)``.
 
-    Layer by layer: compiled, as `model.predict` has it, ResNet-50 takes 0.1 GB more.
+    Layer by layer: compiled, as `model.predict` has it, ResNet-50 takes more memory.
     """
     parts = np.split(images, range(64, len(images), 64))
     return np.concatenate([model(part, training=False) for part in parts])[:, 1]
