@@ -4,11 +4,14 @@
 
 The judge is a small network trained on tens of thousands of simulated slices, so it knows what a
 GAN's training set of 72 cannot teach. Whether a real slice is bleeding it can't say: those it never
-saw. Its features serve as a space in which to compare images.
+saw. Its features serve as a space in which to compare images; so do those of ResNet-50, trained on
+ImageNet, where its weights can be had.
 """
 
 import argparse
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict, permutat
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import dataset, runtime
+from helpers import dataset, networks, runtime
 
 JUDGE_WEIGHTS = runtime.PROJECT / "data" / "judge" / "judge.weights.h5"
 JUDGE_COMMAND = "python benchmarks/phantom_difficulty.py"
+FEATURES = {"judge": "judge", "imagenet": "ImageNet-trained ResNet-50"}
 FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
 FEWEST_HELD_OUT = 10  # groups; with fewer, training and held-out cannot be told apart by chance
 
@@ -110,14 +114,47 @@ def judge_features(images: np.ndarray, judge: keras.Model | None = None) -> np.n
     """The judge's last hidden layer: where images that show alike things lie in like directions.
 
     Returns:
-        ``(n, 64)``, each scaled to length 8, the root of 64: a large bleed makes features a
-        hundred times as long as a clear slice's, and would alone decide any distance.
+        ``(n, 64)``, each of length 8, as `choose_features` has them.
     """
     judge = judge or load_judge()
-    network = keras.Model(judge.input, judge.get_layer("features").output)
+    return _describe(keras.Model(judge.input, judge.get_layer("features").output), images)
+
+
+def _describe(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """A network's answers, each scaled to one length, the root of how many numbers it has.
+
+    A large bleed makes features a hundred times as long as a clear slice's, and would alone decide
+    any distance.
+    """
     parts = np.split(images, range(256, len(images), 256))
     features = np.concatenate([network(part, training=False) for part in parts])
-    return 8.0 * features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
+    length = np.linalg.norm(features, axis=1, keepdims=True) + 1e-6
+    return np.sqrt(features.shape[1]) * features / length
+
+
+def choose_features(kind: str, simulated: bool) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """The space in which images are compared.
+
+    Args:
+        kind: "judge"; "imagenet", the 2,048 pooled features of ResNet-50; "auto": the judge on
+            simulated slices, since it was made for those, and on others ImageNet where its weights
+            can be had, else the judge.
+        simulated: Whether the images are.
+
+    Returns:
+        A function of images ``(n, 32, 32, 1)`` in -1 to 1 to features ``(n, d)`` of length √d, and
+        which of "judge" and "imagenet" it is.
+
+    Raises:
+        CourseError: An unknown kind, or ImageNet weights that cannot be had.
+    """
+    if kind not in ("judge", "imagenet", "auto"):
+        raise runtime.CourseError(f"features {kind!r} are unknown: use judge, imagenet or auto.")
+    if kind == "imagenet" or (kind == "auto" and not simulated):
+        network, trunk = networks.build_trunk(kind)
+        if trunk == "imagenet":
+            return functools.partial(_describe, network), "imagenet"
+    return functools.partial(judge_features, judge=load_judge()), "judge"
 
 
 def kid(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -418,6 +455,7 @@ def audit_class(
     groups: np.ndarray,
     seed: int,
     fresh: np.ndarray | None = None,
+    features: str = "auto",
 ) -> dict[str, Any]:
     """Audit the generated images of one class.
 
@@ -429,27 +467,24 @@ def audit_class(
         seed: Of all that is drawn.
         fresh: Real images without limit to measure quality by, where they are simulated; otherwise
             it is measured by train and held_out together.
+        features: See `choose_features`.
 
     Returns:
         What `quality`, `copying_audit` and `two_sample_test` give, `like_a_slice`, and `features`,
-        where they come from. A measure that has too few images stands in `refused` as a sentence;
+        whose they are. A measure that has too few images stands in `refused` as a sentence;
         images that are none have a `warning` and nothing else.
     """
-    report: dict[str, Any] = {"samples": len(images), "features": "judge", "refused": []}
+    report: dict[str, Any] = {"samples": len(images), "refused": []}
     if wrong := fault(images):
         return report | {"warning": f"The generated images cannot be judged: {wrong}."}
-    judge = load_judge()
-
-    def features(x):
-        return judge_features(x, judge)
-
-    real = features(np.concatenate([train, held_out]) if fresh is None else fresh)
-    drawn = features(images)
+    describe, report["features"] = choose_features(features, simulated=fresh is not None)
+    real = describe(np.concatenate([train, held_out]) if fresh is None else fresh)
+    drawn = describe(images)
     report["like_a_slice"] = float(like_a_slice(images, train).mean())
     for measure in (
         lambda: quality(real, drawn, seed),
         lambda: {"realism": two_sample_test(real, drawn, seed)},
-        lambda: {"copying": copying_audit(images, train, held_out, groups, features, seed)},
+        lambda: {"copying": copying_audit(images, train, held_out, groups, describe, seed)},
     ):
         try:
             report |= measure()
@@ -458,7 +493,9 @@ def audit_class(
     return report
 
 
-def run(samples: Path, data: Path, split: Path, out: Path, seed: int = 0) -> dict[str, Any]:
+def run(
+    samples: Path, data: Path, split: Path, out: Path, seed: int = 0, features: str = "auto"
+) -> dict[str, Any]:
     """Audit a folder of images against the data and the split that its generators were trained on.
 
     Args:
@@ -467,6 +504,7 @@ def run(samples: Path, data: Path, split: Path, out: Path, seed: int = 0) -> dic
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
             most like a real one, above that one.
         seed: Of all that is drawn.
+        features: See `choose_features`.
 
     Returns:
         What `audit_class` gives, by class: haemorrhage (label 1) and clear (0).
@@ -494,7 +532,8 @@ def run(samples: Path, data: Path, split: Path, out: Path, seed: int = 0) -> dic
         ]
         images = drawn[(made.table["label"] == label).to_numpy()]
         groups = table["group"].to_numpy()[np.concatenate(parts)]
-        report[name] = audit_class(images, *(real[part] for part in parts), groups, seed)
+        train, held_out = (real[part] for part in parts)
+        report[name] = audit_class(images, train, held_out, groups, seed, features=features)
         if "copying" in report[name]:
             found = report[name]["copying"]
             top = np.argsort(-found["likeness"])[:10]
@@ -517,9 +556,12 @@ def main(arguments: list[str] | None = None) -> int:
         ("out", "folder for audit.json and the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
+    parser.add_argument(
+        "--features", default="auto", help="judge, imagenet, or auto: ImageNet if it can be had"
+    )
     asked = parser.parse_args(arguments)
     try:
-        report = run(asked.samples, asked.data, asked.split, asked.out)
+        report = run(**vars(asked))
     except runtime.CourseError as error:
         print(error, file=sys.stderr)
         return 2
@@ -536,8 +578,9 @@ def summary(found: dict[str, Any]) -> list[str]:
     if "kid" in found:
         low, high = found["kid_ci"]
         lines.append(
-            f"KID {found['kid']:.3f} ({low:.3f} to {high:.3f}); two halves of the real images stay "
-            f"under {found['kid_floor']:.3f}"
+            f"KID {found['kid']:.3f} ({low:.3f} to {high:.3f}) in the features of the "
+            f"{FEATURES[found['features']]}; two halves of the real images stay under "
+            f"{found['kid_floor']:.3f}"
         )
         lines += [
             f"{name} {found[name]:.2f}, {found[f'{name}_expected']:.2f} for images of the same kind"

@@ -293,8 +293,10 @@ def write_report(folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    template.filters["interval"] = lambda pair: f"{100 * pair[0]:.0f} to {100 * pair[1]:.0f} %"
+    template.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    template.filters["interval"] = lambda pair: "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format(
+        *(100 * edge for edge in pair)
+    )
     figures = {
         path.stem: f"data:image/{path.suffix[1:]};base64,"
         + base64.b64encode(path.read_bytes()).decode()

@@ -1,7 +1,6 @@
 """Does it help a classifier? ResNet-50 fitted on several mixtures of images, scored on one test."""
 
 import dataclasses
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +8,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers import runtime, statistics
+from helpers import networks, runtime, statistics
 
 BATCH_SIZE = 32
 PATIENCE = 5
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
-IMAGENET_CHANNEL_MEANS = [103.939, 116.779, 123.68]  # blue, green, red: what the weights expect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +58,8 @@ def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Clas
     """The original's classifier: ResNet-50, global average pooling, dropout 0.4, softmax over 2.
 
     Args:
-        trunk: "imagenet": pretrained and frozen, as the original. "scratch": trained whole, with
-            BatchNorm momentum 0.8, since the 0.99 of Keras is still far off after 150 steps.
-            "auto": ImageNet where its weights can be had, else scratch.
-        size: Edge of the images inside the network in pixels, 32 or more; the 32x32 slices are
-            enlarged to it. The report says 32, its notebook used 128.
+        trunk: "imagenet" (frozen), "scratch" (trained whole) or "auto": see `networks.build_trunk`.
+        size: Edge inside the network; the report says 32, the original's notebook used 128.
         seed: Of the initial weights.
 
     Returns:
@@ -73,20 +68,10 @@ def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Clas
     Raises:
         CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
     """
-    if trunk not in ("imagenet", "scratch", "auto"):
-        raise runtime.CourseError(f"trunk {trunk!r} is unknown: use imagenet, scratch or auto.")
-    if size < 32:
-        raise runtime.CourseError(f"classifier_size {size} is too small: ResNet-50 needs 32.")
     runtime.seed_everything(seed)
-    body, trunk = _build_trunk(trunk, size)
-    image = x = keras.Input((32, 32, 1))
-    if size != 32:
-        x = layers.Resizing(size, size, interpolation="bilinear")(x)
-    x = layers.Concatenate()([x, x, x])
-    if trunk == "imagenet":
-        x = layers.Rescaling(127.5, offset=[127.5 - mean for mean in IMAGENET_CHANNEL_MEANS])(x)
-    x = body(x, training=False) if trunk == "imagenet" else body(x)
-    x = layers.Dropout(0.4)(layers.GlobalAveragePooling2D()(x))
+    body, trunk = networks.build_trunk(trunk, size)
+    image = keras.Input(networks.IMAGE_SHAPE)
+    x = layers.Dropout(0.4)(body(image))
     model = keras.Model(image, layers.Dense(2, activation="softmax")(x))
     model.compile(
         optimizer=keras.optimizers.RMSprop(1e-3),
@@ -95,40 +80,6 @@ def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Clas
     )
     model.optimizer.build(model.trainable_variables)
     return Classifier(model, trunk, model.get_weights())
-
-
-def _build_trunk(trunk: str, size: int) -> tuple[keras.Model, str]:
-    """The ResNet-50 body, and which of the two it is."""
-
-    def build(weights: str | None) -> keras.Model:
-        return keras.applications.ResNet50(
-            weights=weights, include_top=False, input_shape=(size, size, 3)
-        )
-
-    if trunk != "scratch":
-        waited, talks = socket.getdefaulttimeout(), keras.config.is_interactive_logging_enabled()
-        socket.setdefaulttimeout(10)  # a network that never answers must not hold up "auto"
-        keras.config.disable_interactive_logging()  # no address and no bar in a notebook's output
-        try:
-            body = build("imagenet")
-            body.trainable = False
-            return body, "imagenet"
-        except Exception as error:  # Keras passes on whatever its download raises
-            if trunk == "imagenet":
-                reason = str(error).split("\n")[0]
-                raise runtime.CourseError(
-                    f"ResNet-50's ImageNet weights cannot be had ({reason}): connect to a network, "
-                    'or choose trunk "scratch".'
-                ) from None
-        finally:
-            socket.setdefaulttimeout(waited)
-            if talks:
-                keras.config.enable_interactive_logging()
-    body = build(None)
-    for layer in body.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.8
-    return body, "scratch"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,17 @@
 """The two networks of the published work, layer by layer, as its parameter counts fix them.
 
+And the trunk of its classifier, which is a standard one.
+
 Source: the project page's listing, read together with its two counts; notebook 02 works them out.
 """
+
+import socket
 
 import keras
 import numpy as np
 from keras import layers
+
+from helpers import runtime
 
 IMAGE_SHAPE = (32, 32, 1)
 LATENT_DIM = 100
@@ -16,6 +22,7 @@ MOMENTUM = 0.8
 # At 1 the first updates drive the tanh to its ends, where it passes no slope back: black and white
 # checkerboards for hundreds of steps.
 LAST_VARIANCE = 0.01
+IMAGENET_CHANNEL_MEANS = [103.939, 116.779, 123.68]  # blue, green, red: what the weights expect
 
 
 def normalise_and_activate(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -91,3 +98,69 @@ def build_generator(latent_dim: int = LATENT_DIM) -> keras.Model:
 def count_trainable(model: keras.Model) -> int:
     """How many numbers training can move (BatchNorm's moving averages are not among them)."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def build_trunk(trunk: str = "auto", size: int = 32) -> tuple[keras.Model, str]:
+    """ResNet-50 up to its pooled features, for grey slices.
+
+    Args:
+        trunk: "imagenet": pretrained and frozen, as the original. "scratch": with first weights,
+            and BatchNorm momentum 0.8, since the 0.99 of Keras is still far off after 150 steps.
+            "auto": ImageNet where its weights can be had, else scratch.
+        size: Edge of the images inside the network in pixels, 32 or more; the 32x32 slices are
+            enlarged to it.
+
+    Returns:
+        A model of images ``(n, 32, 32, 1)`` in -1 to 1 to features ``(n, 2048)``, and which of
+        "imagenet" and "scratch" it is.
+
+    Raises:
+        CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
+    """
+    if trunk not in ("imagenet", "scratch", "auto"):
+        raise runtime.CourseError(f"trunk {trunk!r} is unknown: use imagenet, scratch or auto.")
+    if size < 32:
+        raise runtime.CourseError(f"classifier_size {size} is too small: ResNet-50 needs 32.")
+    body, trunk = _resnet50(trunk, size)
+    image = x = keras.Input(IMAGE_SHAPE)
+    if size != 32:
+        x = layers.Resizing(size, size, interpolation="bilinear")(x)
+    x = layers.Concatenate()([x, x, x])
+    if trunk == "imagenet":
+        x = layers.Rescaling(127.5, offset=[127.5 - mean for mean in IMAGENET_CHANNEL_MEANS])(x)
+    x = body(x, training=False) if trunk == "imagenet" else body(x)
+    return keras.Model(image, layers.GlobalAveragePooling2D()(x), name="trunk"), trunk
+
+
+def _resnet50(trunk: str, size: int) -> tuple[keras.Model, str]:
+    """ResNet-50 without its head, and which of the two it is."""
+
+    def build(weights: str | None) -> keras.Model:
+        return keras.applications.ResNet50(
+            weights=weights, include_top=False, input_shape=(size, size, 3)
+        )
+
+    if trunk != "scratch":
+        waited, talks = socket.getdefaulttimeout(), keras.config.is_interactive_logging_enabled()
+        socket.setdefaulttimeout(10)  # a network that never answers must not hold up "auto"
+        keras.config.disable_interactive_logging()  # no address and no bar in a notebook's output
+        try:
+            body = build("imagenet")
+            body.trainable = False
+            return body, "imagenet"
+        except Exception as error:  # Keras passes on whatever its download raises
+            if trunk == "imagenet":
+                reason = str(error).split("\n")[0]
+                raise runtime.CourseError(
+                    f"ResNet-50's ImageNet weights cannot be had ({reason}): connect to a network, "
+                    'or choose trunk "scratch".'
+                ) from None
+        finally:
+            socket.setdefaulttimeout(waited)
+            if talks:
+                keras.config.enable_interactive_logging()
+    body = build(None)
+    for layer in body.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.8
+    return body, "scratch"

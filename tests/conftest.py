@@ -28,6 +28,25 @@ def real():
     return REAL
 
 
+@pytest.fixture
+def imagenet_weights(monkeypatch, tmp_path):
+    """A file made here in place of the download; gives the list of what Keras asked for."""
+    import keras
+    from keras.src.applications import resnet
+
+    keras.utils.set_random_seed(5)
+    source = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
+    source.save_weights(path := tmp_path / "resnet50_notop.weights.h5")
+    asked = []
+
+    def get_file(name, origin, **more):
+        asked.append((name, more.get("file_hash")))
+        return str(path)
+
+    monkeypatch.setattr(resnet.file_utils, "get_file", get_file)
+    return asked
+
+
 def write_folder(folder: Path, count: int) -> Path:
     images = folder / "head_ct"
     images.mkdir(parents=True)

@@ -168,29 +168,18 @@ def test_unknown_trunk_and_small_size(trunk, size):
         evaluation.build_classifier(trunk, size)
 
 
-def test_imagenet_trunk_with_a_made_weights_file(monkeypatch, tmp_path, slices):
+def test_imagenet_trunk_with_a_made_weights_file(imagenet_weights, slices):
     """The real ResNet-50 and Keras' own loading, from a file made here instead of a download."""
-    keras.utils.set_random_seed(5)
-    source = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
-    path = tmp_path / "resnet50_notop.weights.h5"
-    source.save_weights(path)
-    asked = []
-
-    def get_file(name, origin, **more):
-        asked.append((name, more.get("file_hash")))
-        return str(path)
-
-    from keras.src.applications import resnet
-
-    monkeypatch.setattr(resnet.file_utils, "get_file", get_file)
     classifier = evaluation.build_classifier("auto", seed=1)
-    assert classifier.trunk == "imagenet" and asked[0][1], "downloaded without a checksum"
+    assert classifier.trunk == "imagenet" and imagenet_weights[0][1], (
+        "downloaded without a checksum"
+    )
     trainable = sum(int(np.prod(w.shape)) for w in classifier.model.trainable_weights)
     assert trainable == 2048 * 2 + 2, "the trunk is frozen: only the softmax learns"
     # The trunk must see what Keras' own preprocessing would have made of the grey levels.
-    layers = classifier.model.layers
-    body = next(layer for layer in layers if isinstance(layer, keras.Model))
-    seen = keras.Model(classifier.model.input, layers[layers.index(body) - 1].output)
+    trunk = classifier.model.get_layer("trunk")
+    body = next(layer for layer in trunk.layers if isinstance(layer, keras.Model))
+    seen = keras.Model(trunk.input, trunk.layers[trunk.layers.index(body) - 1].output)
     grey = (slices[0][:2] + 1) * 127.5
     expected = keras.applications.resnet50.preprocess_input(np.repeat(grey, 3, axis=-1))
     assert np.allclose(np.asarray(seen(slices[0][:2])), expected, atol=1e-3)
