@@ -1,10 +1,15 @@
-"""What a handful of test images can say: scores, intervals, the smallest gain they could show."""
+"""What a handful of test images can say: scores, intervals, the verdict and the rule behind it."""
 
+import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.optimize import brentq, isotonic_regression
+from scipy.stats import binomtest, nct, t
 from sklearn.metrics import confusion_matrix, roc_auc_score
+
+MARGIN = 0.05  # of accuracy: less than that is not worth a GAN
+FEWEST_REPLICATES = 5  # fewer never give yes or no
 
 
 def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -77,6 +82,258 @@ def smallest_significant_gain(n: int, level: float = 0.05) -> float | None:
         if binomtest(flips, flips).pvalue < level:
             return flips / n
     return None
+
+
+def check_table(
+    accuracy: float, sensitivity: float, specificity: float, n: int, decimals: int = 2
+) -> list[tuple[int, int, int]]:
+    """Which results on n test images, if any, a published row of a table can come from.
+
+    Args:
+        accuracy, sensitivity, specificity: In percent, as printed.
+        n: Test images, of both classes together.
+        decimals: How many the table has; a result fits if it rounds to what is printed, up or down
+            where it lies halfway.
+
+    Returns:
+        All that fit, as (images of label 1, true positives, true negatives); none: the row cannot
+        come from n images.
+    """
+    printed = (accuracy, sensitivity, specificity)
+    reach = 0.5 * 10.0**-decimals + 1e-9
+
+    def near(hits, count, percent):
+        return np.abs(100 * hits / count - percent) <= reach
+
+    found = []
+    for positives in range(1, n):
+        true_positives, true_negatives = np.arange(positives + 1), np.arange(n - positives + 1)
+        true_positives = true_positives[near(true_positives, positives, printed[1])]
+        true_negatives = true_negatives[near(true_negatives, n - positives, printed[2])]
+        found += [
+            (positives, int(tp), int(tn))
+            for tp in true_positives
+            for tn in true_negatives
+            if near(tp + tn, n, printed[0])
+        ]
+    return found
+
+
+# --- Several replicates --------------------------------------------------------------------------
+
+
+def resampled_t(differences: np.ndarray, ratio: float = 0.0, level: float = 0.95) -> dict[str, Any]:
+    """The mean difference between two arms over several splits, with its interval.
+
+    Splits of one pool share most of their images, so their differences vary less than those of
+    splits of new pools would: Nadeau and Bengio's correction widens the interval for that.
+
+    Args:
+        differences: ``(J,)``: second arm minus first, one number a replicate (a split, or a fresh
+            set), already averaged over seeds; J at least 2.
+        ratio: Test images over all images used to fit or to select; 0 where every replicate has
+            images of its own, which gives the plain paired t.
+
+    Returns:
+        `mean` and `ci`, the sample's `sd`, `p_value` (two-sided), `replicates`. Where all
+        differences are equal there is no spread to judge by: the interval is -1 to 1.
+
+    Source: Nadeau and Bengio 2003, Machine Learning 52, 239-281, equation for the corrected
+        resampled t-test.
+    """
+    differences = np.asarray(differences, dtype=float)
+    count, mean, sd = len(differences), differences.mean(), differences.std(ddof=1)
+    found = {"mean": float(mean), "sd": float(sd), "replicates": count}
+    if sd < 1e-12:
+        return found | {"ci": [-1.0, 1.0], "p_value": 1.0}
+    error = sd * math.sqrt(1 / count + ratio)
+    half = error * t.ppf(0.5 + level / 2, count - 1)
+    p_value = 2 * t.sf(abs(mean) / error, count - 1)
+    return found | {"ci": [float(mean - half), float(mean + half)], "p_value": float(p_value)}
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """p-values adjusted for their number: below a level, the family's error stays under it.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    adjusted, highest = {}, 0.0
+    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_value))
+        adjusted[name] = highest
+    return {name: adjusted[name] for name in p_values}
+
+
+def power(
+    effect: float, sd: float, replicates: int, ratio: float = 0.0, level: float = 0.95
+) -> float:
+    """How often `resampled_t` puts its whole interval above 0 if the true difference is `effect`.
+
+    Args:
+        effect: A share, 0 or more.
+        sd: Of the differences, from replicate to replicate.
+        replicates, ratio, level: As in `resampled_t`.
+    """
+    shift = effect / (sd * math.sqrt(1 / replicates + ratio))
+    return float(nct.sf(t.ppf(0.5 + level / 2, replicates - 1), replicates - 1, shift))
+
+
+def smallest_detectable_effect(
+    sd: float, replicates: int, ratio: float = 0.0, chance: float = 0.8
+) -> float:
+    """The true difference that is found with this chance; see `power`."""
+    unit = sd * math.sqrt(1 / replicates + ratio)
+    return brentq(lambda k: power(k * unit, sd, replicates, ratio) - chance, 0.0, 100.0) * unit
+
+
+def worth(
+    curve: dict[int, np.ndarray], augmented: np.ndarray, at: int, seed: int, rounds: int = 2000
+) -> dict[str, Any]:
+    """How many more real images would have given what synthetic ones gave.
+
+    The learning curve is made monotone (isotonic regression on the means) and joined by straight
+    lines over the logarithm of the size; the synthetic images are worth as many real ones as it
+    takes, from `at` on, to reach the accuracy that they gave. The interval is a percentile
+    bootstrap over replicates, each of which keeps its sizes and its augmented arm together.
+
+    Args:
+        curve: Real training images: ``(J,)`` accuracies without synthetic images, one a replicate.
+        augmented: ``(J,)``, of the same replicates with synthetic images beside `at` real ones.
+        at: Which of the sizes that is.
+        seed: Of the bootstrap.
+        rounds: Of the bootstrap.
+
+    Returns:
+        `images` and `ci`: from 0, which stands for "0 or less", to the largest size minus `at`,
+        which stands for "that or more"; `text` says it so.
+    """
+    sizes = np.array(sorted(curve))
+    table = np.stack([curve[size] for size in sizes], axis=1)
+
+    def value(chosen):
+        rising = isotonic_regression(table[chosen].mean(axis=0)).x
+        reached = augmented[chosen].mean()
+        if reached <= np.interp(at, sizes, rising):
+            return 0.0
+        # A level stretch is reached where it begins: of all sizes that would do, the smallest.
+        steps = np.concatenate([[True], np.diff(rising) > 1e-12])
+        found = np.interp(reached, rising[steps], np.log2(sizes[steps]))
+        return float(2**found - at) if reached <= rising[-1] else float(sizes[-1] - at)
+
+    everything = np.arange(len(augmented))
+    rng = np.random.default_rng(seed)
+    drawn = [value(rng.choice(everything, len(everything))) for _ in range(rounds)]
+    found, low, high = value(everything), *np.quantile(drawn, [0.025, 0.975])
+    most = float(sizes[-1] - at)
+
+    def words(images):
+        return "< 0" if images <= 0 else f"> {most:.0f}" if images >= most else f"{images:.0f}"
+
+    return {
+        "images": found,
+        "ci": [float(low), float(high)],
+        "text": f"{words(found)} (95 % interval {words(low)} to {words(high)})",
+    }
+
+
+# --- The verdict ---------------------------------------------------------------------------------
+
+PRIMARY = ("classic_gan", "classic")  # the gain of the first over the second is the question
+CONTROL = ("classic_gan", "control_shuffled")
+OTHERS = (
+    ("original_gan", "original"), ("gan_only", "original"), ("classic", "original"),
+)  # fmt: skip
+
+
+def judge_study(
+    accuracies: dict[str, np.ndarray], ratio: float, images: int, margin: float = MARGIN
+) -> dict[str, Any]:
+    """The verdict on several replicates, by a rule fixed beforehand.
+
+    *No*, if the interval of classic + GAN minus classic ends below the margin. *Yes*, if it begins
+    above 0, and so does the interval of classic + GAN minus the control, whose GAN images have
+    shuffled labels: what noise does as well is no gain of the GAN's. Otherwise, or with fewer than
+    five replicates, *not enough data*.
+
+    Args:
+        accuracies: By arm, ``(J,)``: one share a replicate, averaged over seeds.
+        ratio: See `resampled_t`; 0 for independent sets.
+        images: In all, of one replicate; for the advice on how many would do.
+        margin: Smallest gain worth having, a share.
+
+    Returns:
+        `answer`, `text`, `contrasts` (by "first - second", as `resampled_t` gives them; the
+        secondary ones with `p_holm`), `smallest_detectable_effect`, `margin`, `images_needed`
+        (None where the spread is unknown).
+    """
+
+    def contrast(pair):
+        return resampled_t(np.subtract(*(accuracies[name] for name in pair)), ratio)
+
+    contrasts = {" - ".join(pair): contrast(pair) for pair in (PRIMARY, CONTROL, *OTHERS)}
+    others = {" - ".join(pair): contrasts[" - ".join(pair)]["p_value"] for pair in OTHERS}
+    for name, p_value in holm(others).items():
+        contrasts[name]["p_holm"] = p_value
+    primary, control = (contrasts[" - ".join(pair)] for pair in (PRIMARY, CONTROL))
+    low, high = primary["ci"]
+    if primary["replicates"] < FEWEST_REPLICATES:
+        answer = "not enough data"
+    elif high < margin:
+        answer = "no"
+    elif low > 0 and control["ci"][0] > 0:
+        answer = "yes"
+    else:
+        answer = "not enough data"
+    smallest, needed = None, None
+    if primary["sd"] > 1e-12:
+        smallest = smallest_detectable_effect(primary["sd"], primary["replicates"], ratio)
+        needed = math.ceil(images * max(1.0, smallest / margin) ** 2)
+    return {
+        "answer": answer,
+        "text": _say(answer, primary, control, smallest, needed, images, margin),
+        "contrasts": contrasts,
+        "smallest_detectable_effect": smallest,
+        "images_needed": needed,
+        "margin": margin,
+    }
+
+
+def _say(answer, primary, control, smallest, needed, images, margin) -> str:
+    """The verdict in words."""
+    low, high = (f"{100 * edge:+.1f}" for edge in primary["ci"])
+    count, points = primary["replicates"], f"{100 * margin:.0f} points"
+    gain = (
+        f"Adding GAN images to classic augmentation moved the accuracy by "
+        f"{100 * primary['mean']:+.1f} points (95 % interval {low} to {high}, {count} replicates)"
+    )
+    if answer == "yes":
+        return (
+            f"Yes: {gain}, and by {100 * control['mean']:+.1f} against GAN images with shuffled "
+            "labels."
+        )
+    if answer == "no":
+        return f"No: {gain}, so a gain of {points} or more is ruled out."
+    why = "the interval neither ends below the margin nor lies above 0"
+    if count < FEWEST_REPLICATES:
+        why = f"fewer than {FEWEST_REPLICATES} replicates show no spread to rely on"
+    elif primary["ci"][0] > 0:
+        why = "GAN images with shuffled labels may do as well"
+    text = f"Not enough data to tell. {gain}; {why}."
+    if smallest is not None:
+        text += (
+            f" With {images} images and {count} replicates only a gain of {100 * smallest:.0f} "
+            "points would be found four times in five; "
+        )
+        text += (
+            f"for one of {points} it takes about {needed} images (more splits of the same ones "
+            "help little)."
+            if smallest > margin
+            else f"that is under the margin of {points}: the gain itself is small or none."
+        )
+    return text
+
+
+# --- One split -----------------------------------------------------------------------------------
 
 
 def first_look(arms: dict[str, dict[str, Any]], n: int, settle: str) -> dict[str, Any]:

@@ -1,0 +1,139 @@
+"""How often is the verdict wrong? Thousands of whole studies in which the truth is known.
+
+    python benchmarks/verdict.py
+
+A study has a pool of 200 cases, ten random splits of it (178 to fit or select, 22 to test) and
+three seeds. Two *different* learners take the parts of "classic" and "classic + GAN": each sees its
+own five of ten measurements of a case, and as both kinds of measurements are alike, the learners
+are equally good in the population, though not on a given pool. Every "yes" is then a false one. In
+a second round the second learner's measurements tell the classes apart better, by an effect that is
+measured on millions of cases, and every "yes" is right: how often it comes is the power.
+Beside the course's rule stands the naive one, a t-test over all fits as if each were a replicate.
+`results/verdict.json` gets one row a kind of study; notebook 05 shows it.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import ttest_1samp
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from helpers import runtime, statistics  # noqa: E402  after the path
+
+RESULTS = PROJECT / "results" / "verdict.json"
+POOL, TEST, SPLITS, SEEDS, SIZE = 200, 22, 10, 3, 5
+RATIO = TEST / (POOL - TEST)
+APART = 0.4  # how far apart the classes are in each measurement, in standard deviations
+
+
+def draw_cases(count: int, gain: float, rng: np.random.Generator) -> tuple:
+    """Cases ``(count, 2, 5)``, five measurements for either learner, and labels, half of each."""
+    labels = np.arange(count) % 2
+    apart = np.array([APART, APART + gain])[:, None]
+    return rng.normal(size=(count, 2, SIZE)) + labels[:, None, None] * apart, labels
+
+
+def fit_and_predict(cases: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Which class's mean is nearer, for each fit and case, by each learner: ``(fits, 2, cases)``.
+
+    Args:
+        cases: ``(n, 2, 5)``.
+        labels: ``(n,)``.
+        weights: ``(fits, n)``: how often each fit sees each case; 0 for the test cases.
+    """
+    means = []
+    for label in (0, 1):
+        chosen = weights * (labels == label)
+        means.append(np.einsum("fn,nld->fld", chosen, cases) / chosen.sum(axis=1)[:, None, None])
+    along, middle = means[1] - means[0], (means[1] + means[0]) / 2
+    return (np.einsum("fld,nld->fln", along, cases) > np.sum(along * middle, -1)[..., None]) * 1
+
+
+def study(gain: float, seed: list[int]) -> np.ndarray:
+    """The accuracies of a study on one pool: ``(splits, seeds, 2)``."""
+    rng = np.random.default_rng(seed)
+    cases, labels = draw_cases(POOL, gain, rng)
+    found = np.empty((SPLITS, SEEDS, 2))
+    for split in range(SPLITS):
+        test = np.concatenate(
+            [rng.permutation(np.flatnonzero(labels == k))[: TEST // 2] for k in (0, 1)]
+        )
+        # What a seed changes in a fit: here, which cases it draws, and how often.
+        weights = rng.poisson(1.0, (SEEDS, POOL)).astype(float)
+        weights[:, test] = 0
+        right = fit_and_predict(cases, labels, weights) == labels
+        found[split] = right[:, :, test].mean(axis=2)
+    return found
+
+
+def judge(found: np.ndarray) -> tuple[bool, bool, float]:
+    """Whether the course's rule and the naive one say yes, and the sd between splits.
+
+    The control is one that any learner beats, so that the primary contrast alone decides.
+    """
+    by_split = found.mean(axis=1)
+    arms = dict.fromkeys(("original", "original_gan", "gan_only"), by_split[:, 0])
+    arms |= {"classic": by_split[:, 0], "classic_gan": by_split[:, 1]}
+    arms["control_shuffled"] = by_split[:, 1] - np.linspace(0.3, 0.31, SPLITS)
+    verdict = statistics.judge_study(arms, RATIO, POOL)
+    differences = (found[..., 1] - found[..., 0]).ravel()
+    naive = ttest_1samp(differences, 0) if np.ptp(differences) else None
+    said = naive is not None and naive.pvalue < 0.05 and naive.statistic > 0
+    return (
+        verdict["answer"] == "yes",
+        bool(said),
+        float(np.std(by_split[:, 1] - by_split[:, 0], ddof=1)),
+    )
+
+
+def true_effect(gain: float) -> float:
+    """The difference in accuracy on new cases, averaged over pools, to about 0.001."""
+    found = []
+    for k in range(400):
+        rng = np.random.default_rng([7, k])
+        cases, labels = draw_cases(POOL + 4000, gain, rng)
+        weights = np.zeros((1, len(cases)))
+        weights[0, : POOL - TEST] = rng.poisson(1.0, POOL - TEST)
+        right = fit_and_predict(cases, labels, weights)[0] == labels
+        found.append(right[1, POOL:].mean() - right[0, POOL:].mean())
+    return float(np.mean(found))
+
+
+def simulate(gain: float, studies: int, seed: int) -> dict:
+    """One row: how often both rules say yes over many studies, and what was promised."""
+    judged = [judge(study(gain, [seed, k])) for k in range(studies)]
+    course, naive = (sum(found[k] for found in judged) for k in (0, 1))
+    sd = float(np.mean([found[2] for found in judged]))
+    effect = true_effect(gain) if gain else 0.0
+    return {
+        "true_effect": effect,
+        "studies": studies,
+        "yes": course / studies,
+        "yes_ci": statistics.wilson_interval(course, studies),
+        "naive_yes": naive / studies,
+        "sd_between_splits": sd,
+        "promised": statistics.power(effect, sd, SPLITS, RATIO),
+    }
+
+
+def main() -> None:
+    """Simulate, print, write."""
+    rows = [simulate(gain, 2000, seed=405) for gain in (0.0, 0.2, 0.4, 0.6)]
+    for row in rows:
+        print(row)
+    runtime.write_json(
+        RESULTS,
+        {
+            "command": "python benchmarks/verdict.py",
+            "settings": {"pool": POOL, "test": TEST, "splits": SPLITS, "seeds": SEEDS},
+            "versions": runtime.versions(),
+            "rows": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
