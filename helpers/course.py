@@ -94,7 +94,8 @@ def run(
     *,
     fresh: bool = False,
     extra: Path | None = None,
-    seed: int | None = None,
+    changes: dict[str, Any] | None = None,
+    wait: float = 0,
 ) -> Path:
     """Run the whole course into a folder and write its report.
 
@@ -104,7 +105,8 @@ def run(
         out: Where everything goes; empty for `runs/PROFILE`.
         fresh: Start over: remove what an earlier run wrote into `out`.
         extra: A YAML file with values that replace the profile's.
-        seed: Replaces the profile's: another split (or simulated set), other networks.
+        changes: Values that replace both.
+        wait: Seconds to wait for another run that holds the folder.
 
     Returns:
         The path of `report.html`.
@@ -112,9 +114,7 @@ def run(
     Raises:
         CourseError: Anything a user can mend; nothing has been written then but what was finished.
     """
-    parameters = load_parameters(profile, extra)
-    if seed is not None:
-        parameters["seed"] = seed
+    parameters = load_parameters(profile, extra) | (changes or {})
     folder = runtime.project_path(out or f"runs/{profile}")
     fingerprint = "simulated"
     if data:
@@ -124,7 +124,7 @@ def run(
         slices = dataset.read_folder(data_folder)
         labels = slices.table["label"].to_numpy()
         groups = dataset.find_groups(slices).groups
-        dataset.split_groups(labels, groups, parameters.get("seed", 0))
+        dataset.split_groups(labels, groups, parameters.get("split_seed", 0))
         fingerprint = slices.fingerprint
         parameters["data_dir"] = str(data_folder)
     settings = {"parameters": parameters, "data": fingerprint}
@@ -138,7 +138,7 @@ def run(
             "over with FRESH=1."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    held = runtime.lock(folder / ".lock")
+    held = runtime.lock(folder / ".lock", wait=wait)
     try:
         # A run killed a moment ago may have left a kernel that still writes: wait for it.
         runtime.lock(folder / ".kernel.lock", wait=30).release()
@@ -286,29 +286,35 @@ def _clock(seconds: float) -> str:
 def write_report(folder: Path) -> Path:
     """Write `report.html`: one file with every picture inside, from `metrics.json` and figures."""
     metrics = runtime.read_json(runtime.need(folder / "metrics.json", NOTEBOOKS[-1]))
-    template = jinja2.Environment(
+    figures = {
+        path.stem: inline(path)
+        for path in sorted((folder / "figures").iterdir())
+        if path.suffix in (".png", ".gif")
+    }
+    return render("report.html", folder, m=metrics, figures=figures, title=metrics["profile"])
+
+
+def inline(picture: Path) -> str:
+    """A picture as an address that holds the picture."""
+    content = base64.b64encode(picture.read_bytes()).decode()
+    return f"data:image/{picture.suffix[1:]};base64,{content}"
+
+
+def render(template: str, folder: Path, **content: Any) -> Path:
+    """Fill one of the HTML templates beside this file, and write it as `report.html`."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-    template.filters["interval"] = lambda pair: "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format(
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    environment.filters["interval"] = lambda pair: "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format(
         *(100 * edge for edge in pair)
     )
-    figures = {
-        path.stem: f"data:image/{path.suffix[1:]};base64,"
-        + base64.b64encode(path.read_bytes()).decode()
-        for path in sorted((folder / "figures").iterdir())
-        if path.suffix in (".png", ".gif")
-    }
-    html = template.get_template("report.html").render(
-        m=metrics,
-        figures=figures,
-        titles=plots.ARM_TITLES,
-        made=datetime.date.today().isoformat(),
-    )
+    made = datetime.date.today().isoformat()
+    html = environment.get_template(template).render(titles=plots.ARM_TITLES, made=made, **content)
     with runtime.whole_file(folder / "report.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
     return folder / "report.html"
@@ -317,16 +323,17 @@ def write_report(folder: Path) -> Path:
 def arms_table(metrics: dict[str, Any]) -> str:
     """The arms as a plain table for the terminal."""
     n = metrics["split"]["test"]["images"]
+    width = 2 + max(len(plots.ARM_TITLES[name]) for name in metrics["arms"])
     lines = [
         f"Trunk: {metrics['trunk']} · {n} test images · 95 % Wilson intervals",
-        f"{'arm':<22}{'accuracy':>9}  {'interval':<14}{'sensitivity':>12}{'specificity':>12}"
+        f"{'arm':<{width}}{'accuracy':>9}  {'interval':<14}{'sensitivity':>12}{'specificity':>12}"
         f"{'AUC':>7}",
     ]
     for name, arm in metrics["arms"].items():
         low, high = arm["accuracy_ci"]
         interval = f"{100 * low:.0f} to {100 * high:.0f} %"
         lines.append(
-            f"{plots.ARM_TITLES[name]:<22}{100 * arm['accuracy']:>7.1f} %  {interval:<14}"
+            f"{plots.ARM_TITLES[name]:<{width}}{100 * arm['accuracy']:>7.1f} %  {interval:<14}"
             f"{100 * arm['sensitivity']:>10.1f} %{100 * arm['specificity']:>10.1f} %"
             f"{arm['auc']:>7.2f}"
         )
@@ -354,7 +361,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="another split, and other networks")
     parser.add_argument("--fresh", action="store_true", help="start over: remove the earlier run")
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     started = time.monotonic()
     try:
         report = run(
@@ -363,7 +370,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.out,
             fresh=asked.fresh,
             extra=asked.params,
-            seed=asked.seed,
+            changes={} if asked.seed is None else dict.fromkeys(("seed", "split_seed"), asked.seed),
         )
     except CourseError as error:
         print(error, file=sys.stderr)
@@ -381,7 +388,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _as_interrupt(*_: object) -> None:
+def interrupt(*_: object) -> None:
     """Let SIGTERM end the kernels too, as Ctrl-C does."""
     raise KeyboardInterrupt
 

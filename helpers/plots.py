@@ -15,6 +15,9 @@ ARM_TITLES = {
     "gan_only": "GAN only",
     "original_gan": "original + GAN",
     "classic": "classic augmentation",
+    "classic_gan": "classic + GAN",
+    "control_shuffled": "control: shuffled labels",
+    "duplicated": "original, duplicated",
 }
 
 
@@ -108,6 +111,29 @@ def show_training(histories: dict[str, dict[str, np.ndarray]], window: int = 25)
         losses.set(title=name, ylim=(min(0.0, 1.2 * low), max(1.0, 1.3 * high)))
         outputs.axhline(0.5, color="grey", lw=0.8, ls=":")
         gradients.set(xlabel="step", yscale="log")
+    return figure
+
+
+def contrast_title(name: str) -> str:
+    """ "classic_gan - classic" in the words of the tables."""
+    return " − ".join(ARM_TITLES[arm] for arm in name.split(" - "))
+
+
+def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
+    """Paired differences between arms with their intervals, as a forest plot.
+
+    Args:
+        contrasts: As `statistics.judge_study` gives them.
+        margin: The smallest gain worth having, a share; less than that is shaded.
+    """
+    figure, axis = plt.subplots(figsize=(7, 0.5 * len(contrasts) + 1.1), layout="constrained")
+    axis.axvspan(-100 * margin, 100 * margin, color="0.9")
+    axis.axvline(0, color="grey", lw=0.8)
+    for row, found in enumerate(reversed(contrasts.values())):
+        axis.plot(100 * np.array(found["ci"]), [row, row], color=DARK, lw=2)
+        axis.plot(100 * found["mean"], row, "o", color=DARK, ms=7)
+    axis.set_yticks(range(len(contrasts)), [contrast_title(name) for name in reversed(contrasts)])
+    axis.set(xlabel="difference in accuracy, points", ylim=(-0.6, len(contrasts) - 0.4))
     return figure
 
 

@@ -1,0 +1,345 @@
+"""Many runs of the course, splits times seeds, spread over processes with Dask, and their verdict.
+
+    python -m helpers.study --splits 10 --seeds 3 --data FOLDER --out FOLDER
+
+A run is the whole course on one split (or, without data, on one simulated set) with one seed: GANs
+trained anew, classifiers fitted, everything kept in `OUT/split-K/seed-S`. A run that is finished is
+never run again, and one that was cut off goes on, so the same command resumes a study. On a cluster
+all workers must see OUT and DATA under the same paths.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers import course, dataset, plots, runtime, statistics
+from helpers.runtime import CourseError
+
+ARMS = ("original", "gan_only", "original_gan", "classic", "classic_gan", "control_shuffled")
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+# --- One run -------------------------------------------------------------------------------------
+
+
+def plan(settings: dict[str, Any], out: Path) -> list[dict[str, Any]]:
+    """The runs of a study, all seeds of a split before the next split.
+
+    Args:
+        settings: As `run` writes them into `study.json`.
+        out: Folder of the study.
+
+    Returns:
+        By run: split, seed, and what `course.run` is to be called with.
+    """
+    first = settings["first_seed"]
+    return [
+        {
+            "split": split,
+            "seed": seed,
+            "threads": settings["threads"],
+            "call": {
+                "profile": settings["profile"],
+                "data": settings["data"],
+                "out": str(out / f"split-{split}" / f"seed-{seed}"),
+                "changes": settings["changes"]
+                | {"split_seed": first + split, "seed": first + 1000 * (split + 1) + seed},
+            },
+        }
+        for split in range(settings["splits"])
+        for seed in range(settings["seeds"])
+    ]
+
+
+def run_one(task: dict[str, Any]) -> str:
+    """Run the course once, in this process; what it would print goes into `OUT.log`.
+
+    Returns:
+        Nothing, or the sentence that says what is wrong, which trying again won't mend.
+    """
+    os.environ.update(dict.fromkeys(THREADS, str(task["threads"])))
+    said = Path(task["call"]["out"] + ".log")
+    said.parent.mkdir(parents=True, exist_ok=True)
+    with open(said, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        try:
+            course.run(**task["call"], wait=60)
+        except CourseError as error:
+            return str(error)
+    return ""
+
+
+def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
+    """What a finished run found, as one row; None while it isn't finished."""
+    folder = Path(task["call"]["out"])
+    if not (folder / "report.html").exists():
+        return None
+    metrics = runtime.read_json(folder / "metrics.json")
+    return {
+        "split": task["split"],
+        "seed": task["seed"],
+        "seconds": sum(metrics["cost"]["seconds"].values()),
+        "test_images": metrics["split"]["test"]["images"],
+        "images": metrics["data"]["images"],
+        "simulated": metrics["data"]["simulated"],
+        "trunk": metrics["trunk"],
+        "versions": metrics["versions"],
+        "kid": {name: found.get("kid") for name, found in metrics["audit"].items()},
+        "arms": {
+            name: {key: arm[key] for key in ("accuracy", "auc", "fresh_accuracy") if key in arm}
+            for name, arm in metrics["arms"].items()
+        },
+    }
+
+
+# --- All of them ---------------------------------------------------------------------------------
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The verdict on the rows: seeds averaged first, so that a replicate is a split.
+
+    Simulated sets are independent of each other and scored on fresh slices; splits of one set
+    share their images, so their differences get Nadeau and Bengio's correction.
+    """
+    simulated, images, test = (rows[0][key] for key in ("simulated", "images", "test_images"))
+    measure = "fresh_accuracy" if simulated else "accuracy"
+    splits = sorted({row["split"] for row in rows})
+    accuracies = {
+        name: np.array(
+            [
+                np.mean([row["arms"][name][measure] for row in rows if row["split"] == split])
+                for split in splits
+            ]
+        )
+        for name in ARMS
+    }
+    ratio = 0.0 if simulated else test / (images - test)
+    arms = {name: statistics.resampled_t(values, ratio) for name, values in accuracies.items()}
+    return {
+        "replicates": len(splits),
+        "measure": measure,
+        "ratio": ratio,
+        "arms": {
+            name: {"accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
+            for name, found in arms.items()
+        },
+        "verdict": statistics.judge_study(accuracies, ratio, images),
+    }
+
+
+def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Write `study.json` from what is finished; a split with a seed missing is not judged yet."""
+    rows = [row for task in tasks if (row := read_row(task))]
+    seeds = [row["split"] for row in rows]
+    whole = [row for row in rows if seeds.count(row["split"]) == settings["seeds"]]
+    study = {"settings": settings, "versions": runtime.versions(), "rows": rows}
+    if len({row["split"] for row in whole}) > 1:
+        study["summary"] = summarise(whole)
+        write_report(study, out)
+    runtime.write_json(out / "study.json", study)
+    return study
+
+
+def write_report(study: dict[str, Any], out: Path) -> Path:
+    """Write the study's `report.html`, which links to the runs' own."""
+    verdict, rows = study["summary"]["verdict"], study["rows"]
+    figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"])
+    plots.save_figure(figure, out, "contrasts")
+    return course.render(
+        "study.html",
+        out,
+        title=f"{study['summary']['replicates']} replicates",
+        v=verdict,
+        simulated=rows[0]["simulated"],
+        forest=course.inline(out / "figures" / "contrasts.png"),
+        contrast_title=plots.contrast_title,
+        **study,
+    )
+
+
+def run(
+    *,
+    splits: int,
+    seeds: int,
+    profile: str = "quick",
+    data: str = "",
+    out: str = "runs/study",
+    extra: Path | None = None,
+    first_seed: int = 1,
+    workers: int = 2,
+    threads: int = 1,
+    scheduler: str = "",
+) -> dict[str, Any]:
+    """Run what is missing of a study, and judge it.
+
+    Args:
+        splits: Replicates: splits of the data, or simulated sets where there are none.
+        seeds: Runs of each, averaged before anything is compared.
+        profile, data, extra: As in `course.run`; all six arms are fitted.
+        out: Folder for everything.
+        first_seed: Of the splits, which count on from it.
+        workers: Local processes, where no scheduler is named.
+        threads: That each run computes with.
+        scheduler: Address of a Dask scheduler, `tcp://host:8786`, with workers of one thread each.
+
+    Returns:
+        The content of `study.json`: settings, rows, and the summary with the verdict.
+
+    Raises:
+        CourseError: Anything a user can mend.
+    """
+    folder = runtime.project_path(out)
+    changes = course.load_parameters(profile, extra)
+    if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
+        changes["precision"] = runtime.choose_precision("auto")
+    changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
+    settings = {
+        "profile": profile, "data": data, "splits": splits, "seeds": seeds, "threads": threads,
+        "first_seed": first_seed, "changes": changes,
+    }  # fmt: skip
+    before = runtime.read_json(folder / "study.json").get("settings", settings)
+    kept = {"splits": splits, "seeds": seeds, "threads": threads}  # may change
+    if before | kept != settings:
+        raise CourseError(f"{folder} holds a study with other settings: choose another OUT.")
+    if data:
+        slices = dataset.read_folder(runtime.project_path(data))
+        dataset.split_groups(
+            slices.table["label"].to_numpy(), dataset.find_groups(slices).groups, first_seed
+        )
+    tasks = plan(settings, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = runtime.lock(folder / ".lock")
+    try:
+        todo = [task for task in tasks if read_row(task) is None]
+        if todo:
+            spread(run_one, todo, len(tasks), workers, scheduler)
+        return collect(tasks, settings, folder)
+    finally:
+        held.release()
+
+
+def spread(
+    work: Callable[[dict[str, Any]], str],
+    todo: list[dict[str, Any]],
+    total: int,
+    workers: int,
+    scheduler: str = "",
+) -> None:
+    """Hand the runs to Dask, and say what comes back; ends when all are done or given up.
+
+    Args:
+        work: What to do with each; returns nothing or a sentence that says what is wrong.
+        todo: The runs, as `plan` gives them.
+        total: Runs of the study, those that are finished with them.
+        workers, scheduler: As in `run`.
+
+    Raises:
+        CourseError: No Dask, no scheduler, or runs that failed twice.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise CourseError(
+            "a study needs Dask: install it with `.venv/bin/pip install -e '.[study]'`."
+        ) from None
+    address = scheduler or distributed.LocalCluster(
+        n_workers=min(workers, len(todo)), threads_per_worker=1, silence_logs=logging.ERROR
+    )
+    try:
+        client = distributed.Client(address, timeout=20)
+    except OSError:
+        raise CourseError(
+            f"no scheduler answers at {scheduler}: start it with `dask scheduler`, then run the "
+            "same again."
+        ) from None
+    wrong: list[str] = []
+    with client, contextlib.ExitStack() as stack:
+        if not scheduler:
+            stack.callback(address.close)
+        print(f"Dashboard: {client.dashboard_link}", flush=True)
+        # Dask tries a run again when its worker dies, and, by `retries`, when it fails.
+        futures = client.map(work, todo, retries=1, pure=False)
+        started = time.monotonic()
+        for done, future in enumerate(distributed.as_completed(futures), start=1):
+            if future.status == "cancelled":
+                raise CourseError(
+                    "the scheduler is lost: start it again, then run the same; what is finished "
+                    "is kept."
+                )
+            where = todo[futures.index(future)]
+            failed = str(future.exception()) if future.status == "error" else future.result()
+            if failed:
+                wrong.append(f"split {where['split']}, seed {where['seed']}: {failed}")
+            left = (time.monotonic() - started) / done * (len(todo) - done) / 60
+            print(
+                f"split {where['split']}, seed {where['seed']}: {'failed' if failed else 'done'} "
+                f"({total - len(todo) + done} of {total}, about {left:.0f} minutes left)",
+                flush=True,
+            )
+    if wrong:
+        raise CourseError(f"{len(wrong)} runs failed, the first: {wrong[0]}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 done, 2 something to mend, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.study",
+        description="Repeat the course on many splits (or simulated sets), and judge them.",
+        epilog="The same command again runs what is missing; more splits or seeds are added.",
+    )
+    parser.add_argument(
+        "--splits", type=int, default=10, help="replicates; at least 5 for a verdict"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each, averaged")
+    parser.add_argument("--profile", default="quick", help="smoke, quick (default) or paper")
+    parser.add_argument(
+        "--data", default="", help="your folder with labels.csv; default: simulated"
+    )
+    parser.add_argument("--out", default="runs/study", help="folder for everything")
+    parser.add_argument("--params", dest="extra", type=Path, help="YAML file with further values")
+    parser.add_argument("--first-seed", type=int, default=1, help="of the splits")
+    parser.add_argument("--workers", type=int, default=2, help="local processes")
+    parser.add_argument("--threads", type=int, default=1, help="that each run computes with")
+    parser.add_argument("--scheduler", default="", help="tcp://host:8786 of a running Dask cluster")
+    asked = vars(parser.parse_args(arguments))
+    signal.signal(signal.SIGTERM, course.interrupt)
+    try:
+        study = run(**asked)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, concurrent.futures.CancelledError):
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    print(table(study))
+    if "summary" in study:
+        print(f"\nReport: {runtime.project_path(asked['out']) / 'report.html'}")
+    return 0
+
+
+def table(study: dict[str, Any]) -> str:
+    """Arms and verdict for the terminal."""
+    if "summary" not in study:
+        return "Fewer than two splits are finished: nothing to compare."
+    summary = study["summary"]
+    lines = [f"{'arm':<26}{'accuracy':>9}  95 % interval, {summary['replicates']} replicates"]
+    for name, arm in summary["arms"].items():
+        low, high = (100 * edge for edge in arm["ci"])
+        lines.append(
+            f"{plots.ARM_TITLES[name]:<26}{100 * arm['accuracy']:>7.1f} %  "
+            f"{low:.1f} to {high:.1f} %"
+        )
+    return "\n".join([*lines, "", f"Verdict: {summary['verdict']['text']}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""Studies: what a replicate is, and that nothing is lost or done twice, with real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from helpers import runtime, statistics, study
+from helpers.runtime import CourseError
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = {"profile": "smoke", "data": "", "splits": 3, "seeds": 2, "threads": 1,
+            "first_seed": 7, "changes": {}}  # fmt: skip
+
+
+def row(split, seed, rng, simulated=False):
+    arms = {name: {"accuracy": rng.uniform(0.5, 1), "fresh_accuracy": rng.uniform(0.5, 1)}
+            for name in study.ARMS}  # fmt: skip
+    return {"split": split, "seed": seed, "test_images": 22, "images": 200, "arms": arms,
+            "simulated": simulated}  # fmt: skip
+
+
+# --- Plan and summary ----------------------------------------------------------------------------
+
+
+def test_no_two_runs_share_a_seed_and_growing_changes_none(tmp_path):
+    tasks = study.plan(SETTINGS, tmp_path)
+    changes = [task["call"]["changes"] for task in tasks]
+    assert len({change["seed"] for change in changes}) == 6
+    assert sorted({change["split_seed"] for change in changes}) == [7, 8, 9]
+    assert len({task["call"]["out"] for task in tasks}) == 6
+    more = study.plan(SETTINGS | {"splits": 5, "seeds": 4}, tmp_path)
+    assert all(task in more for task in tasks)
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_replicate_is_a_split_and_seeds_are_averaged_first(simulated):
+    rng = np.random.default_rng(0)
+    rows = [row(split, seed, rng, simulated) for split in range(6) for seed in range(3)]
+    found = study.summarise(rows)
+    key = "fresh_accuracy" if simulated else "accuracy"
+    table = np.array([r["arms"]["classic_gan"][key] - r["arms"]["classic"][key] for r in rows])
+    by_hand = statistics.resampled_t(table.reshape(6, 3).mean(axis=1), 0 if simulated else 22 / 178)
+    contrast = found["verdict"]["contrasts"]["classic_gan - classic"]
+    assert contrast["replicates"] == 6
+    assert contrast["ci"] == pytest.approx(by_hand["ci"])
+    # A seed's copies add nothing: the same runs five times over are no more replicates.
+    assert study.summarise(rows * 5)["verdict"]["contrasts"]["classic_gan - classic"]["ci"] == (
+        pytest.approx(by_hand["ci"])
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "results").glob("study*.json")), ids=lambda p: p.stem
+)
+def test_a_kept_study_is_what_its_rows_say(path):
+    kept = json.loads(path.read_text())
+    again = json.loads(json.dumps(study.summarise(kept["rows"]), default=float))
+    assert again["verdict"]["answer"] == kept["summary"]["verdict"]["answer"]
+    for name, arm in kept["summary"]["arms"].items():
+        assert again["arms"][name] == pytest.approx(arm)
+
+
+# --- Processes -----------------------------------------------------------------------------------
+
+# Work in a file of its own, since workers import it: it notes that it began, takes its time, and
+# leaves what shows that it is done.
+WORK = """
+import os, time
+from pathlib import Path
+
+def work(task):
+    out = Path(task["out"])
+    with open(out.with_suffix(".begun"), "a") as begun:
+        begun.write(f"{os.getpid()}\\n")
+    if task.get("wrong"):
+        return task["wrong"]
+    time.sleep(task.get("seconds", 1.0))
+    out.write_text("done")
+    return ""
+"""
+COMMAND = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {here!r}]
+import work
+from helpers import study
+
+if __name__ == "__main__":
+    tasks = [{{"split": k, "seed": 0, "out": {here!r} + f"/run-{{k}}.done", "seconds": 1.5}}
+             for k in range(6)]
+    todo = [task for task in tasks if not Path(task["out"]).exists()]
+    study.spread(work.work, todo, len(tasks), 2, {scheduler!r})
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a study of six short runs as a process of its own; gives that process."""
+    (tmp_path / "work.py").write_text(WORK)
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    running = []
+
+    def begin(*command, scheduler=""):
+        if not command:
+            code = COMMAND.format(root=str(ROOT), here=str(tmp_path), scheduler=scheduler)
+            (tmp_path / "command.py").write_text(code)
+            command = (sys.executable, str(tmp_path / "command.py"))
+        log = open(tmp_path / f"log-{len(running)}.txt", "w")  # noqa: SIM115  the process writes it
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": path},
+        )  # fmt: skip
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def begun(folder):
+    """Process numbers that each run was begun by."""
+    files = sorted(folder.glob("*.begun"))
+    return {path.stem: [int(line) for line in path.read_text().split()] for path in files}
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.05)
+
+
+def all_done(folder):
+    return len(list(folder.glob("*.done"))) == 6
+
+
+def test_a_killed_workers_run_is_run_again_and_no_other(start, tmp_path):
+    process = start()
+    wait_for(lambda: begun(tmp_path))
+    [victim, *_] = begun(tmp_path).values()
+    os.kill(victim[0], signal.SIGKILL)
+    assert process.wait(60) == 0 and all_done(tmp_path)
+    times = [len(pids) for pids in begun(tmp_path).values()]
+    assert sorted(times) == [1, 1, 1, 1, 1, 2]
+
+
+def test_ctrl_c_and_the_same_command_again(start, tmp_path):
+    process = start()
+    wait_for(lambda: list(tmp_path.glob("*.done")))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.done")}
+    assert 0 < len(kept) < 6
+    assert start().wait(60) == 0 and all_done(tmp_path)
+    for name, written in kept.items():
+        assert (tmp_path / name).stat().st_mtime_ns == written, "run twice"
+
+
+def test_a_lost_scheduler_on_a_cluster_started_by_hand(start, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    dask = str(Path(sys.executable).parent / "dask")
+    one = start(dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    start(dask, "worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard")
+    process = start(scheduler=address)
+    wait_for(lambda: list(tmp_path.glob("*.done")))
+    os.killpg(one.pid, signal.SIGKILL)
+    assert process.wait(90) != 0
+    assert "the scheduler is lost" in (tmp_path / "log-2.txt").read_text()
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.done")}
+    start(dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    start(dask, "worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard")
+    assert start(scheduler=address).wait(90) == 0 and all_done(tmp_path)
+    for name, written in kept.items():
+        assert (tmp_path / name).stat().st_mtime_ns == written, "run twice"
+
+
+def test_what_trying_again_cannot_mend_is_said(start, tmp_path, monkeypatch):
+    (tmp_path / "work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    import work
+
+    todo = [{"split": 0, "seed": 1, "out": str(tmp_path / "x"), "wrong": "labels.csv is empty"}]
+    with pytest.raises(CourseError, match=r"split 0, seed 1: labels\.csv is empty"):
+        study.spread(work.work, todo, 1, 1)
+    assert len(begun(tmp_path)["x"]) == 1, "tried again in vain"
+
+
+def test_no_scheduler_at_the_address():
+    with pytest.raises(CourseError, match="no scheduler answers"):
+        study.spread(print, [{}], 1, 1, "tcp://127.0.0.1:9")
+
+
+def test_another_study_in_the_folder_is_refused(tmp_path, capsys):
+    out = tmp_path / "study"
+    out.mkdir()
+    (out / "study.json").write_text(json.dumps({"settings": SETTINGS}))
+    assert study.main(["--profile", "smoke", "--splits", "1", "--out", str(out)]) == 2
+    assert "other settings" in capsys.readouterr().err
+    assert study.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2
+    assert "nowhere" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_a_real_study_outlives_a_killed_worker(start, tmp_path):
+    """Two runs of the whole course; the worker of one dies while its notebook computes."""
+    values = tmp_path / "few.yaml"
+    values.write_text("gan_steps: 2\nclassifier_steps: 1\nsamples_per_class: 10\nfresh_count: 32\n")
+    out = tmp_path / "study"
+    command = (sys.executable, "-m", "helpers.study", "--splits", "2", "--seeds", "1",
+               "--profile", "smoke", "--params", str(values), "--out", str(out))  # fmt: skip
+    process = start(*command)
+    wait_for(lambda: list(out.glob("split-*/seed-0/models/*.h5")), 300)
+    kernels = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "ipykernel_launcher" in " ".join(child.cmdline())
+    ]
+    kernels[0].parent().kill()
+    assert process.wait(500) == 0, (tmp_path / "log-0.txt").read_text()
+    kept = runtime.read_json(out / "study.json")
+    assert [(row["split"], row["seed"]) for row in kept["rows"]] == [(0, 0), (1, 0)]
+    assert set(kept["rows"][0]["arms"]) == set(study.ARMS)
+    assert kept["summary"]["verdict"]["answer"] == "not enough data"
+    fingerprints = [
+        runtime.read_json(out / f"split-{k}" / "seed-0" / "metrics.json")["data"]["fingerprint"]
+        for k in (0, 1)
+    ]
+    assert fingerprints[0] != fingerprints[1], "two replicates of one set"
+    before = {path: path.stat().st_mtime_ns for path in out.glob("split-*/seed-0/metrics.json")}
+    assert start(*command).wait(60) == 0
+    assert all(path.stat().st_mtime_ns == written for path, written in before.items())
+    assert 'href="split-1/seed-0/report.html"' in (out / "report.html").read_text()
