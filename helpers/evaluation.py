@@ -93,6 +93,45 @@ class Arm:
     augment: Callable[[np.ndarray], np.ndarray] | None = None
 
 
+def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
+    """The arms that are asked for, in their usual order.
+
+    Args:
+        arms: All that there are, by name.
+        names: Some of them, comma between; "original" and "original_gan" must be among them.
+
+    Raises:
+        CourseError: An unknown arm, or one of those two missing.
+    """
+    asked = {name.strip() for name in names.split(",") if name.strip()}
+    if unknown := asked - set(arms):
+        raise runtime.CourseError(
+            f"arms: {min(unknown)!r} is unknown: use some of {', '.join(arms)}."
+        )
+    if missing := {"original", "original_gan"} - asked:
+        raise runtime.CourseError(
+            f"arms: {min(missing)} is missing: name original and original_gan in any case."
+        )
+    return {name: arm for name, arm in arms.items() if name in asked}
+
+
+def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
+    """The first synthetic images of each class, half of the count of either.
+
+    Raises:
+        CourseError: There are not as many.
+    """
+    half = round(count / 2)
+    members = [np.flatnonzero(labels == label) for label in (1, 0)]
+    if half < 1 or half > min(map(len, members)):
+        raise runtime.CourseError(
+            f"dose: it asks for {half} generated images a class, and there are "
+            f"{min(map(len, members))}: lower it, or raise samples_per_class."
+        )
+    kept = np.concatenate([of_class[:half] for of_class in members])
+    return images[kept], labels[kept]
+
+
 def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """All batches of a fit, one after another: 32 images a step, classes in equal shares.
 

@@ -70,6 +70,24 @@ def test_half_of_each_batch_is_real_whatever_the_dose(slices, synthetic, dose):
     assert set(found) == set(keep)
 
 
+def test_a_dose_is_dealt_to_both_classes_and_no_more_than_there_is(synthetic):
+    images, labels = evaluation.take_dose(*synthetic, 0.25 * 40)
+    assert labels.tolist() == [1] * 5 + [0] * 5 and len(images) == 10
+    with pytest.raises(CourseError, match=r"dose: it asks for 20 .* raise samples_per_class"):
+        evaluation.take_dose(*synthetic, 40)
+
+
+def test_arms_are_chosen_by_name(slices):
+    every = dict.fromkeys(("original", "gan_only", "original_gan", "classic"), Arm(*slices))
+    assert list(evaluation.choose_arms(every, "classic, original_gan,original")) == [
+        "original", "original_gan", "classic",
+    ]  # fmt: skip
+    with pytest.raises(CourseError, match="'clasic' is unknown"):
+        evaluation.choose_arms(every, "original, original_gan, clasic")
+    with pytest.raises(CourseError, match="original_gan is missing"):
+        evaluation.choose_arms(every, "original, classic")
+
+
 def test_classic_augmentation_moves_and_stays_in_range(slices):
     augment = evaluation.classic_augmentation(0)
     out = augment(slices[0])

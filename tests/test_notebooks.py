@@ -42,6 +42,7 @@ TAUGHT = {
             "FEWEST_HELD_OUT",
         },
     },
+    "05_evaluation": {"statistics": {"check_table", "resampled_t"}},
 }  # fmt: skip
 
 
