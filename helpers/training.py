@@ -8,6 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,33 @@ def losses_of(
     }
 
 
+def fuse_batch_norm(network: keras.Model) -> None:
+    """Let the network's BatchNorm layers compute in one operation what Keras does in a dozen.
+
+    On images the dozen takes a tenth of a step. The pictures are the same but for rounding; the
+    gradient penalty's own gradient gets right: Keras' variance holds the mean still while slopes
+    are taken, which does no harm to a gradient, but to the gradient of a gradient. The layers stay
+    what they are, and so do the files that they are saved to.
+    """
+
+    def call(layer, images, training=False, mask=None):
+        weights = layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
+        scale, offset, mean, variance = map(tf.convert_to_tensor, weights)
+        fused = partial(
+            tf.compat.v1.nn.fused_batch_norm, images, scale, offset, epsilon=layer.epsilon
+        )
+        if not training:
+            return fused(mean=mean, variance=variance, is_training=False)[0]
+        normalised, *batch = fused(is_training=True)
+        for moving, of_batch in zip(weights[2:], batch, strict=True):
+            moving.assign(layer.momentum * moving + (1.0 - layer.momentum) * of_batch)
+        return normalised
+
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and len(layer.output.shape) == 4:
+            layer.call = partial(call, layer)
+
+
 def make_train_step(
     generator: keras.Model,
     discriminator: keras.Model,
@@ -330,6 +358,8 @@ def make_train_step(
         the step's number; it gives what `losses_of` gives, and the length of both gradients.
     """
     critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
+    for network in (generator, discriminator):
+        fuse_batch_norm(network)
 
     @tf.function(reduce_retracing=True)
     def train_step(real, seed):

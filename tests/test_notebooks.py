@@ -32,7 +32,7 @@ TAUGHT = {
         "training": {
             "noisy_targets", "cross_entropy", "discriminator_loss", "generator_loss",
             "gradient_penalty", "penalised", "augment", "shown", "losses_of", "make_train_step",
-            "update_average", "batch_of",
+            "update_average", "batch_of", "fuse_batch_norm",
         }
     },
     "04_sampling": {

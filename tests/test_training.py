@@ -1,5 +1,6 @@
 """Losses by hand, label tricks, and a training that goes on where it stopped."""
 
+import functools
 import os
 import signal
 
@@ -453,3 +454,62 @@ def test_h5_comes_back_exact_and_names_what_is_wrong(tmp_path):
         sampling.load_generator(path)
     with pytest.raises(CourseError, match="is missing: run notebooks/03"):
         sampling.load_generator(tmp_path / "other.h5")
+
+
+# --- Speed that changes no number ----------------------------------------------------------------
+
+
+def by_hand(layer, images, training=False, mask=None):
+    """BatchNorm from its definition, so that gradients of any order are right."""
+    mean, variance = layer.moving_mean, layer.moving_variance
+    if training:
+        mean = tf.reduce_mean(images, axis=[0, 1, 2])
+        variance = tf.reduce_mean(tf.square(images - mean), axis=[0, 1, 2])
+    return (images - mean) * tf.math.rsqrt(variance + layer.epsilon) * layer.gamma + layer.beta
+
+
+def test_fused_batch_norm_is_the_definition_to_the_second_order():
+    """Also what a penalty needs: gradients of a gradient's length."""
+    images = tf.random.stateless_uniform((16, 32, 32, 1), [1, 2], -1, 1)
+    found = []
+    for fuse in (True, False):
+        runtime.seed_everything(4)
+        network = networks.build_discriminator(dropout=0.0)
+        if fuse:
+            training.fuse_batch_norm(network)
+        for layer in network.layers:
+            if not fuse and isinstance(layer, keras.layers.BatchNormalization):
+                layer.call = functools.partial(by_hand, layer)
+        critic = keras.Model(network.inputs, network.get_layer("logit").output)
+        with tf.GradientTape() as tape:
+            penalty = training.gradient_penalty(critic, images)
+        weights = network.trainable_variables[:-2]  # those of the logit come after all slopes
+        found.append([penalty, *tape.gradient(penalty, weights)])
+    for one, other in zip(*([np.asarray(x) for x in half] for half in found), strict=True):
+        assert np.allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_moving_averages_and_files_stay_as_they_were(tmp_path):
+    images = tf.random.stateless_uniform((16, 32, 32, 1), [1, 2], -1, 1)
+    plain, fused = (networks.build_discriminator(dropout=0.0) for _ in range(2))
+    fused.set_weights(plain.get_weights())
+    training.fuse_batch_norm(fused)
+    for network in (plain, fused):
+        network(images, training=True)
+    for one, other in zip(plain.weights, fused.weights, strict=True):
+        # Variances differ by n / (n - 1), n = 16 * 4 * 4 at least.
+        assert np.allclose(one, other, rtol=5e-3, atol=1e-5)
+    fused.save(tmp_path / "file.keras")
+    again = keras.saving.load_model(tmp_path / "file.keras")
+    assert np.allclose(again(images), fused(images, training=False), atol=1e-4)
+
+
+def test_the_step_uses_it():
+    pair = networks.build_generator(), networks.build_discriminator()
+    optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in pair]
+    training.make_train_step(*pair, *optimizers, training.Recipe())
+    for network in pair:
+        wide = [
+            layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        assert sum("call" in vars(layer) for layer in wide) == 4
