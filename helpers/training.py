@@ -98,7 +98,7 @@ class Recipe:
         return tuple(part.strip() for part in str(self.augmentation).split(",") if part.strip())
 
 
-# A few hundred steps need larger ones than the published 2e-4, and an average over the last of them,
+# A few hundred steps need larger ones than the published 2e-4, and an average over the last ones,
 # since single ones still swing.
 RECIPES = {
     "paper": Recipe(),

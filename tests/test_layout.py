@@ -18,7 +18,7 @@ def test_rooms_and_size():
     found = {path.stem for path in (ROOT / "helpers").glob("*.py")} - {"__init__"}
     assert found <= set(ROOMS)
     lines = sum(lines_of_code(path.read_text()) for path in (ROOT / "helpers").glob("*.py"))
-    assert 500 < lines <= 2700
+    assert 500 < lines <= 2800
 
 
 def lines_of_code(source: str) -> int:
