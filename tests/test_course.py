@@ -185,7 +185,7 @@ def test_an_audit_with_a_wrong_split_is_refused(folder, tmp_path, split, words, 
 
 
 def test_the_report_prints_what_metrics_hold(smoke, metrics):
-    html = (smoke[0] / "report.html").read_text()
+    html = (smoke[0] / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     for arm in metrics["arms"].values():
         for key in ("accuracy", "sensitivity", "specificity", "fresh_accuracy"):
             assert f"{100 * arm[key]:.1f} %" in html
