@@ -23,21 +23,32 @@ class Classifier:
     builds one for each arm grows by a gigabyte; so one is built and reset.
     """
 
-    model: keras.Model
+    model: keras.Model  # the head on the trunk: images to two probabilities
+    learner: keras.Model  # what is fitted: the model, or, on a frozen trunk, its head
     trunk: str  # "imagenet" or "scratch"
-    first_weights: list[np.ndarray]
+    first_weights: list[np.ndarray]  # of the learner
 
     def reset(self, seed: int) -> None:
         """First weights, fresh optimizer state, and the seed of everything random from here on."""
-        self.model.set_weights(self.first_weights)
-        for variable in self.model.optimizer.variables:
+        self.learner.set_weights(self.first_weights)
+        for variable in self.learner.optimizer.variables:
             if variable.path.endswith("learning_rate"):
                 continue
             variable.assign(np.zeros(variable.shape))
         # Dropout's is the only random state; seeding TensorFlow would throw away its compiled step.
-        for layer in self.model.layers:
-            if isinstance(layer, layers.Dropout):
-                layer.seed_generator.state.assign([seed, 0])
+        self.model.get_layer("head").layers[0].seed_generator.state.assign([seed, 0])
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """What the learner sees: the images, or the features that a frozen trunk finds in them.
+
+        A frozen trunk finds the same in every step, so each different image goes through it once.
+        """
+        if self.learner is self.model:
+            return images
+        _, first, again = np.unique(
+            images.reshape(len(images), -1), axis=0, return_index=True, return_inverse=True
+        )
+        return predict(self.model.get_layer("trunk"), images[first])[again.ravel()]
 
     def settle(self, images: np.ndarray) -> None:
         """Let BatchNorm's moving averages catch up with the final weights; nothing else moves.
@@ -70,16 +81,24 @@ def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Clas
     """
     runtime.seed_everything(seed)
     body, trunk = networks.build_trunk(trunk, size)
+    head = keras.Sequential(
+        [
+            keras.Input(body.output_shape[1:]),
+            layers.Dropout(0.4),
+            layers.Dense(2, activation="softmax"),
+        ],
+        name="head",
+    )
     image = keras.Input(networks.IMAGE_SHAPE)
-    x = layers.Dropout(0.4)(body(image))
-    model = keras.Model(image, layers.Dense(2, activation="softmax")(x))
-    model.compile(
+    model = keras.Model(image, head(body(image)))
+    learner = head if trunk == "imagenet" else model
+    learner.compile(
         optimizer=keras.optimizers.RMSprop(1e-3),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    model.optimizer.build(model.trainable_variables)
-    return Classifier(model, trunk, model.get_weights())
+    learner.optimizer.build(learner.trainable_variables)
+    return Classifier(model, learner, trunk, learner.get_weights())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,10 +227,11 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     """
     images, labels = draw_batches(arm, steps, seed)
     classifier.reset(seed)
+    inputs = classifier.inputs(images)
     # Batch by batch, since `fit` runs a data pipeline beside a small network and slows it down.
     for start in range(0, len(images), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        classifier.model.train_on_batch(images[batch], labels[batch])
+        classifier.learner.train_on_batch(inputs[batch], labels[batch])
     if classifier.trunk == "scratch":
         classifier.settle(images)
     return classifier.model
@@ -248,16 +268,18 @@ def fit_with_patience(
     """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
 
     Returns:
-        What early stopping picked (`epoch`, `weights`); the model itself holds the last epoch's.
+        What early stopping picked (`epoch`, `weights` of the learner); the classifier itself holds
+        the last epoch's.
     """
     count = len(arm.images) + (0 if arm.synthetic_images is None else len(arm.synthetic_images))
     images, labels = draw_batches(arm, epochs * max(1, count // BATCH_SIZE), seed)
     classifier.reset(seed)
+    inputs, held_out = classifier.inputs(images), classifier.inputs(validation[0])
     keeper = KeepBest()
     for epoch, (x, y) in enumerate(
-        zip(np.split(images, epochs), np.split(labels, epochs), strict=True)
+        zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
     ):
-        classifier.model.fit(
+        classifier.learner.fit(
             x,
             y,
             batch_size=BATCH_SIZE,
@@ -265,19 +287,19 @@ def fit_with_patience(
             epochs=epoch + 1,
             shuffle=False,
             verbose=0,
-            validation_data=validation,
+            validation_data=(held_out, validation[1]),
             callbacks=[keeper],
         )
     return keeper
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Probability of label 1 for each image, ``(n,)``.
+    """What the model answers to each image, ``(n, answers)``.
 
     Layer by layer: compiled, as `model.predict` has it, ResNet-50 takes more memory.
     """
     parts = np.split(images, range(64, len(images), 64))
-    return np.concatenate([model(part, training=False) for part in parts])[:, 1]
+    return np.concatenate([model(part, training=False) for part in parts])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,6 +333,10 @@ def run_arms(
         steps: Batches of 32; the paper protocol makes whole epochs of them.
         seed: Of batches and dropout.
     """
+
+    def answer(images):
+        return predict(classifier.model, images)[:, 1]
+
     scores, probabilities = {}, {}
     for name, arm in runtime.progress(arms.items(), "classifiers", len(arms)):
         extra = {}
@@ -320,16 +346,16 @@ def run_arms(
             )
             epochs = max(1, steps // max(1, count // BATCH_SIZE))
             kept = fit_with_patience(classifier, arm, validation, epochs=epochs, seed=seed)
-            last = statistics.score(test[1], predict(classifier.model, test[0]))
+            last = statistics.score(test[1], answer(test[0]))
             extra = {"last_epoch_accuracy": last["accuracy"], "stopped_at_epoch": kept.epoch}
-            classifier.model.set_weights(kept.weights)
+            classifier.learner.set_weights(kept.weights)
         else:
             fit(classifier, arm, steps=steps, seed=seed)
-        probabilities[name] = predict(classifier.model, test[0])
-        on_validation = statistics.score(validation[1], predict(classifier.model, validation[0]))
+        probabilities[name] = answer(test[0])
+        on_validation = statistics.score(validation[1], answer(validation[0]))
         extra["validation_accuracy"] = on_validation["accuracy"]
         if fresh[0] is not None:
-            on_fresh = statistics.score(fresh[1], predict(classifier.model, fresh[0]))
+            on_fresh = statistics.score(fresh[1], answer(fresh[0]))
             extra["fresh_accuracy"] = on_fresh["accuracy"]
         scores[name] = statistics.score(test[1], probabilities[name]) | extra
     return Results(scores, probabilities)
