@@ -1,4 +1,7 @@
-"""Does it help a classifier? ResNet-50 fitted on several mixtures of images, scored on one test."""
+"""Does it help a classifier? ResNet-50 fitted on several mixtures of images, scored on one test.
+
+And what would make a score worthless: test images that something has seen before.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,10 +11,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers import networks, runtime, statistics
+from helpers import audit, dataset, networks, runtime, statistics
 
 BATCH_SIZE = 32
 PATIENCE = 5
+NEAR_COPY = 0.985  # correlation; heads of different patients were found alike up to 0.98
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
 
 
@@ -359,3 +363,69 @@ def run_arms(
             extra["fresh_accuracy"] = on_fresh["accuracy"]
         scores[name] = statistics.score(test[1], probabilities[name]) | extra
     return Results(scores, probabilities)
+
+
+# --- Leaks ---------------------------------------------------------------------------------------
+
+
+def near_copies(images: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Which images are nearly among those seen: the same, moved by two pixels, or mirrored.
+
+    Args:
+        images: Test images ``(n, height, width, 1)``.
+        seen: All that a classifier, or a generator before it, was fitted on ``(m, ...)``.
+
+    Returns:
+        True or False for each image, ``(n,)``.
+    """
+    return audit.pixel_likeness(images, seen).max(axis=1) > NEAR_COPY
+
+
+def strangers(images: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Which images are not among the real ones, to the last bit: generated, or augmented.
+
+    Args:
+        images: What a score was computed on ``(n, ...)``.
+        real: The test images of the split ``(m, ...)``, of the same type.
+    """
+    known = {image.tobytes() for image in real}
+    return np.array([image.tobytes() not in known for image in images])
+
+
+class SealedTest:
+    """Test images that can be looked at once: a second look is a choice made on the test set."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self._content: tuple[np.ndarray, np.ndarray] | None = (images, labels)
+
+    def open(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels, the first time.
+
+        Raises:
+            CourseError: Any other time.
+        """
+        if self._content is None:
+            raise runtime.CourseError(
+                "test images: they were opened before, so what is chosen by them now is chosen on "
+                "the test set: choose on the validation images."
+            )
+        content, self._content = self._content, None
+        return content
+
+
+def check_origin(prepared: dataset.Prepared, gans: dict[str, dict[str, Any]]) -> None:
+    """Make sure that each GAN was trained on this split's training images of its class.
+
+    Args:
+        prepared: Images and their split.
+        gans: What notebook 03 recorded by class: among it `label` and `trained_on`.
+
+    Raises:
+        CourseError: One was trained on others: the split was drawn anew since, or all were used.
+    """
+    for name, gan in gans.items():
+        if runtime.fingerprint(prepared.part("train", gan["label"])[0]) != gan["trained_on"]:
+            raise runtime.CourseError(
+                f"{name}: its GAN was trained on other images than the training images of this "
+                "split, so it may have seen test images: run notebooks 03 and 04 again."
+            )

@@ -500,7 +500,7 @@ def train_gan(
     state = _State(
         variables=[variable for part in parts for variable in part.variables],
         origin={
-            "data": runtime.sha256(np.ascontiguousarray(images).tobytes()),
+            "data": runtime.fingerprint(images),
             "recipe": dataclasses.asdict(recipe),
             "seed": seed,
             "batch_size": BATCH_SIZE,

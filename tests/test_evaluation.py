@@ -1,9 +1,10 @@
 """Batches, arms that know nothing of each other, and the real ImageNet path."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from helpers import evaluation
+from helpers import dataset, evaluation, runtime
 from helpers.evaluation import Arm
 from helpers.runtime import CourseError
 
@@ -247,3 +248,40 @@ def test_imagenet_trunk_with_a_made_weights_file(imagenet_weights, slices):
     before = [np.asarray(w) for w in body.weights]
     evaluation.fit(classifier, Arm(*slices), steps=1, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, body.weights, strict=True))
+
+
+def test_near_copies_are_found_and_other_heads_are_not():
+    images = dataset.fresh_slices(150, 98)[0]
+    moved = np.roll(images[:, :, ::-1], (2, -1), axis=(1, 2))
+    grain = 0.05 * np.random.default_rng(0).standard_normal(images.shape)
+    assert evaluation.near_copies(0.8 * moved + grain, images).mean() > 0.9
+    assert not evaluation.near_copies(dataset.fresh_slices(150, 99)[0], images).any()
+
+
+def test_strangers_are_images_that_are_not_real_to_the_last_bit(slices):
+    images = slices[0]
+    other = images[:4].copy()
+    other[2, 5, 5] += 1e-6
+    assert evaluation.strangers(other, images).tolist() == [False, False, True, False]
+
+
+def test_a_sealed_test_opens_once(slices):
+    sealed = evaluation.SealedTest(*slices)
+    assert np.array_equal(sealed.open()[0], slices[0])
+    with pytest.raises(CourseError, match="opened before"):
+        sealed.open()
+
+
+def test_a_gan_of_another_split_is_refused(slices):
+    images, labels = slices
+    table = pd.DataFrame({"label": labels, "split": "train"})
+    table.loc[16:23, "split"] = "test"
+    prepared = dataset.Prepared(images, table)
+    seen = {label: prepared.part("train", label)[0] for label in (1, 0)}
+    gans = {
+        f"class {k}": {"label": k, "trained_on": runtime.fingerprint(x)} for k, x in seen.items()
+    }
+    evaluation.check_origin(prepared, gans)
+    gans["class 1"]["trained_on"] = runtime.fingerprint(images[labels == 1])
+    with pytest.raises(CourseError, match="class 1: its GAN was trained on other images"):
+        evaluation.check_origin(prepared, gans)
