@@ -151,8 +151,8 @@ def main() -> None:
     for k in range(args.replicates):
         part = slice(144 * k, 144 * (k + 1))
         arm = evaluation.Arm(pool[part], labels[part])
-        model = evaluation.fit(classifier, arm, steps=args.steps, seed=k)
-        rows.append({"seed": k, **score(evaluation.predict(model, test), truth)})
+        evaluation.fit(classifier, arm, steps=args.steps, seed=k)
+        rows.append({"seed": k, **score(classifier.answer(test), truth)})
         print("arm", rows[-1], flush=True)
     accuracies = [row["accuracy"] for row in rows]
 

@@ -16,6 +16,7 @@ from helpers import audit, dataset, networks, runtime, statistics
 BATCH_SIZE = 32
 PATIENCE = 5
 NEAR_COPY = 0.985  # correlation; heads of different patients were found alike up to 0.98
+MOST_KNOWN = 20_000  # images whose features are kept: 160 MB
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
 
 
@@ -31,6 +32,7 @@ class Classifier:
     learner: keras.Model  # what is fitted: the model, or, on a frozen trunk, its head
     trunk: str  # "imagenet" or "scratch"
     first_weights: list[np.ndarray]  # of the learner
+    known: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)  # features by image
 
     def reset(self, seed: int) -> None:
         """First weights, fresh optimizer state, and the seed of everything random from here on."""
@@ -45,14 +47,23 @@ class Classifier:
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """What the learner sees: the images, or the features that a frozen trunk finds in them.
 
-        A frozen trunk finds the same in every step, so each different image goes through it once.
+        A frozen trunk finds the same each time, so an image goes through it once, whatever the arm.
         """
         if self.learner is self.model:
             return images
-        _, first, again = np.unique(
-            images.reshape(len(images), -1), axis=0, return_index=True, return_inverse=True
-        )
-        return predict(self.model.get_layer("trunk"), images[first])[again.ravel()]
+        keys = [image.tobytes() for image in images]
+        new = {k: x for k, x in zip(keys, images, strict=True) if k not in self.known}
+        if new:
+            features = predict(self.model.get_layer("trunk"), np.stack(list(new.values())))
+            self.known.update(zip(new, features, strict=True))
+        found = np.stack([self.known[key] for key in keys])
+        if len(self.known) > MOST_KNOWN:
+            self.known.clear()
+        return found
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Probability of label 1 for each image, ``(n,)``."""
+        return predict(self.learner, self.inputs(images))[:, 1]
 
     def settle(self, images: np.ndarray) -> None:
         """Let BatchNorm's moving averages catch up with the final weights; nothing else moves.
@@ -231,11 +242,10 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     """
     images, labels = draw_batches(arm, steps, seed)
     classifier.reset(seed)
-    inputs = classifier.inputs(images)
     # Batch by batch, since `fit` runs a data pipeline beside a small network and slows it down.
     for start in range(0, len(images), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        classifier.learner.train_on_batch(inputs[batch], labels[batch])
+        classifier.learner.train_on_batch(classifier.inputs(images[batch]), labels[batch])
     if classifier.trunk == "scratch":
         classifier.settle(images)
     return classifier.model
@@ -337,10 +347,6 @@ def run_arms(
         steps: Batches of 32; the paper protocol makes whole epochs of them.
         seed: Of batches and dropout.
     """
-
-    def answer(images):
-        return predict(classifier.model, images)[:, 1]
-
     scores, probabilities = {}, {}
     for name, arm in runtime.progress(arms.items(), "classifiers", len(arms)):
         extra = {}
@@ -350,16 +356,16 @@ def run_arms(
             )
             epochs = max(1, steps // max(1, count // BATCH_SIZE))
             kept = fit_with_patience(classifier, arm, validation, epochs=epochs, seed=seed)
-            last = statistics.score(test[1], answer(test[0]))
+            last = statistics.score(test[1], classifier.answer(test[0]))
             extra = {"last_epoch_accuracy": last["accuracy"], "stopped_at_epoch": kept.epoch}
             classifier.learner.set_weights(kept.weights)
         else:
             fit(classifier, arm, steps=steps, seed=seed)
-        probabilities[name] = answer(test[0])
-        on_validation = statistics.score(validation[1], answer(validation[0]))
+        probabilities[name] = classifier.answer(test[0])
+        on_validation = statistics.score(validation[1], classifier.answer(validation[0]))
         extra["validation_accuracy"] = on_validation["accuracy"]
         if fresh[0] is not None:
-            on_fresh = statistics.score(fresh[1], answer(fresh[0]))
+            on_fresh = statistics.score(fresh[1], classifier.answer(fresh[0]))
             extra["fresh_accuracy"] = on_fresh["accuracy"]
         scores[name] = statistics.score(test[1], probabilities[name]) | extra
     return Results(scores, probabilities)
