@@ -33,6 +33,7 @@ validate: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/gan_step.py
+	$(BIN)/python benchmarks/classifiers.py
 
 # For maintainers: the outputs that the notebooks show, and what a run takes, on an idle machine.
 outputs: .venv/installed

@@ -1,0 +1,160 @@
+"""Speed of the evaluation and of a study, side by side with the plain way: part of `make bench`.
+
+Plain is what a tutorial shows: for each arm a new ResNet-50, `compile`, `fit` over its images with
+TensorFlow's default threads, `predict`; one arm after another. The course builds and compiles one
+network, puts it back to its first weights for each arm, and, where the trunk is frozen, finds the
+features of each image once. Both fit the paper's three arms with several seeds, for the same number
+of batches, each time in a process of its own, in turns; loading TensorFlow is not counted.
+
+    python benchmarks/classifiers.py          # the classifiers
+    python benchmarks/classifiers.py --study  # two Dask workers against one: long
+"""
+
+import argparse
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from helpers import runtime  # noqa: E402  after the path
+
+RESULTS = PROJECT / "benchmarks" / "results.json"
+STEPS, TEST = 120, 22
+SEEDS = {"scratch": 2, "imagenet": 10}
+
+
+def arms_of_paper() -> tuple[dict, tuple]:
+    """The paper's three arms by name, on slices that need not be good, and a test set."""
+    from helpers import dataset, evaluation
+
+    images, labels = dataset.fresh_slices(344 + TEST, 0)
+    real, generated = (images[:144], labels[:144]), (images[144:344], labels[144:344])
+    arms = {
+        "original": evaluation.Arm(*real),
+        "gan_only": evaluation.Arm(*generated),
+        "original_gan": evaluation.Arm(*real, *generated),
+    }
+    return arms, (images[344:], labels[344:])
+
+
+def course(trunk: str) -> None:
+    """As notebook 05 does it."""
+    from helpers import evaluation
+
+    arms, test = arms_of_paper()
+    classifier = evaluation.build_classifier(trunk)
+    for seed in range(SEEDS[trunk]):
+        evaluation.run_arms(classifier, arms, test=test, validation=test, steps=STEPS, seed=seed)
+
+
+def plain(trunk: str) -> None:
+    """As a tutorial does it."""
+    import keras
+
+    from helpers import evaluation, networks
+
+    arms, test = arms_of_paper()
+    for seed, arm in itertools.product(range(SEEDS[trunk]), arms.values()):
+        keras.utils.clear_session()
+        body, _ = networks.build_trunk(trunk)
+        x = keras.layers.Dropout(0.4)(body.output)
+        model = keras.Model(body.inputs, keras.layers.Dense(2, activation="softmax")(x))
+        model.compile(keras.optimizers.RMSprop(1e-3), "sparse_categorical_crossentropy")
+        images, labels = evaluation.draw_batches(arm, STEPS, seed)
+        model.fit(images, labels, batch_size=evaluation.BATCH_SIZE, verbose=0)
+        for _ in range(2):  # validation, then test
+            model.predict(test[0], verbose=0)
+
+
+def work(way: str, trunk: str) -> None:
+    """In a process of its own: one job; prints its seconds."""
+    with runtime.quiet():
+        from helpers import evaluation  # noqa: F401  to load TensorFlow before the clock starts
+    if trunk == "imagenet":  # weights cost time only while they are fetched: any will do here
+        import keras
+
+        build = keras.applications.ResNet50
+        keras.applications.ResNet50 = lambda weights, **options: build(weights=None, **options)
+    started = time.perf_counter()
+    {"course": course, "plain": plain}[way](trunk)
+    print(time.perf_counter() - started)
+
+
+def said(*command: str) -> str:
+    """The last line that a Python process prints."""
+    done = subprocess.run(
+        [sys.executable, *command], check=True, cwd=PROJECT, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
+    """How many times faster, round by round."""
+    each = [a / b for a, b in zip(slower, faster, strict=True)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def compare_classifiers(rounds: int) -> dict[str, dict]:
+    """`scratch_vs_plain_fit` and `frozen_vs_plain_fit`."""
+    found = {}
+    for trunk, name in (("scratch", "scratch"), ("imagenet", "frozen")):
+        times: dict[str, list[float]] = {"course": [], "plain": []}
+        for k in range(rounds):
+            for way in ("course", "plain") if k % 2 == 0 else ("plain", "course"):
+                times[way].append(float(said(__file__, "--way", way, "--trunk", trunk)))
+        found[f"{name}_vs_plain_fit"] = ratio(times["plain"], times["course"])
+        print({way: [round(t, 1) for t in each] for way, each in times.items()}, flush=True)
+    return found
+
+
+def compare_study(rounds: int) -> dict[str, dict]:
+    """Two one-thread workers against one, and against one worker of two threads."""
+    ways = {"two workers": (2, 1), "one worker": (1, 1), "one of two threads": (1, 2)}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for k in range(rounds):
+        for way in list(ways) if k % 2 == 0 else list(ways)[::-1]:
+            workers, threads = ways[way]
+            with tempfile.TemporaryDirectory() as out:
+                started = time.perf_counter()
+                asked = f"--profile smoke --splits 2 --seeds 1 --workers {workers}"
+                said("-m", "helpers.study", *f"{asked} --threads {threads} --out {out}".split())
+                times[way].append(time.perf_counter() - started)
+        print({way: [round(t) for t in each] for way, each in times.items()}, flush=True)
+    two, one, threads = times.values()
+    return {
+        "two_workers_vs_one": ratio(one, two),
+        "two_workers_vs_two_threads": ratio(threads, two),
+    }
+
+
+def main() -> None:
+    """Measure, print the ratios, add them to `benchmarks/results.json`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--study", action="store_true")
+    parser.add_argument("--way", choices=("course", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--trunk", default="scratch", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.way:
+        work(asked.way, asked.trunk)
+        return
+    if asked.study:
+        found = {"study": compare_study(asked.rounds)}
+    else:
+        found = {"evaluation": compare_classifiers(asked.rounds)}
+    for group in found.values():
+        for name, spread in group.items():
+            print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
+    runtime.write_json(RESULTS, runtime.read_json(RESULTS) | found)
+
+
+if __name__ == "__main__":
+    main()
