@@ -80,13 +80,16 @@ class Classifier:
             self.model(batch, training=True)
 
 
-def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Classifier:
+def build_classifier(
+    trunk: str = "auto", size: int = 32, seed: int = 0, edge: int = 32
+) -> Classifier:
     """The original's classifier: ResNet-50, global average pooling, dropout 0.4, softmax over 2.
 
     Args:
         trunk: "imagenet" (frozen), "scratch" (trained whole) or "auto": see `networks.build_trunk`.
         size: Edge inside the network; the report says 32, the original's notebook used 128.
         seed: Of the initial weights.
+        edge: Of the images that it is given; see `networks.build_trunk`.
 
     Returns:
         A classifier of images ``(n, 32, 32, 1)`` in -1 to 1, compiled with RMSprop 1e-3.
@@ -95,7 +98,7 @@ def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Clas
         CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
     """
     runtime.seed_everything(seed)
-    body, trunk = networks.build_trunk(trunk, size)
+    body, trunk = networks.build_trunk(trunk, size, edge)
     head = keras.Sequential(
         [
             keras.Input(body.output_shape[1:]),
@@ -104,7 +107,7 @@ def build_classifier(trunk: str = "auto", size: int = 32, seed: int = 0) -> Clas
         ],
         name="head",
     )
-    image = keras.Input(networks.IMAGE_SHAPE)
+    image = keras.Input((edge, edge, 1))
     model = keras.Model(image, head(body(image)))
     learner = head if trunk == "imagenet" else model
     learner.compile(

@@ -100,18 +100,20 @@ def count_trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
-def build_trunk(trunk: str = "auto", size: int = 32) -> tuple[keras.Model, str]:
+def build_trunk(
+    trunk: str = "auto", size: int = 32, edge: int = IMAGE_SHAPE[0]
+) -> tuple[keras.Model, str]:
     """ResNet-50 up to its pooled features, for grey slices.
 
     Args:
         trunk: "imagenet": pretrained and frozen, as the original. "scratch": with first weights,
             and BatchNorm momentum 0.8, since the 0.99 of Keras is still far off after 150 steps.
             "auto": ImageNet where its weights can be had, else scratch.
-        size: Edge of the images inside the network in pixels, 32 or more; the 32x32 slices are
-            enlarged to it.
+        size: Edge of the images inside the network in pixels, 32 or more; they are enlarged to it.
+        edge: Of the images that it is given.
 
     Returns:
-        A model of images ``(n, 32, 32, 1)`` in -1 to 1 to features ``(n, 2048)``, and which of
+        A model of images ``(n, edge, edge, 1)`` in -1 to 1 to features ``(n, 2048)``, and which of
         "imagenet" and "scratch" it is.
 
     Raises:
@@ -122,8 +124,8 @@ def build_trunk(trunk: str = "auto", size: int = 32) -> tuple[keras.Model, str]:
     if size < 32:
         raise runtime.CourseError(f"classifier_size {size} is too small: ResNet-50 needs 32.")
     body, trunk = _resnet50(trunk, size)
-    image = x = keras.Input(IMAGE_SHAPE)
-    if size != 32:
+    image = x = keras.Input((edge, edge, 1))
+    if size != edge:
         x = layers.Resizing(size, size, interpolation="bilinear")(x)
     x = layers.Concatenate()([x, x, x])
     if trunk == "imagenet":
