@@ -42,7 +42,10 @@ TAUGHT = {
             "FEWEST_HELD_OUT",
         },
     },
-    "05_evaluation": {"statistics": {"check_table", "resampled_t"}},
+    "05_evaluation": {
+        "statistics": {"check_table", "resampled_t"},
+        "evaluation": {"near_copies", "strangers", "SealedTest"},
+    },
 }  # fmt: skip
 
 
