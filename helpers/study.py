@@ -270,13 +270,14 @@ def spread(
         futures = client.map(work, todo, retries=1, pure=False)
         started = time.monotonic()
         for done, future in enumerate(distributed.as_completed(futures), start=1):
-            if future.status == "cancelled":
+            where = todo[futures.index(future)]
+            try:
+                failed = str(future.exception()) if future.status == "error" else future.result()
+            except (OSError, concurrent.futures.CancelledError):  # before, or while it answered
                 raise CourseError(
                     "the scheduler is lost: start it again, then run the same; what is finished "
                     "is kept."
-                )
-            where = todo[futures.index(future)]
-            failed = str(future.exception()) if future.status == "error" else future.result()
+                ) from None
             if failed:
                 wrong.append(f"split {where['split']}, seed {where['seed']}: {failed}")
             left = (time.monotonic() - started) / done * (len(todo) - done) / 60

@@ -118,6 +118,8 @@ def start(tmp_path):
         process = subprocess.Popen(
             command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True,
             env=os.environ | {"PYTHONPATH": path},
+            # A shell that runs the tests in the background has them ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         running.append(process)
         return process
