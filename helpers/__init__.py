@@ -1,5 +1,5 @@
 """The course's plumbing, and the one importable copy of the code that the notebooks teach.
 
-Twelve rooms, each importing only from those named before it: runtime, phantom, dataset, networks,
-training, sampling, audit, statistics, evaluation, plots, course, study.
+Thirteen rooms, each importing only from those named before it: runtime, phantom, dataset, networks,
+training, sampling, audit, statistics, evaluation, exercises, plots, course, study.
 """

@@ -1,6 +1,9 @@
 """What several test files share: small folders that meet the data contract, and the real set."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from helpers import runtime
 
 runtime.set_environment()  # before any test imports TensorFlow
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = [sys.executable, "-m", "helpers.course"]
 REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 
 
@@ -18,6 +22,15 @@ REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 def folder(tmp_path):
     """60 different noise slices, half of each class, in Kaggle's layout."""
     return write_folder(tmp_path / "data", 60)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """The whole course in the smoke profile on simulated slices, once a session."""
+    out = tmp_path_factory.mktemp("smoke") / "out"
+    done = call("--profile", "smoke", "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +85,11 @@ def snapshot(folder: Path) -> dict:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def call(*arguments, **more):
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **more,
+    )  # fmt: skip

@@ -14,20 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, snapshot, write_labels
+from conftest import COMMAND, ROOT, call, snapshot, write_labels
 from PIL import Image
 
 from helpers import audit, course, dataset, networks, runtime, sampling, statistics
-
-COMMAND = [sys.executable, "-m", "helpers.course"]
-
-
-def call(*arguments, **more):
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **more,
-    )  # fmt: skip
 
 
 def refused(pattern, *arguments):
@@ -36,15 +26,6 @@ def refused(pattern, *arguments):
     assert done.returncode == 2, done.stdout + done.stderr
     assert re.search(pattern, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
-
-
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory):
-    """The whole course in the smoke profile on simulated slices, once a session."""
-    out = tmp_path_factory.mktemp("smoke") / "out"
-    done = call("--profile", "smoke", "--out", out)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out, done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -134,9 +134,9 @@ def test_profiles_name_only_declared_parameters_and_the_same_ones():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_reads_in_small_steps(path):
     lengths = sorted(len([x for x in c.source.splitlines() if x.strip()]) for c in cells(path))
-    assert lengths[len(lengths) // 2] <= 7
+    assert lengths[len(lengths) // 2] <= 6
     assert sum(length <= 20 for length in lengths) >= 0.9 * len(lengths)
-    assert len(cells(path, "markdown")) >= 0.5 * len(lengths)
+    assert len(lengths) <= len(cells(path, "markdown")) <= 1.6 * len(lengths)
     first = cells(path, "markdown")[0].source
     for promise in ("You will build", "You will learn", "You need", "Takes"):
         assert promise in first

@@ -1,0 +1,303 @@
+"""Checks of the notebooks' exercises: an answer is right, or gets a hint that keeps it a riddle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from helpers import audit, dataset, evaluation, networks, statistics
+
+Hint = str | None  # None: the answer is right
+CHECKS: dict[str, Callable[..., Hint]] = {}
+
+
+def check(name: str, answer: Any, **given: Any) -> None:
+    """Say whether an answer is right, or what to think of.
+
+    Args:
+        name: Notebook and number, as in "01.2".
+        answer: A value, or a function that the learner wrote; `...` while there is none.
+        given: What the exercise is about, by name.
+    """
+    if answer is ...:
+        print(f"Exercise {name}: put your answer in place of the dots, and run this cell again.")
+        return
+    try:
+        hint = CHECKS[name](answer, **given)
+    except Exception as error:  # the learner's function may do anything
+        hint = f"it ends in {type(error).__name__}: {error}"
+    print("Right." if hint is None else f"Not yet: {hint}")
+
+
+def _exercise(name: str) -> Callable:
+    def keep(function: Callable[..., Hint]) -> Callable[..., Hint]:
+        CHECKS[name] = function
+        return function
+
+    return keep
+
+
+# --- 01 · Preprocessing --------------------------------------------------------------------------
+
+
+@_exercise("01.1")
+def _added_air(answer: int) -> Hint:
+    if answer == 512:
+        return None
+    if answer == 0:
+        return "nothing is added where a slice is squeezed; here it is padded."
+    return "how large is the square, what share of it is new, and how many pixels has the result?"
+
+
+@_exercise("01.2")
+def _to_grey_levels(answer: Callable) -> Hint:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    found = answer(dataset.to_tanh_range(every))
+    if found is None:
+        return "it returns nothing."
+    if found.dtype != np.uint8:
+        return f"grey levels are uint8, and these are {found.dtype}."
+    wrong = int((found != every).sum())
+    if wrong > 200:
+        return f"{wrong} of 256 levels come back as others: where do -1, 0 and 1 go?"
+    if wrong:
+        return f"{wrong} of 256 levels come back as others: what does uint8 make of 6.9999?"
+    return None
+
+
+@_exercise("01.3")
+def _crossing_group(answer: int, table: pd.DataFrame) -> Hint:
+    parts = table.groupby("group")["split"].nunique()
+    if answer in parts.index and parts[answer] > 1:
+        return None
+    return "in how many different parts does each group stand? Large groups are not to blame."
+
+
+@_exercise("01.4")
+def _unseen_twin(answer: Callable, greys: list[np.ndarray]) -> Hint:
+    twins = [answer(grey.copy()) for grey in greys[:10]]
+    for grey, twin in zip(greys, twins, strict=False):
+        if twin is None or twin.dtype != np.uint8 or twin.shape != grey.shape:
+            return "it must return grey levels, uint8, of the same height and width."
+    both = dataset.prepare(twins), dataset.prepare(greys[:10])
+    if np.diag(audit.pixel_likeness(*both)).min() < 0.8:
+        return "nobody would call these two the same picture: change less."
+    found = {(i, j) for i, j, _ in dataset.propose_lookalikes(greys[:10] + twins)}
+    caught = sum((k, k + 10) in found for k in range(10))
+    if caught <= 2:
+        return None
+    return f"{caught} of 10 twins were found: what does a correlation, pixel by pixel, not forgive?"
+
+
+# --- 02 · Networks -------------------------------------------------------------------------------
+
+
+@_exercise("02.1")
+def _parameters_of_a_layer(answer: int) -> Hint:
+    if answer == 3 * 3 * 128 * 64 + 64:
+        return None
+    if answer == 3 * 3 * 128 * 64:
+        return "each filter has one number more."
+    return "a filter looks at all channels that come in, not at one."
+
+
+@_exercise("02.2")
+def _edges(answer: tuple[int, ...]) -> Hint:
+    if tuple(answer) == (16, 16, 8, 4):
+        return None
+    if len(tuple(answer)) != 4:
+        return "four layers, four edges."
+    return "stride 1 with 'same' padding changes nothing, stride 2 halves: start from 32."
+
+
+def faulty_discriminator() -> keras.Model:
+    """The discriminator with one layer forgotten, for learners to find."""
+    image = x = keras.Input(networks.IMAGE_SHAPE)
+    for number, (kernel, stride) in enumerate(((3, 1), (4, 2), (4, 2), (4, 2)), start=1):
+        x = keras.layers.Conv2D(128, kernel, stride, padding="same")(x)
+        x = keras.layers.LeakyReLU(0.01)(x) if number == 3 else networks.normalise_and_activate(x)
+    x = keras.layers.Dropout(0.4)(keras.layers.Flatten()(x))
+    return keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x))
+
+
+@_exercise("02.3")
+def _forgotten_layer(answer: int) -> Hint:
+    if answer == 3:
+        return None
+    return "how many parameters are missing, which kind of layer has so many, and where is none?"
+
+
+@_exercise("02.4")
+def _smaller_discriminator(answer: tuple[int, ...]) -> Hint:
+    if len(tuple(answer)) != 4:
+        return "four convolutions, four kernels: the last layer is to see 4x4 pixels."
+    channels = (1, 128, 128, 128)
+    total = sum(k * k * c * 128 + 128 for k, c in zip(answer, channels, strict=True))
+    total += 4 * 2 * 128 + 4 * 4 * 128 + 1
+    if min(answer[1:]) < 2:
+        return "with stride 2, a kernel of 1 never looks at three pixels of four."
+    return None if total < 500_000 else f"that has {total:,} parameters: which kernels cost most?"
+
+
+# --- 03 · Training -------------------------------------------------------------------------------
+
+
+@_exercise("03.1")
+def _soft_loss(answer: float) -> Hint:
+    if abs(answer + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)) < 0.005:
+        return None
+    if abs(answer + np.log(0.9)) < 0.005:
+        return "that is the loss for a target of 1: a soft target has a second part."
+    return "target times log of the answer, plus the rest of the target times log of the rest."
+
+
+@_exercise("03.2")
+def _targets(answer: Callable) -> Hint:
+    found = np.asarray(answer(100_000, np.random.default_rng(0)))
+    if found.shape != (100_000,):
+        return f"one number an image is asked for, (count,), and these are {found.shape}."
+    told_real = found > 0.5
+    if abs(told_real.mean() - 0.95) > 0.005:
+        return f"{1 - told_real.mean():.1%} are told the opposite; one in twenty is asked for."
+    if len(np.unique(found)) < 1000:
+        return "soft, but not noisy: each image is to get a number of its own."
+    low, high = found[told_real].min(), found[told_real].max()
+    if abs(low - 0.8) > 0.01 or abs(high - 1) > 0.01 or found.min() < 0 or found.max() > 1:
+        return f"the targets of those told the truth go from {low:.2f} to {high:.2f}."
+    return None
+
+
+def three_ways_to_mix() -> dict[str, Callable[[int, np.random.Generator], np.ndarray]]:
+    """How three programs draw the weights of their mixtures, for learners to compare."""
+    return {
+        "first": lambda count, rng: rng.random(count),
+        "second": lambda count, rng: rng.normal(0.5, 0.3, count),
+        "third": lambda count, rng: rng.beta(1, 1, count),
+    }
+
+
+@_exercise("03.3")
+def _wrong_mixture(answer: str) -> Hint:
+    if answer == "second":
+        return None
+    if answer in three_ways_to_mix():
+        return "draw ten thousand of each: whose smallest and largest leave the line between two?"
+    return f"the name of one of them: {', '.join(three_ways_to_mix())}."
+
+
+FAILURES = {  # variety, output on real, output on generated, length of the generator's gradient
+    (0.001, 0.55, 0.45, 0.6): "slow averages",
+    (0.004, 0.48, 0.50, 0.2): "slow averages",
+    (0.71, 0.60, 0.31, 2.5): "large start",
+    (0.82, 0.52, 0.44, 0.9): "large start",
+    (0.20, 1.00, 0.00, 0.0): "it wins",
+    (0.11, 0.99, 0.01, 0.001): "it wins",
+    (0.003, 0.50, 0.97, 0.03): "it sleeps",
+    (0.006, 0.47, 0.85, 0.1): "it sleeps",
+}
+
+
+@_exercise("03.4")
+def _diagnosis(answer: Callable) -> Hint:
+    said = {signs: answer(*signs) for signs in FAILURES}
+    wrong = [signs for signs, truth in FAILURES.items() if said[signs] != truth]
+    if not wrong:
+        return None
+    return f"{len(wrong)} of {len(FAILURES)} are taken for another, the first: {wrong[0]}."
+
+
+# --- 04 · Sampling -------------------------------------------------------------------------------
+
+
+@_exercise("04.1")
+def _planted_copy(answer: int, suspects: np.ndarray, real: np.ndarray) -> Hint:
+    likeness = audit.pixel_likeness(suspects, real).max(axis=1)
+    if answer == likeness.argmax():
+        return None
+    return "that one is like a training slice too, as any head is: which is most?"
+
+
+@_exercise("04.2")
+def _perfect_fid(answer: np.ndarray, fid: Callable, describe: Callable, real: np.ndarray) -> Hint:
+    if np.shape(answer)[1:] != networks.IMAGE_SHAPE:
+        return "images are asked for, (n, 32, 32, 1)."
+    found = abs(fid(describe(answer), describe(real)))
+    return None if found < 0.01 else f"its FID is {found:.2f}: which images have the same means?"
+
+
+@_exercise("04.3")
+def _best_share(answer: Callable) -> Hint:
+    realism = np.array([0.2, 0.9, 0.1, 0.7, 0.5, 0.3, 0.8, 0.4, 0.6, 0.0])
+    for share in (0.5, 0.3, 1.0):
+        kept = np.asarray(answer(realism, share))
+        if len(kept) != round(10 * share):
+            return f"a share of {share} of ten images is not {len(kept)}."
+        if set(kept.tolist()) != set(np.argsort(-realism)[: len(kept)].tolist()):
+            return "not those that look most real: in which order does argsort put them?"
+    return None
+
+
+@_exercise("04.4")
+def _negative_kid(answer: str) -> Hint:
+    if answer == "unbiased":
+        return None
+    if answer == "bug":
+        return "the code is right. If it were 0 at the least, what would its mean be for one kind?"
+    return 'choose one of "bug", "too alike", "unbiased": what does its mean have to be?'
+
+
+# --- 05 · Evaluation -----------------------------------------------------------------------------
+
+
+@_exercise("05.1")
+def _one_image(answer: float) -> Hint:
+    if abs(answer - 100 / 22) < 0.05:
+        return None
+    return "one image more or less out of 22, in points of a hundred."
+
+
+def five_rows() -> pd.DataFrame:
+    """Results on 40 images, as five papers might print them; one cannot be."""
+    return pd.DataFrame(
+        {
+            "accuracy": [82.5, 75.0, 77.5, 80.0, 67.5],
+            "sensitivity": [80.0, 90.0, 79.17, 76.67, 55.0],
+            "specificity": [85.0, 60.0, 75.0, 82.5, 80.0],
+        },
+        index=list("ABCDE"),
+    )
+
+
+@_exercise("05.2")
+def _impossible_row(answer: str) -> Hint:
+    rows = five_rows()
+    if answer not in rows.index:
+        return f"the name of a row: one of {', '.join(rows.index)}."
+    if not statistics.check_table(*rows.loc[answer], 40):
+        return None
+    return "a test set of 40 with that result exists; its classes need not be of equal size."
+
+
+@_exercise("05.3")
+def _leaked_images(answer: list[int], test: np.ndarray, fitted_on: np.ndarray) -> Hint:
+    leaked = set(np.flatnonzero(evaluation.near_copies(test, fitted_on)).tolist())
+    said = {int(k) for k in answer}
+    if said == leaked:
+        return None
+    if said - leaked:
+        return f"{len(said - leaked)} of yours have no near copy among the images fitted on."
+    return f"{len(leaked - said)} more have a near copy: mirrored, moved, or under grain?"
+
+
+@_exercise("05.4")
+def _enough_sets(answer: int) -> Hint:
+    def smallest(sets: int) -> float:
+        return statistics.smallest_detectable_effect(0.08, sets)
+
+    if answer < 5:
+        return "fewer than five sets never give a verdict."
+    if smallest(answer) > 0.05:
+        return f"with {answer} sets, {100 * smallest(answer):.1f} points are the least."
+    return None if smallest(answer - 1) > 0.05 else "that is enough, and fewer would be, too."

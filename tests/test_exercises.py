@@ -1,0 +1,122 @@
+"""Every exercise has a solution that its check accepts, and two wrong answers that it rejects."""
+
+import ast
+import re
+import shutil
+
+import nbformat
+import papermill
+import pytest
+from conftest import ROOT
+
+from helpers import course
+
+SOLUTION = re.compile(r"<details><summary>Solution</summary>\n\n```python\n(.*?)\n```", re.DOTALL)
+WRONG = {
+    "01.1": {"squeezed": "0", "before shrinking": "20000"},
+    "01.2": {
+        "cut off": "lambda x: ((x + 1) * 127.5).astype(np.uint8)",
+        "scaled from 0 to 1": "lambda x: np.round(x * 255).astype(np.uint8)",
+        "no integers": "lambda x: (x + 1) * 127.5",
+    },
+    "01.3": {
+        "another group": "int(handed.group[handed.index[handed.split == 'test'][-1]])",
+        "no group": "99",
+    },
+    "01.4": {"the same": "lambda grey: grey", "noise": "lambda grey: np.full_like(grey, 9)"},
+    "02.1": {"no biases": "3 * 3 * 128 * 64", "one channel": "3 * 3 * 64 + 64"},
+    "02.2": {"first keeps": "(32, 16, 8, 4)", "only the last": "(4,)"},
+    "02.3": {"the first": "1", "the last": "4"},
+    "02.4": {"published": "(3, 4, 4, 4)", "three": "(3, 3, 3)", "blind": "(7, 1, 1, 1)"},
+    "03.1": {"hard label": "-np.log(0.9)", "a coin": "np.log(2)"},
+    "03.2": {
+        "no flips": "lambda count, rng: 1 - 0.2 * rng.random(count)",
+        "no noise": "lambda count, rng: np.where(rng.random(count) < 0.05, 0.1, 0.9)",
+        "too soft": (
+            "lambda count, rng: np.where("
+            "rng.random(count) < 0.05, 0.4 * rng.random(count), 1 - 0.4 * rng.random(count))"
+        ),
+    },
+    "03.3": {"the uniform one": "'first'", "the beta": "'third'", "a number": "2"},
+    "03.4": {
+        "variety alone": "lambda v, r, f, g: 'slow averages' if v < 0.05 else 'large start'",
+        "nothing": "lambda *signs: None",
+    },
+    "04.1": {"another": "(place + 1) % 10", "counted from 1": "place + 1"},
+    "04.2": {"the samples": "samples[positive]", "one slice": "real[positive][:1].repeat(72, 0)"},
+    "04.3": {
+        "the worst": "lambda x, share: np.argsort(x)[: round(share * len(x))]",
+        "all": "lambda x, share: np.arange(len(x))",
+    },
+    "04.4": {"a bug": "'bug'", "alike": "'too alike'"},
+    "05.1": {"a share": "1 / 22", "the reported gain": "2.14"},
+    "05.2": {"unequal classes": "'C'", "equal classes": "'A'"},
+    "05.3": {"all": "range(16)", "none": "[]"},
+    "05.4": {"ten": "10", "plenty": "90", "too few to judge": "3"},
+}
+
+
+def exercises(path) -> list[tuple[int, str, str]]:
+    """Of each: place of its cell, source of its cell, code of its solution."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [
+        (k, cell.source, SOLUTION.search(cells[k + 1].source)[1])
+        for k, cell in enumerate(cells)
+        if "exercise" in cell.metadata.get("tags", [])
+    ]
+
+
+def check_of(source: str) -> tuple[str, str]:
+    """An exercise's name, and the call that checks it."""
+    call = ast.parse(source).body[-1].value
+    assert ast.unparse(call.func) == "exercises.check"
+    return call.args[0].value, ast.unparse(call)
+
+
+@pytest.mark.parametrize("name", course.NOTEBOOKS)
+def test_there_are_four_and_one_plants_a_fault(name):
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    found = exercises(path)
+    assert [check_of(source)[0] for _, source, _ in found] == [
+        f"{name[:2]}.{k}" for k in range(1, len(found) + 1)
+    ]
+    assert len(found) >= 4
+    assert re.search(r"\*\*\d\.\*\* \*Find the ", str(nbformat.read(path, as_version=4)))
+    for _, source, _ in found:
+        assert re.search(r"^answer = \.\.\.", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", course.NOTEBOOKS)
+def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    tried = {}
+    for place, source, solution in reversed(exercises(ROOT / "notebooks" / f"{name}.ipynb")):
+        exercise, call = check_of(source)
+        answers = {"solution": solution} | {
+            wrong: f"answer = {code}" for wrong, code in WRONG[exercise].items()
+        }
+        assert len(answers) >= 3
+        for wrong, code in reversed(answers.items()):
+            cell = nbformat.v4.new_code_cell(f"{code}\n{call}")
+            notebook.cells.insert(place + 1, cell)
+            tried[cell.id] = exercise, wrong
+    nbformat.write(notebook, tmp_path / "tried.ipynb")
+    shutil.copytree(smoke[0], tmp_path / "out")
+    own = course.declared_parameters()[name]
+    parameters = {k: v for k, v in course.load_parameters("smoke").items() if k in own}
+    done = papermill.execute_notebook(
+        tmp_path / "tried.ipynb", None, parameters | {"out_dir": str(tmp_path / "out")},
+        cwd=ROOT, progress_bar=False,
+    )  # fmt: skip
+    seen = 0
+    for cell in done.cells:
+        if cell.id not in tried:
+            continue
+        exercise, answer = tried[cell.id]
+        said = "".join(o.get("text", "") for o in cell.outputs if o.get("name") == "stdout")
+        last = said.strip().splitlines()[-1]
+        expected = "Right." if answer == "solution" else "Not yet: "
+        assert last.startswith(expected), f"{exercise}, {answer}: {said}"
+        assert "ends in" not in last, f"{exercise}, {answer}: {said}"
+        seen += 1
+    assert seen == len(tried)
