@@ -26,6 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, permutation_test_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from helpers import dataset, networks, runtime
 
@@ -132,6 +133,7 @@ def _describe(network: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.sqrt(features.shape[1]) * features / length
 
 
+@functools.cache
 def choose_features(kind: str, simulated: bool) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     """The space in which images are compared.
 
@@ -151,9 +153,12 @@ def choose_features(kind: str, simulated: bool) -> tuple[Callable[[np.ndarray], 
     if kind not in ("judge", "imagenet", "auto"):
         raise runtime.CourseError(f"features {kind!r} are unknown: use judge, imagenet or auto.")
     if kind == "imagenet" or (kind == "auto" and not simulated):
-        network, trunk = networks.build_trunk(kind)
-        if trunk == "imagenet":
+        try:
+            network, _ = networks.build_trunk("imagenet")
             return functools.partial(_describe, network), "imagenet"
+        except runtime.CourseError:
+            if kind == "imagenet":
+                raise
     return functools.partial(judge_features, judge=load_judge()), "judge"
 
 
@@ -486,10 +491,12 @@ def audit_class(
         lambda: {"realism": two_sample_test(real, drawn, seed)},
         lambda: {"copying": copying_audit(images, train, held_out, groups, describe, seed)},
     ):
-        try:
-            report |= measure()
-        except runtime.CourseError as error:
-            report["refused"].append(str(error))
+        # Threads that share matrices as small as these only wait for each other.
+        with threadpool_limits(1):
+            try:
+                report |= measure()
+            except runtime.CourseError as error:
+                report["refused"].append(str(error))
     return report
 
 

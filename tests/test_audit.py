@@ -162,6 +162,12 @@ def test_too_few_images_are_told_how_many_are_needed(real, generated):
 # --- Copies --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def no_features_from_before():
+    yield
+    audit.choose_features.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def pool():
     from helpers import dataset
