@@ -3,9 +3,10 @@
     python benchmarks/worth.py
 
 For each replicate a set of its own: classic augmentation fitted on 36 to 576 real images, and on
-144 of them together with the images of GANs trained on those 144; the same number of steps each,
-scored on 2,000 fresh slices. Every fit is a row in `results/worth.json`, written when its replicate
-ends; the same command goes on where it was stopped.
+144 of them together with images of GANs trained on those 144, in several doses (generated images
+for each real one; 1.39 are the paper's 200); the same number of steps each, and half of each batch
+real, scored on 2,000 fresh slices. Every fit is a row in `results/worth.json`, written when its
+replicate ends; the same command goes on where it was stopped.
 """
 
 import argparse
@@ -24,7 +25,9 @@ from helpers import course, runtime  # noqa: E402  after the path
 
 RESULTS = PROJECT / "results" / "worth.json"
 SIZES = (36, 72, 144, 288, 576)
-AT, TEST, PER_CLASS = 144, 2000, 100  # as the paper: 144 images to train, 200 samples
+AT, TEST = 144, 2000
+PAPERS_DOSE = 200 / AT
+DOSES = (0.25, 0.5, 1.0, PAPERS_DOSE, 2.0)
 
 
 def run_replicate(replicate: int, parameters: dict, precision: str) -> list[dict]:
@@ -47,21 +50,31 @@ def run_replicate(replicate: int, parameters: dict, precision: str) -> list[dict
                 checkpoints=Path(checkpoints),
                 title=f"replicate {replicate}, class {label}",
             )
-        drawn.append(sampling.generate(gan.generator, sampling.draw_latent(PER_CLASS, seed)))
-    generated = np.concatenate(drawn), np.repeat([1, 0], PER_CLASS)
+        drawn.append(sampling.generate(gan.generator, sampling.draw_latent(AT, seed)))
+    generated = np.concatenate(drawn), np.repeat([1, 0], AT)
     augment = evaluation.classic_augmentation(seed)
     arms = {
-        ("classic", size): evaluation.Arm(images[:size], labels[:size], augment=augment)
+        ("classic", size, 0.0): evaluation.Arm(images[:size], labels[:size], augment=augment)
         for size in SIZES
+    } | {
+        ("classic_gan", AT, dose): evaluation.Arm(
+            images[:AT], labels[:AT], *evaluation.take_dose(*generated, dose * AT), augment
+        )
+        for dose in DOSES
     }
-    arms["classic_gan", AT] = evaluation.Arm(images[:AT], labels[:AT], *generated, augment=augment)
     classifier = evaluation.build_classifier("scratch", seed=seed)
     rows = []
-    for (name, size), arm in arms.items():
+    for (name, size, dose), arm in arms.items():
         evaluation.fit(classifier, arm, steps=parameters["classifier_steps"], seed=seed)
         right = (classifier.answer(test[0]) > 0.5) == test[1]
         rows.append(
-            {"replicate": replicate, "arm": name, "images": size, "accuracy": float(right.mean())}
+            {
+                "replicate": replicate,
+                "arm": name,
+                "images": size,
+                "dose": dose,
+                "accuracy": float(right.mean()),
+            }
         )
     return rows
 
@@ -70,19 +83,23 @@ def summarise(rows: list[dict]) -> dict:
     """The curve with 95 % t-intervals over replicates, and what the GAN's images were worth."""
     from helpers import statistics
 
-    def accuracies(arm: str, size: int) -> np.ndarray:
-        return np.array([r["accuracy"] for r in rows if r["arm"] == arm and r["images"] == size])
+    def accuracies(size: int, dose: float) -> np.ndarray:
+        chosen = [r for r in rows if r["images"] == size and r["dose"] == dose]
+        return np.array([row["accuracy"] for row in chosen])
 
-    curve = {size: accuracies("classic", size) for size in SIZES}
-    augmented = accuracies("classic_gan", AT)
-    if len(augmented) < 2:
+    curve = {size: accuracies(size, 0.0) for size in SIZES}
+    augmented = {dose: accuracies(AT, dose) for dose in DOSES}
+    if len(curve[AT]) < 2:
         return {}
     return {
-        "replicates": len(augmented),
+        "replicates": len(curve[AT]),
         "classic": {str(size): statistics.resampled_t(found) for size, found in curve.items()},
-        "classic_gan": statistics.resampled_t(augmented),
-        "gain": statistics.resampled_t(augmented - curve[AT]),
-        "worth": statistics.worth(curve, augmented, AT, seed=0),
+        "classic_gan": statistics.resampled_t(augmented[PAPERS_DOSE]),
+        "gain_by_dose": {
+            f"{dose:.2f}": statistics.resampled_t(found - curve[AT])
+            for dose, found in augmented.items()
+        },
+        "worth": statistics.worth(curve, augmented[PAPERS_DOSE], AT, seed=0),
     }
 
 
@@ -100,7 +117,7 @@ def main() -> None:
     precision = results["settings"]["precision"] if results else runtime.choose_precision("auto")
     kept = ("gan_steps", "recipe", "recipe_changes", "classifier_steps")
     settings = {key: parameters[key] for key in kept} | {
-        "profile": asked.profile, "precision": precision, "test": TEST, "generated": 2 * PER_CLASS,
+        "profile": asked.profile, "precision": precision, "test": TEST,
     }  # fmt: skip
     if results and results["settings"] != settings:
         sys.exit(f"{asked.results} holds runs with {results['settings']}: move it away first.")
@@ -121,7 +138,8 @@ def main() -> None:
                     "rows": rows,
                 },
             )
-            print({row["arm"] + f" {row['images']}": row["accuracy"] for row in rows[-6:]})
+            last = rows[-len(SIZES) - len(DOSES) :]
+            print({f"{r['arm']} {r['images']} {r['dose']:.2f}": r["accuracy"] for r in last})
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from helpers import course, dataset, plots, runtime, statistics
 from helpers.runtime import CourseError
 
 ARMS = ("original", "gan_only", "original_gan", "classic", "classic_gan", "control_shuffled")
+ASSUMED_SPREAD = 0.08  # of the differences, from replicate to replicate, before any is known
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
@@ -210,11 +211,14 @@ def run(
     kept = {"splits": splits, "seeds": seeds, "threads": threads}  # may change
     if before | kept != settings:
         raise CourseError(f"{folder} holds a study with other settings: choose another OUT.")
+    ratio = 0.0
     if data:
         slices = dataset.read_folder(runtime.project_path(data))
-        dataset.split_groups(
+        part = dataset.split_groups(
             slices.table["label"].to_numpy(), dataset.find_groups(slices).groups, first_seed
         )
+        ratio = np.sum(part == "test") / np.sum(part != "test")
+    print(announce(splits, ratio), flush=True)
     tasks = plan(settings, folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = runtime.lock(folder / ".lock")
@@ -225,6 +229,18 @@ def run(
         return collect(tasks, settings, folder)
     finally:
         held.release()
+
+
+def announce(splits: int, ratio: float) -> str:
+    """What the study can find, said before it begins; `ratio` as in `statistics.resampled_t`."""
+    if splits < statistics.FEWEST_REPLICATES:
+        return f"Fewer than {statistics.FEWEST_REPLICATES} splits never give a yes or no."
+    smallest = statistics.smallest_detectable_effect(ASSUMED_SPREAD, splits, ratio)
+    return (
+        f"Said beforehand: a gain under {100 * statistics.MARGIN:.0f} points is not worth a GAN. "
+        f"If it scatters by {100 * ASSUMED_SPREAD:.0f} points between replicates, {splits} of them "
+        f"find a true gain of {100 * smallest:.0f} points four times in five."
+    )
 
 
 def spread(

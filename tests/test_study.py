@@ -69,6 +69,17 @@ def test_a_kept_study_is_what_its_rows_say(path):
         assert again["arms"][name] == pytest.approx(arm)
 
 
+@pytest.mark.parametrize(("splits", "ratio"), [(5, 0.0), (10, 22 / 178)])
+def test_what_a_study_can_find_is_said_before_it_begins(splits, ratio):
+    points = int(study.announce(splits, ratio).split(" true gain of ")[1].split()[0])
+    low, high = (
+        statistics.power((points + edge) / 100, study.ASSUMED_SPREAD, splits, ratio)
+        for edge in (-0.5, 0.5)
+    )
+    assert low <= 0.8 <= high
+    assert "never give a yes or no" in study.announce(4, ratio)
+
+
 # --- Processes -----------------------------------------------------------------------------------
 
 # Work in a file of its own, since workers import it: it notes that it began, takes its time, and
