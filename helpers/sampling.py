@@ -9,7 +9,40 @@ import keras
 import numpy as np
 from PIL import Image
 
-from helpers import networks, runtime
+from helpers import dataset, networks, runtime
+
+PRETRAINED = runtime.PROJECT / "data" / "pretrained"
+
+
+def open_generators(
+    out: Path, prepared: dataset.Prepared, classes: dict[str, int]
+) -> dict[str, keras.Model]:
+    """The generator of each class: of notebook 03, or, where it has not run, the course's own.
+
+    The course's own are for the images that they were trained on, the simulated ones of the quick
+    profile, and for no others. What is known of them goes into `metrics.json`, where notebook 03
+    would have put it.
+
+    Args:
+        out: Folder of the run.
+        prepared: Its images and their split.
+        classes: Label by name.
+
+    Raises:
+        CourseError: There is none, or its file holds another network.
+    """
+    generators, brought = {}, {}
+    own = runtime.read_json(PRETRAINED / "generators.json").get("generators", {})
+    for name, label in classes.items():
+        path, card = out / "models" / f"{name}.h5", own.get(name, {"trained_on": None})
+        trained_on = runtime.fingerprint(prepared.part("train", label)[0])
+        if not path.exists() and card["trained_on"] == trained_on:
+            path, brought[name] = PRETRAINED / path.name, card
+        generators[name] = load_generator(path)
+    if brought:
+        print("Notebook 03 has not run: these generators come with the course.")
+        runtime.record(out, gan=brought)
+    return generators
 
 
 def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.Model:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers import sampling
+from helpers import networks, runtime, sampling
 from helpers.runtime import CourseError
 
 
@@ -56,3 +56,36 @@ def test_samples_are_written_with_their_manifest(tmp_path):
     sampling.write_samples(tmp_path / "samples", images, np.array([1, 1, 0, 0]), manifest)
     assert json.loads((tmp_path / "samples" / "manifest.json").read_text()) == manifest
     assert len(list((tmp_path / "samples").glob("*.png"))) == 4
+
+
+class Prepared:
+    """Stands for the images of a run; there is one for each class."""
+
+    def __init__(self, *images):
+        self.images = images
+
+    def part(self, name, label):
+        assert name == "train"
+        return self.images[label], label
+
+
+def test_the_courses_own_generators_are_for_their_images_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(sampling, "PRETRAINED", tmp_path / "own")
+    theirs, others = np.zeros(5), np.ones(5)
+    card = {"trained_on": runtime.fingerprint(theirs), "steps": 3}
+    runtime.write_json(tmp_path / "own" / "generators.json", {"generators": {"clear": card}})
+    own, here = networks.build_generator(), networks.build_generator()
+    own.save(tmp_path / "own" / "clear.h5")
+    out = tmp_path / "run"
+    found = sampling.open_generators(out, Prepared(theirs), {"clear": 0})
+    assert np.array_equal(found["clear"].get_weights()[0], own.get_weights()[0])
+    assert runtime.read_json(out / "metrics.json")["gan"] == {"clear": card}
+    for name, images in (("clear", others), ("haemorrhage", theirs)):
+        with pytest.raises(CourseError, match=r"run notebooks/03_training\.ipynb first"):
+            sampling.open_generators(out, Prepared(images), {name: 0})
+    (out / "models").mkdir()
+    here.save(out / "models" / "clear.h5")
+    (out / "metrics.json").unlink()
+    found = sampling.open_generators(out, Prepared(theirs), {"clear": 0})
+    assert np.array_equal(found["clear"].get_weights()[0], here.get_weights()[0])
+    assert not (out / "metrics.json").exists(), "what notebook 03 recorded is not written over"
