@@ -21,7 +21,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from helpers import dataset, plots, runtime
+from helpers import __version__, dataset, plots, runtime
 from helpers.runtime import CourseError
 
 NOTEBOOKS = (
@@ -314,7 +314,8 @@ def render(template: str, folder: Path, **content: Any) -> Path:
         *(100 * edge for edge in pair)
     )
     made = datetime.date.today().isoformat()
-    html = environment.get_template(template).render(titles=plots.ARM_TITLES, made=made, **content)
+    environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
+    html = environment.get_template(template).render(**content)
     with runtime.whole_file(folder / "report.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
     return folder / "report.html"
