@@ -39,6 +39,8 @@ bench: .venv/installed
 outputs: .venv/installed
 	$(BIN)/python -m helpers.course --profile smoke --fresh
 	$(BIN)/python -m helpers.course --profile quick --fresh
+	$(BIN)/papermill --no-progress-bar notebooks/06_beyond_the_paper.ipynb \
+	    runs/quick/notebooks/06_beyond_the_paper.ipynb
 	$(BIN)/python tests/keep_outputs.py runs/quick runs/smoke
 
 # For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.

@@ -301,3 +301,60 @@ def _enough_sets(answer: int) -> Hint:
     if smallest(answer) > 0.05:
         return f"with {answer} sets, {100 * smallest(answer):.1f} points are the least."
     return None if smallest(answer - 1) > 0.05 else "that is enough, and fewer would be, too."
+
+
+# --- 06 · Beyond the paper -----------------------------------------------------------------------
+
+
+@_exercise("06.1")
+def _five_labels(answer: int) -> Hint:
+    if answer == 5 * 128 * 16 * 16:
+        return None
+    if answer == 128 * 16 * 16:
+        return "that is what one latent number more costs."
+    return "what does one latent number more cost? See the cell above that counts."
+
+
+def three_ways_to_label() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Programs that put labels into a second channel; one mixes them up."""
+
+    def with_plane(images, signs):
+        return np.concatenate([images, signs * np.ones_like(images)], axis=-1)
+
+    return {
+        "first": lambda x, told: with_plane(x, np.where(told, 1, -1).reshape(-1, 1, 1, 1)),
+        "second": lambda x, told: with_plane(x, (2.0 * told - 1)[:, None, None, None]),
+        "third": lambda x, told: with_plane(x, np.where(told == 0, -1, 1)[:, None, None]),
+    }
+
+
+@_exercise("06.2")
+def _mixed_labels(answer: str) -> Hint:
+    if answer == "third":
+        return None
+    return "that one is right: look at the second channel of a slice whose label you know."
+
+
+@_exercise("06.3")
+def _balanced_latent(answer: Callable) -> Hint:
+    orders = set()
+    for seed, count in enumerate((200, 200, 10)):
+        latent = np.asarray(answer(count, np.random.default_rng(seed)))
+        if latent.shape != (count, 101):
+            return f"for {count} vectors it gives {latent.shape} instead of ({count}, 101)."
+        above = latent[:, -1] > 0
+        if above.sum() != count / 2:
+            return f"{above.sum()} of {count} have a label above 0: half is asked for, exactly."
+        if abs(latent[:, :-1].std() - 1) > 0.2 or abs(latent[:, :-1].mean()) > 0.2:
+            return "the other hundred numbers are to be standard normal."
+        orders.add(tuple(above[:10]))
+    return None if len(orders) > 1 else "the labels always come in the same order."
+
+
+@_exercise("06.4")
+def _missing_arm(answer: str) -> Hint:
+    if answer == "duplicated":
+        return None
+    if answer in ("classic", "control_shuffled"):
+        return "a good arm to have, but which one holds the same images without any GAN?"
+    return "images that are nearly the training images: what would do the same without a GAN?"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -19,6 +20,20 @@ ARM_TITLES = {
     "control_shuffled": "control: shuffled labels",
     "duplicated": "original, duplicated",
 }
+
+
+def show(figure: Figure, alt: str, out: Path | None = None, name: str = "") -> None:
+    """Display a figure in a notebook, with words for who cannot see it.
+
+    Args:
+        figure: Closed afterwards.
+        alt: What it shows, in a few words.
+        out, name: Given, the figure is kept for the report as well; see `save_figure`.
+    """
+    if out is not None:
+        save_figure(figure, out, name)
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
 
 
 def save_figure(figure: Figure, out: Path, name: str) -> None:

@@ -19,6 +19,7 @@ import nbformat
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+BEYOND = "06_beyond_the_paper"  # the one that is no part of the course's own run
 sys.path.insert(0, str(ROOT))
 
 
@@ -77,6 +78,8 @@ def keep_numbers(metrics: dict, smoke: dict) -> None:
         "bfloat16": bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo)),
         "cores": len(os.sched_getaffinity(0)),
     }
+    beyond = nbformat.read(Path(sys.argv[1]) / "notebooks" / f"{BEYOND}.ipynb", as_version=4)
+    metrics["cost"]["seconds"][BEYOND] = beyond.metadata.papermill.duration
     kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
     numbers = {"command": "make outputs", "machine": machine, "smoke_cost": smoke["cost"]}
     runtime.write_json(

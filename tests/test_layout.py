@@ -7,6 +7,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
+
+import helpers
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     "runtime", "phantom", "dataset", "networks", "training", "sampling",
@@ -18,8 +22,8 @@ def test_rooms_and_size():
     found = {path.stem for path in (ROOT / "helpers").glob("*.py")} - {"__init__"}
     assert found <= set(ROOMS)
     lines = {path.stem: lines_of_code(path.read_text()) for path in (ROOT / "helpers").glob("*.py")}
-    assert lines.pop("exercises") <= 250  # nothing that a run needs
-    assert 500 < sum(lines.values()) <= 2800
+    assert lines.pop("exercises") <= 300  # nothing that a run needs
+    assert 500 < sum(lines.values()) <= 2850
 
 
 def lines_of_code(source: str) -> int:
@@ -44,7 +48,7 @@ def test_each_room_imports_only_from_rooms_before_it():
         used = set()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-                used |= {alias.name for alias in node.names}
+                used |= {alias.name for alias in node.names} - {"__version__"}
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
                 used.add(node.module.split(".")[1])
         assert used <= set(ROOMS[:number]), f"{room} reaches forward"
@@ -61,8 +65,6 @@ def test_the_lock_holds_every_dependency():
 
 
 def test_both_environments_are_one():
-    import yaml
-
     root = yaml.safe_load((ROOT / "environment.yml").read_text())
     binder = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text())
     pip = [next(d["pip"] for d in e["dependencies"] if isinstance(d, dict)) for e in (root, binder)]
@@ -72,6 +74,12 @@ def test_both_environments_are_one():
     for environment in (root, binder):
         python = next(d for d in environment["dependencies"] if str(d).startswith("python="))
         assert python.count(".") == 1 and ">" not in python
+
+
+def test_the_citation_names_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == helpers.__version__
+    assert cited["license"] == "MIT" and cited["title"].startswith("Will GAN augmentation help")
 
 
 def test_the_readme_says_what_was_measured():

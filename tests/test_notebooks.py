@@ -133,7 +133,8 @@ def test_profiles_name_only_declared_parameters_and_the_same_ones():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_reads_in_small_steps(path):
-    lengths = sorted(len([x for x in c.source.splitlines() if x.strip()]) for c in cells(path))
+    code = [c.source for c in cells(path) if "colab" not in c.metadata.get("tags", [])]
+    lengths = sorted(len([x for x in source.splitlines() if x.strip()]) for source in code)
     assert lengths[len(lengths) // 2] <= 6
     assert sum(length <= 20 for length in lengths) >= 0.9 * len(lengths)
     assert len(lengths) <= len(cells(path, "markdown")) <= 1.6 * len(lengths)
@@ -164,6 +165,8 @@ def test_committed_outputs(path):
     outputs = [output for cell in code for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     for output in outputs:
+        for kind in {"image/png", "image/gif"} & set(output.get("data", {})):
+            assert len(output.metadata.get(kind, {}).get("alt", "")) > 20, "a picture without words"
         assert output.output_type != "error" and output.get("name") != "stderr"
         text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
         assert not re.search(
@@ -171,5 +174,5 @@ def test_committed_outputs(path):
         )
 
 
-def test_notebooks_are_the_course():
-    assert [path.stem for path in NOTEBOOKS] == list(course.NOTEBOOKS)
+def test_notebooks_are_the_course_and_one_beyond():
+    assert [path.stem for path in NOTEBOOKS] == [*course.NOTEBOOKS, "06_beyond_the_paper"]
