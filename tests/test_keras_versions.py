@@ -13,11 +13,11 @@ from conftest import ROOT
 
 from helpers import networks, sampling, training
 
-# Colab's, where it has an opinion; what it lacks of the course is left out.
+# Colab's, and of what it lacks only what `helpers.sampling` needs: its first cell adds the rest.
 LOWEST = [
     "tensorflow==2.20.0", "keras==3.13.2", "numpy==2.1.3", "pandas==2.2.3", "pillow==11.3.0",
     "matplotlib==3.10.0", "scipy==1.16.1", "scikit-learn==1.6.1", "filelock", "tqdm", "pyyaml",
-    "jinja2", "ipython",
+    "jinja2", "ipython", "imagehash",
 ]  # fmt: skip
 SCRIPT = """
 import sys, hashlib
