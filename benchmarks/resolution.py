@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=5)
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    steps = course.load_parameters("quick")["classifier_steps"]
+    steps = course.load_parameters("study")["classifier_steps"]
     results = runtime.read_json(asked.results)
     rows = results.get("rows", [])
     if results.get("settings", {"steps": steps}) != {"steps": steps}:

@@ -175,3 +175,39 @@ def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
     axis.set(xlabel="accuracy, %", xlim=(0, 100), ylim=(-0.6, len(arms) - 0.4))
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def show_curve(
+    curve: dict[int, list[float]],
+    fresh: dict[int, float] | None = None,
+    gan: tuple[int, list[float]] | None = None,
+) -> Figure:
+    """A learning curve: accuracy by number of real training images.
+
+    Args:
+        curve: By number: accuracy and the ends of its interval, shares.
+        fresh: Accuracy on fresh simulated slices by number, as diamonds.
+        gan: How many real images GAN images were added to, and the accuracy reached with its
+            interval; a dotted line shows at how many real ones alone the curve would be as high.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for found, shift, style, colour, label in (
+        (curve, 1.0, "o-", DARK, "real images alone, 95 % interval"),
+        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "and GAN images besides"),
+    ):
+        if found:
+            sizes = shift * np.array(list(found))
+            mean, low, high = 100 * np.array(list(found.values())).T
+            reach = np.abs([mean - low, high - mean])
+            axis.errorbar(sizes, mean, reach, fmt=style, color=colour, capsize=4, label=label)
+    if gan:
+        axis.axhline(100 * gan[1][0], color=LIGHT, ls=":")
+    if fresh:
+        diamonds = {"color": LIGHT, "mec": "black", "label": "on fresh simulated slices"}
+        axis.plot(list(fresh), 100 * np.array(list(fresh.values())), "D:", **diamonds)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(list(curve), [str(size) for size in curve])
+    axis.set(xlabel="real training images", ylabel="accuracy, %")
+    axis.minorticks_off()
+    axis.legend(loc="best", frameon=False)
+    return figure

@@ -263,8 +263,9 @@ def judge_study(
 
     Returns:
         `answer`, `text`, `contrasts` (by "first - second", as `resampled_t` gives them; the
-        secondary ones with `p_holm`), `smallest_detectable_effect`, `margin`, `images_needed`
-        (None where the spread is unknown).
+        secondary ones with `p_holm`), `margin`, `smallest_detectable_effect`, and
+        `images_needed`, for independent sets `replicates_needed` (`what_it_takes`; both None where
+        the spread is unknown).
     """
 
     def contrast(pair):
@@ -284,21 +285,47 @@ def judge_study(
         answer = "yes"
     else:
         answer = "not enough data"
-    smallest, needed = None, None
-    if primary["sd"] > 1e-12:
+    smallest, takes = None, ("images", None)
+    if primary["sd"] > 1e-12 and primary["replicates"] >= FEWEST_REPLICATES:
         smallest = smallest_detectable_effect(primary["sd"], primary["replicates"], ratio)
-        needed = math.ceil(images * max(1.0, smallest / margin) ** 2)
+        takes = what_it_takes(primary, ratio, images, margin)
     return {
         "answer": answer,
-        "text": _say(answer, primary, control, smallest, needed, images, margin),
+        "text": _say(answer, primary, control, smallest, takes, images, margin),
         "contrasts": contrasts,
         "smallest_detectable_effect": smallest,
-        "images_needed": needed,
+        f"{takes[0]}_needed": takes[1],
         "margin": margin,
     }
 
 
-def _say(answer, primary, control, smallest, needed, images, margin) -> str:
+def what_it_takes(
+    primary: dict[str, Any], ratio: float, images: int, margin: float
+) -> tuple[str, int]:
+    """How many sets, or images, would find a true gain of the margin four times in five.
+
+    Independent sets tell more the more there are. Splits of one set share its images, so more of
+    them help little; more images make both the scatter and what splits share smaller.
+
+    Args:
+        primary: The contrast, as `resampled_t` gives it.
+        ratio, images, margin: As in `judge_study`.
+
+    Returns:
+        "replicates" or "images", and how many in all.
+    """
+    sd, count = primary["sd"], primary["replicates"]
+    if ratio == 0:
+        # Within a set or two of the answer at once; then one by one.
+        count = max(FEWEST_REPLICATES, int((2.5 * sd / margin) ** 2))
+        while smallest_detectable_effect(sd, count) > margin:
+            count += 1
+        return "replicates", count
+    smallest = smallest_detectable_effect(sd, count, ratio)
+    return "images", math.ceil(images * max(1.0, smallest / margin) ** 2)
+
+
+def _say(answer, primary, control, smallest, takes, images, margin) -> str:
     """The verdict in words."""
     low, high = (f"{100 * edge:+.1f}" for edge in primary["ci"])
     count, points = primary["replicates"], f"{100 * margin:.0f} points"
@@ -320,13 +347,18 @@ def _say(answer, primary, control, smallest, needed, images, margin) -> str:
         why = "GAN images with shuffled labels may do as well"
     text = f"Not enough data to tell. {gain}; {why}."
     if smallest is not None:
+        kind, needed = takes
+        more = (
+            f"{needed - count} more such sets"
+            if kind == "replicates"
+            else f"about {needed - images} more images (more splits of the same ones help little)"
+        )
         text += (
             f" With {images} images and {count} replicates only a gain of {100 * smallest:.0f} "
             "points would be found four times in five; "
         )
         text += (
-            f"for one of {points} it takes about {needed} images (more splits of the same ones "
-            "help little)."
+            f"for one of {points} it takes {more}."
             if smallest > margin
             else f"that is under the margin of {points}: the gain itself is small or none."
         )

@@ -54,7 +54,8 @@ def plan(settings: dict[str, Any], out: Path) -> list[dict[str, Any]]:
                 "data": settings["data"],
                 "out": str(out / f"split-{split}" / f"seed-{seed}"),
                 "changes": settings["changes"]
-                | {"split_seed": first + split, "seed": first + 1000 * (split + 1) + seed},
+                # Steps of ten: a run's GANs take the seed and the one after it.
+                | {"split_seed": first + split, "seed": first + 1000 * (split + 1) + 10 * seed},
             },
         }
         for split in range(settings["splits"])
@@ -85,6 +86,7 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
     if not (folder / "report.html").exists():
         return None
     metrics = runtime.read_json(folder / "metrics.json")
+    measured = ("images", "accuracy", "auc", "fresh_accuracy")
     return {
         "split": task["split"],
         "seed": task["seed"],
@@ -95,10 +97,12 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
         "trunk": metrics["trunk"],
         "versions": metrics["versions"],
         "kid": {name: found.get("kid") for name, found in metrics["audit"].items()},
-        "arms": {
-            name: {key: arm[key] for key in ("accuracy", "auc", "fresh_accuracy") if key in arm}
-            for name, arm in metrics["arms"].items()
-        },
+    } | {
+        fits: {
+            name: {key: scores[key] for key in measured if key in scores}
+            for name, scores in metrics.get(fits, {}).items()
+        }
+        for fits in ("arms", "learning_curve")
     }
 
 
@@ -114,24 +118,27 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     simulated, images, test = (rows[0][key] for key in ("simulated", "images", "test_images"))
     measure = "fresh_accuracy" if simulated else "accuracy"
     splits = sorted({row["split"] for row in rows})
-    accuracies = {
-        name: np.array(
-            [
-                np.mean([row["arms"][name][measure] for row in rows if row["split"] == split])
-                for split in splits
-            ]
-        )
-        for name in ARMS
-    }
     ratio = 0.0 if simulated else test / (images - test)
-    arms = {name: statistics.resampled_t(values, ratio) for name, values in accuracies.items()}
+
+    def by_split(fits, name):
+        of_split = [[row[fits][name][measure] for row in rows if row["split"] == k] for k in splits]
+        return np.mean(of_split, axis=1)
+
+    def interval(values):
+        found = statistics.resampled_t(values, ratio)
+        return {"accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
+
+    accuracies = {name: by_split("arms", name) for name in ARMS}
+    shares = set.intersection(*(set(row["learning_curve"]) for row in rows))
     return {
         "replicates": len(splits),
         "measure": measure,
         "ratio": ratio,
-        "arms": {
-            name: {"accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
-            for name, found in arms.items()
+        "arms": {name: interval(values) for name, values in accuracies.items()},
+        "learning_curve": {
+            share: {"images": rows[0]["learning_curve"][share]["images"]}
+            | interval(by_split("learning_curve", share))
+            for share in sorted(shares, key=float)
         },
         "verdict": statistics.judge_study(accuracies, ratio, images),
     }
@@ -155,13 +162,19 @@ def write_report(study: dict[str, Any], out: Path) -> Path:
     verdict, rows = study["summary"]["verdict"], study["rows"]
     figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"])
     plots.save_figure(figure, out, "contrasts")
+    curve = study["summary"]["learning_curve"].values()
+    if curve:
+        points = {found["images"]: [found["accuracy"], *found["ci"]] for found in curve}
+        gan = study["summary"]["arms"][statistics.PRIMARY[0]]
+        figure = plots.show_curve(points, gan=(max(points), [gan["accuracy"], *gan["ci"]]))
+        plots.save_figure(figure, out, "learning_curve")
     return course.render(
         "study.html",
         out,
         title=f"{study['summary']['replicates']} replicates",
         v=verdict,
         simulated=rows[0]["simulated"],
-        forest=course.inline(out / "figures" / "contrasts.png"),
+        figures={path.stem: course.inline(path) for path in (out / "figures").glob("*.png")},
         contrast_title=plots.contrast_title,
         **study,
     )
@@ -171,7 +184,7 @@ def run(
     *,
     splits: int,
     seeds: int,
-    profile: str = "quick",
+    profile: str = "study",
     data: str = "",
     out: str = "runs/study",
     extra: Path | None = None,
@@ -199,17 +212,18 @@ def run(
         CourseError: Anything a user can mend.
     """
     folder = runtime.project_path(out)
+    before = runtime.read_json(folder / "study.json").get("settings")
     changes = course.load_parameters(profile, extra)
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
-        changes["precision"] = runtime.choose_precision("auto")
+        begun = before["changes"].get("precision", "auto") if before else "auto"
+        changes["precision"] = runtime.choose_precision(begun)
     changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
     settings = {
         "profile": profile, "data": data, "splits": splits, "seeds": seeds, "threads": threads,
         "first_seed": first_seed, "changes": changes,
     }  # fmt: skip
-    before = runtime.read_json(folder / "study.json").get("settings", settings)
-    kept = {"splits": splits, "seeds": seeds, "threads": threads}  # may change
-    if before | kept != settings:
+    may_change = {"splits": splits, "seeds": seeds, "threads": threads}
+    if before and before | may_change != settings:
         raise CourseError(f"{folder} holds a study with other settings: choose another OUT.")
     ratio = 0.0
     if data:
@@ -223,10 +237,13 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     held = runtime.lock(folder / ".lock")
     try:
-        todo = [task for task in tasks if read_row(task) is None]
-        if todo:
-            spread(run_one, todo, len(tasks), workers, scheduler)
-        return collect(tasks, settings, folder)
+        study = collect(tasks, settings, folder)  # the settings stand before anything has run
+        if todo := [task for task in tasks if read_row(task) is None]:
+            try:
+                spread(run_one, todo, len(tasks), workers, scheduler)
+            finally:  # what is finished counts, whatever stopped the rest
+                study = collect(tasks, settings, folder)
+        return study
     finally:
         held.release()
 
@@ -317,7 +334,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--splits", type=int, default=10, help="replicates; at least 5 for a verdict"
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each, averaged")
-    parser.add_argument("--profile", default="quick", help="smoke, quick (default) or paper")
+    parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
     parser.add_argument(
         "--data", default="", help="your folder with labels.csv; default: simulated"
     )

@@ -44,7 +44,7 @@ TAUGHT = {
     },
     "05_evaluation": {
         "statistics": {"check_table", "resampled_t"},
-        "evaluation": {"near_copies", "strangers", "SealedTest"},
+        "evaluation": {"near_copies", "strangers", "SealedTest", "thin_out"},
     },
 }  # fmt: skip
 

@@ -199,7 +199,29 @@ def test_what_it_would_take_is_enough():
     sd = found["contrasts"]["classic_gan - classic"]["sd"]
     more = sd * np.sqrt(200 / found["images_needed"])
     assert statistics.power(0.05, more, 10, 22 / 178) == pytest.approx(0.8, abs=0.01)
-    assert str(found["images_needed"]) in found["text"]
+    assert f"about {found['images_needed'] - 200} more images" in found["text"]
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.14, 0.2])
+def test_independent_sets_need_more_sets_and_no_more_than_it_takes(spread):
+    made = arms(0.03, spread=spread)
+    found = statistics.judge_study(made, 0.0, 200)
+    assert found["answer"] == "not enough data" and "images_needed" not in found
+    sd, needed = found["contrasts"]["classic_gan - classic"]["sd"], found["replicates_needed"]
+    assert statistics.power(0.05, sd, needed) >= 0.8 > statistics.power(0.05, sd, needed - 1)
+    assert f"{needed - 10} more such sets" in found["text"]
+
+
+def test_too_few_replicates_foretell_nothing():
+    found = statistics.judge_study(arms(0.03, spread=0.1, replicates=3), 0.0, 200)
+    assert found["smallest_detectable_effect"] is None and "four times in five" not in found["text"]
+
+
+def test_the_verdict_adjusts_the_other_contrasts_and_not_the_one_asked():
+    found = statistics.judge_study(arms(0.02, spread=0.05), 22 / 178, 200)["contrasts"]
+    others = {name: each["p_value"] for name, each in found.items() if "p_holm" in each}
+    assert set(others) == {"original_gan - original", "gan_only - original", "classic - original"}
+    assert {name: found[name]["p_holm"] for name in others} == statistics.holm(others)
 
 
 def test_false_yes_comes_no_oftener_than_promised_and_the_naive_rule_fails():

@@ -24,8 +24,10 @@ SETTINGS = {"profile": "smoke", "data": "", "splits": 3, "seeds": 2, "threads": 
 def row(split, seed, rng, simulated=False):
     arms = {name: {"accuracy": rng.uniform(0.5, 1), "fresh_accuracy": rng.uniform(0.5, 1)}
             for name in study.ARMS}  # fmt: skip
+    curve = {"0.5": {"images": 72, "accuracy": 0.6, "fresh_accuracy": 0.7},
+             "1.0": {"images": 144, **arms["classic"]}}  # fmt: skip
     return {"split": split, "seed": seed, "test_images": 22, "images": 200, "arms": arms,
-            "simulated": simulated}  # fmt: skip
+            "learning_curve": curve, "simulated": simulated}  # fmt: skip
 
 
 # --- Plan and summary ----------------------------------------------------------------------------
@@ -34,7 +36,8 @@ def row(split, seed, rng, simulated=False):
 def test_no_two_runs_share_a_seed_and_growing_changes_none(tmp_path):
     tasks = study.plan(SETTINGS, tmp_path)
     changes = [task["call"]["changes"] for task in tasks]
-    assert len({change["seed"] for change in changes}) == 6
+    # Notebook 03 trains the GAN of label 1 from the seed after that of label 0.
+    assert len({change["seed"] + label for change in changes for label in (0, 1)}) == 12
     assert sorted({change["split_seed"] for change in changes}) == [7, 8, 9]
     assert len({task["call"]["out"] for task in tasks}) == 6
     more = study.plan(SETTINGS | {"splits": 5, "seeds": 4}, tmp_path)
@@ -52,6 +55,9 @@ def test_a_replicate_is_a_split_and_seeds_are_averaged_first(simulated):
     contrast = found["verdict"]["contrasts"]["classic_gan - classic"]
     assert contrast["replicates"] == 6
     assert contrast["ci"] == pytest.approx(by_hand["ci"])
+    curve = found["learning_curve"]
+    assert curve["0.5"]["accuracy"] == pytest.approx(0.7 if simulated else 0.6)
+    assert {key: curve["1.0"][key] for key in ("accuracy", "ci")} == found["arms"]["classic"]
     # A seed's copies add nothing: the same runs five times over are no more replicates.
     assert study.summarise(rows * 5)["verdict"]["contrasts"]["classic_gan - classic"]["ci"] == (
         pytest.approx(by_hand["ci"])
@@ -226,6 +232,26 @@ def test_another_study_in_the_folder_is_refused(tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
     assert study.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys):
+    """The same command goes on, in the format that was chosen first; another one is refused."""
+    answers = iter(["mixed_bfloat16", "float32"])
+    monkeypatch.setattr(
+        runtime, "choose_precision", lambda asked: next(answers) if asked == "auto" else asked
+    )
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "spread", stopped)
+    ask = ["--splits", "2", "--seeds", "1", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert study.main(ask) == 130
+        kept = runtime.read_json(tmp_path / "study.json")
+        assert kept["settings"]["changes"]["precision"] == "mixed_bfloat16" and kept["rows"] == []
+    assert study.main([*ask, "--profile", "smoke"]) == 2
+    assert "other settings" in capsys.readouterr().err
 
 
 def test_a_real_study_outlives_a_killed_worker(start, tmp_path):
