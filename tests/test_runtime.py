@@ -65,6 +65,29 @@ def test_progress_says_what_is_left(tmp_path, monkeypatch):
     assert state["seconds_left"] == 0
 
 
+def test_a_format_that_is_far_slower_is_timed_once(monkeypatch, capsys):
+    """The clock is a list of seconds: each step moves it on by what its format takes."""
+    now, calls = [0.0], dict.fromkeys(runtime.PRECISIONS, 0)
+    costs = {"float32": 0.3, "mixed_bfloat16": 6.0}
+
+    def make_step(name):
+        def step():
+            now[0] += costs[name]
+            calls[name] += 1
+
+        return step
+
+    monkeypatch.setattr(runtime, "_make_step", make_step)
+    monkeypatch.setattr(runtime.time, "perf_counter", lambda: now[0])
+    for bfloat16, times in ((6.0, 2), (0.5, 9)):  # once to compile it
+        costs["mixed_bfloat16"], calls["mixed_bfloat16"] = bfloat16, 0
+        runtime._print_times()
+        printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+        assert float(printed["float32"]) == pytest.approx(0.3)
+        assert float(printed["mixed_bfloat16"]) == pytest.approx(bfloat16)
+        assert calls["mixed_bfloat16"] == times
+
+
 def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert runtime.project_path("runs/quick") == runtime.PROJECT / "runs" / "quick"
