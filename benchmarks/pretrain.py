@@ -2,14 +2,16 @@
 
     make course && python benchmarks/pretrain.py
 
-Trains on the training images of `runs/quick`, writes `data/pretrained/`: a generator a class with
-its kernels in half precision, its card, and `generators.json` with checksums and with what half
-precision costs, measured on fresh slices. Killed, the same command goes on.
+Goes on with the training of `runs/quick` from its last checkpoints, and writes `data/pretrained/`:
+a generator a class with its kernels in half precision, its card, and `generators.json` with
+checksums and with what half precision costs, measured on fresh slices. Killed, the same command
+goes on; `--only haemorrhage` and `--only clear` side by side train one class each.
 """
 
 import argparse
 import dataclasses
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000, help="of each class")
     parser.add_argument("--out", type=Path, help="default: data/pretrained")
     parser.add_argument("--scratch", type=Path, default=PROJECT / "runs" / "pretrain")
+    parser.add_argument("--only", help="train this class, and write nothing yet")
     asked = parser.parse_args()
     with runtime.quiet():
         from helpers import dataset, sampling, training
@@ -77,11 +80,16 @@ def main() -> None:
     metrics = runtime.read_json(asked.run / "metrics.json")
     if not metrics["data"]["simulated"]:
         sys.exit(f"{asked.run} holds real slices: only simulated ones may be shown.")
-    recipe, seed = course.load_parameters("quick")["recipe"], metrics["seed"]
+    parameters, seed = course.load_parameters("quick"), metrics["seed"]
+    recipe = parameters["recipe"]
     fresh, truth = dataset.fresh_slices(FRESH, seed + 300_000)
     cards = {}
     for name, label in (("haemorrhage", 1), ("clear", 0)):
+        if asked.only not in (None, name):
+            continue
         images, _ = prepared.part("train", label)
+        if not (asked.scratch / name).exists():
+            shutil.copytree(asked.run / "checkpoints" / name, asked.scratch / name)
         gan = training.train_gan(
             images,
             steps=asked.steps,
@@ -90,9 +98,11 @@ def main() -> None:
             precision="auto",
             checkpoints=asked.scratch / name,
             checkpoint_every=100,
-            preview_every=500,
+            preview_every=parameters["preview_every"],
             title=name,
         )
+        if asked.only:
+            return
         full = asked.scratch / f"{name}.h5"
         training.save_generator(gan.generator, full)
         with runtime.whole_file(out / f"{name}.h5") as temporary:
