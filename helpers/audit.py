@@ -501,8 +501,9 @@ def audit_class(
 
 
 def run(
-    samples: Path, data: Path, split: Path, out: Path, seed: int = 0, features: str = "auto"
-) -> dict[str, Any]:
+    samples: Path, data: Path, split: Path, out: Path, seed: int = 0, features: str = "auto",
+    positive: str = "haemorrhage", negative: str = "clear",
+) -> dict[str, Any]:  # fmt: skip
     """Audit a folder of images against the data and the split that its generators were trained on.
 
     Args:
@@ -512,13 +513,16 @@ def run(
             most like a real one, above that one.
         seed: Of all that is drawn.
         features: See `choose_features`.
+        positive, negative: Names of label 1 and label 0, as in the notebooks.
 
     Returns:
-        What `audit_class` gives, by class: haemorrhage (label 1) and clear (0).
+        What `audit_class` gives, by class.
 
     Raises:
-        CourseError: Whatever is wrong with a folder or the split.
+        CourseError: Whatever is wrong with a folder, the split or the names.
     """
+    if positive == negative:
+        raise runtime.CourseError(f"both classes are called {positive!r}: give each its own name.")
     made, slices = dataset.read_folder(samples), dataset.read_folder(data)
     try:
         table = pd.read_csv(split).set_index("file")[["group", "split"]]
@@ -532,7 +536,7 @@ def run(
     table = slices.table.join(table, on="file")
     real, drawn = dataset.prepare(slices.greys), dataset.prepare(made.greys)
     report = {}
-    for name, label in (("haemorrhage", 1), ("clear", 0)):
+    for name, label in ((positive, 1), (negative, 0)):
         parts = [
             np.flatnonzero((table["label"] == label) & (table["split"] == part))
             for part in ("train", "validation")
@@ -566,6 +570,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--features", default="auto", help="judge, imagenet, or auto: ImageNet if it can be had"
     )
+    parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
+    parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
     asked = parser.parse_args(arguments)
     try:
         report = run(**vars(asked))

@@ -100,7 +100,7 @@ def run(
     """Run the whole course into a folder and write its report.
 
     Args:
-        profile: smoke, quick or paper: the values in `params/PROFILE.yaml`.
+        profile: smoke, quick, study or paper: the values in `params/PROFILE.yaml`.
         data: A folder that meets the data contract; empty for simulated slices.
         out: Where everything goes; empty for `runs/PROFILE`.
         fresh: Start over: remove what an earlier run wrote into `out`.

@@ -1,7 +1,8 @@
 """Keep what `make outputs` made: python tests/keep_outputs.py QUICK_RUN SMOKE_RUN
 
-What the quick run's executed notebooks show goes into `notebooks/`, what both runs took into
-`results/quick.json`.
+What the quick run's executed notebooks show goes into `notebooks/`, its real slices above generated
+ones into `results/quick.png`, and what both runs took into `results/quick.json`, or, where training
+chose float32, into `results/quick_float32.json`.
 
 Each notebook then says, in its metadata, from which code its outputs come, so that a test can tell
 outputs that the code has left behind.
@@ -32,12 +33,12 @@ def code_hash(notebook: nbformat.NotebookNode) -> str:
     )
 
 
-def shrink(png: str) -> str:
-    """The same picture with at most 256 colours, in base64: about half the size."""
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256)
+def shrink(png: bytes) -> bytes:
+    """The same picture with at most 256 colours: about half the size."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(256)
     target = io.BytesIO()
     picture.save(target, "PNG", optimize=True)
-    return base64.b64encode(target.getvalue()).decode()
+    return target.getvalue()
 
 
 def keep(executed: Path, source: Path) -> None:
@@ -59,15 +60,23 @@ def keep(executed: Path, source: Path) -> None:
             if output.output_type == "execute_result":
                 output.execution_count = count
             if "image/png" in output.get("data", {}):
-                output.data["image/png"] = shrink(output.data["image/png"])
+                png = shrink(base64.b64decode(output.data["image/png"]))
+                output.data["image/png"] = base64.b64encode(png).decode()
     notebook.metadata["outputs_of"] = code_hash(notebook)
     nbformat.write(notebook, source)
 
 
-def keep_numbers(metrics: dict, smoke: dict) -> None:
-    """Write `results/quick.json`: what both runs cost, and on what machine."""
+def keep_picture(run: Path) -> None:
+    """Write `results/quick.png`, which the README shows."""
+    picture = shrink((run / "figures" / "side_by_side.png").read_bytes())
+    (ROOT / "results" / "quick.png").write_bytes(picture)
+
+
+def keep_numbers(run: Path, smoke: Path | None = None) -> None:
+    """Write what both runs cost, and on what machine; of notebook 06, where it was run as well."""
     from helpers import runtime
 
+    metrics = runtime.read_json(run / "metrics.json")
     training = sum(gan["seconds"] for gan in metrics["gan"].values())
     if metrics["cost"]["seconds"]["03_training"] < training:
         print("training was resumed in this run, so its minutes are not kept")
@@ -78,18 +87,26 @@ def keep_numbers(metrics: dict, smoke: dict) -> None:
         "bfloat16": bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo)),
         "cores": len(os.sched_getaffinity(0)),
     }
-    beyond = nbformat.read(Path(sys.argv[1]) / "notebooks" / f"{BEYOND}.ipynb", as_version=4)
-    metrics["cost"]["seconds"][BEYOND] = beyond.metadata.papermill.duration
+    numbers = {"command": "make outputs", "machine": machine}
+    if smoke:
+        numbers["smoke_cost"] = runtime.read_json(smoke / "metrics.json")["cost"]
+    beyond = run / "notebooks" / f"{BEYOND}.ipynb"
+    if beyond.exists():
+        notebook = nbformat.read(beyond, as_version=4)
+        metrics["cost"]["seconds"][BEYOND] = notebook.metadata.papermill.duration
     kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
-    numbers = {"command": "make outputs", "machine": machine, "smoke_cost": smoke["cost"]}
+    fast = all(gan["precision"] == "mixed_bfloat16" for gan in metrics["gan"].values())
     runtime.write_json(
-        ROOT / "results" / "quick.json", numbers | {key: metrics[key] for key in kept}
+        ROOT / "results" / ("quick.json" if fast else "quick_float32.json"),
+        numbers | {key: metrics[key] for key in kept},
     )
 
 
 if __name__ == "__main__":
-    metrics, smoke = (json.loads((Path(run) / "metrics.json").read_text()) for run in sys.argv[1:])
-    assert metrics["data"]["simulated"], "only simulated slices may be shown in the repository"
+    quick, smoke = map(Path, sys.argv[1:])
+    simulated = json.loads((quick / "metrics.json").read_text())["data"]["simulated"]
+    assert simulated, "only simulated slices may be shown in the repository"
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        keep(Path(sys.argv[1]) / "notebooks" / path.name, path)
-    keep_numbers(metrics, smoke)
+        keep(quick / "notebooks" / path.name, path)
+    keep_picture(quick)
+    keep_numbers(quick, smoke)

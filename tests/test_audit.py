@@ -1,7 +1,10 @@
 """Quality measures against references, by simulation, and with planted faults."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from benchmarks.copying import PLANTED, move
@@ -261,3 +264,47 @@ def test_images_that_are_none_are_named(images, words):
 
 def test_slices_have_no_fault(pool):
     assert audit.fault(pool[:20]) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "called"),
+    [
+        ([], ["haemorrhage", "clear"]),
+        (["--positive", "tumour", "--negative", "healthy"], ["tumour", "healthy"]),
+    ],
+)
+def test_the_command_calls_the_classes_as_it_is_told(names, called, tmp_path, monkeypatch, capsys):
+    """Each name goes with its label: the audit of label 1 sees the bright images, of 0 the dark."""
+    grey = np.full((64, 64), 50, "uint8")
+    levels = {}
+    for number in range(40):
+        levels[f"{number:02}.png"] = number % 2
+        picture = grey + 100 * (number % 2) + number
+        Image.fromarray(picture.astype("uint8")).save(tmp_path / f"{number:02}.png")
+    lines = "".join(f"{file},{label}\n" for file, label in levels.items())
+    (tmp_path / "labels.csv").write_text("file,label\n" + lines)
+    rows = [
+        f"{file},{k},{k},{'train' if k < 24 else 'validation'}" for k, file in enumerate(levels)
+    ]
+    split = tmp_path.parent / "split.csv"
+    split.write_text("file,label,group,split\n" + "\n".join(rows))
+    seen = []
+
+    def audit_class(images, train, held_out, groups, seed, features):
+        seen.append((images.mean() > 0, len(train), len(held_out)))
+        return {"refused": []}
+
+    monkeypatch.setattr(audit, "audit_class", audit_class)
+    arguments = ["--samples", tmp_path, "--data", tmp_path, "--split", split]
+    arguments += ["--out", tmp_path.parent / "out", *names]
+    assert audit.main([str(argument) for argument in arguments]) == 0
+    report = json.loads((tmp_path.parent / "out" / "audit.json").read_text())
+    assert list(report) == called
+    assert seen == [(True, 12, 8), (False, 12, 8)]
+
+
+def test_one_name_for_both_classes_is_refused(tmp_path, capsys):
+    folders = [x for name in ("samples", "data", "split", "out") for x in (f"--{name}", tmp_path)]
+    names = ["--positive", "clear"]
+    assert audit.main([str(argument) for argument in [*folders, *names]]) == 2
+    assert "both classes are called 'clear'" in capsys.readouterr().err

@@ -37,7 +37,9 @@ def metrics(smoke):
 
 
 def test_unknown_profile():
-    refused(r"profile 'fast' is unknown: choose one of paper, quick, smoke", "--profile", "fast")
+    refused(
+        r"profile 'fast' is unknown: choose one of paper, quick, smoke, study", "--profile", "fast"
+    )
 
 
 def test_misspelt_parameter(tmp_path):

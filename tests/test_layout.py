@@ -7,11 +7,17 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
 import yaml
+from PIL import Image
+from scipy import stats
 
 import helpers
 
 ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 ROOMS = (
     "runtime", "phantom", "dataset", "networks", "training", "sampling",
     "audit", "statistics", "evaluation", "exercises", "plots", "course", "study",
@@ -82,18 +88,117 @@ def test_the_citation_names_this_version():
     assert cited["license"] == "MIT" and cited["title"].startswith("Will GAN augmentation help")
 
 
+def kept(name: str) -> dict:
+    return json.loads((ROOT / "results" / f"{name}.json").read_text())
+
+
 def test_the_readme_says_what_was_measured():
     """Minutes rounded up, for each notebook of the quick run whose outputs are shown; memory."""
-    measured = json.loads((ROOT / "results" / "quick.json").read_text())
-    readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| `(\d\d_\w+)` \|[^|]*\| (\d+) \|", readme, re.M)
+    fast, slow = kept("quick"), kept("quick_float32")
+    assert {gan["precision"] for gan in fast["gan"].values()} == {"mixed_bfloat16"}
+    assert {gan["precision"] for gan in slow["gan"].values()} == {"float32"}
+    assert fast["machine"]["bfloat16"] and not slow["machine"]["bfloat16"]
+    rows = re.findall(r"^\| `(\d\d_\w+)` \|[^|]*\| (\S+) / (\S+) \|", README, re.M)
     assert len(rows) == len(list((ROOT / "notebooks").glob("*.ipynb")))
-    for name, minutes in rows:
-        assert int(minutes) == math.ceil(measured["cost"]["seconds"][name] / 60), name
-    smoke = sum(measured["smoke_cost"]["seconds"].values())
-    assert f"about {math.ceil(smoke / 60)} minutes" in readme.replace("two", "2")
-    assert f"{measured['cost']['peak_memory_gb']:.1f} GB" in readme
+    for name, *minutes in rows:
+        found = [run["cost"]["seconds"].get(name) for run in (fast, slow)]
+        assert minutes == ["–" if x is None else str(math.ceil(x / 60)) for x in found], name
+    smoke = sum(fast["smoke_cost"]["seconds"].values())
+    assert f"about {math.ceil(smoke / 60)} minutes" in README.replace("two", "2")
+    peaks = [f"{run['cost']['peak_memory_gb']:.1f} GB" for run in (fast, slow)]
+    assert f"held {peaks[0]} of memory with them, {peaks[1]} without" in README
+    smoke_params, quick, study = (
+        yaml.safe_load((ROOT / "params" / f"{profile}.yaml").read_text())
+        for profile in ("smoke", "quick", "study")
+    )
+    assert (
+        f"the smoke run, with {smoke_params['fresh_count']} fresh slices, still held "
+        f"{fast['smoke_cost']['peak_memory_gb']:.1f} GB"
+    ) in README
+    steps = study["classifier_steps"], quick["classifier_steps"]
+    assert "fitted for {} steps instead of {} ".format(*steps) in README
     bench = json.loads((ROOT / "benchmarks" / "results.json").read_text())
     for rival in ("keras_2019", "pytorch_best"):
-        assert f"1/{bench['gan_step'][f'vs_{rival}_penalty']['median']:.2f} " in readme
-    assert f"{bench['paper_scale']['hours_for_both_gans']:.1f} hours" in readme
+        assert f"1/{bench['gan_step'][f'vs_{rival}_penalty']['median']:.2f} " in README
+    assert f"{bench['paper_scale']['hours_for_both_gans']:.1f} hours" in README
+
+
+def measured_rows() -> list[str]:
+    """The README's table under "What was measured", without its head."""
+    section = README.split("## What was measured\n")[1].split("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("|")][2:]
+
+
+def percent(share: float, interval: list[float], digits: int = 1) -> str:
+    low, high = (f"{100 * edge:.{digits}f}" for edge in interval)
+    return f"{100 * share:.{digits}f} % ({low} to {high})"
+
+
+def points(differences: np.ndarray, ratio: float = 0.0) -> str:
+    """Mean and t interval; splits of one set by Nadeau and Bengio's formula, written out again."""
+    count, mean = len(differences), differences.mean()
+    error = differences.std(ddof=1) * math.sqrt(1 / count + ratio)
+    low, high = stats.t.interval(0.95, count - 1, mean, error)
+    assert low < 0 < high, "the README says that none excludes 0"
+    return f"{100 * mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def test_the_readme_shows_the_verdict_rule_as_it_was_tried():
+    false, power = measured_rows()[:2]
+    content = kept("verdict")
+    none, *gains = content["rows"]
+    assert none["true_effect"] == 0 and all(row["studies"] == none["studies"] for row in gains)
+    settings = "{pool} cases, {splits} splits × {seeds} seeds".format(**content["settings"])
+    assert f"{none['studies']:,} simulated studies" in false and settings in false
+    assert percent(none["yes"], none["yes_ci"]) in false
+    assert f": {100 * none['naive_yes']:.1f} %" in false
+    for row, joint in zip(gains, (" points ", ", ", ", "), strict=True):
+        effect = f"{100 * row['true_effect']:.1f}"
+        assert f"of {effect}{joint}{percent(row['yes'], row['yes_ci'])}" in power
+
+
+@pytest.mark.parametrize(("number", "steps"), [(2, 120), (3, 480)])
+def test_the_readme_shows_how_many_steps_the_arms_need(number, steps):
+    line = measured_rows()[number]
+    rows = pd.DataFrame(kept("steps")["rows"])
+    by_arm = rows[rows["steps"] == steps].pivot(index="set", columns="arm", values="accuracy")
+    classic, original = 100 * by_arm["classic"].mean(), 100 * by_arm["original"].mean()
+    assert f"{steps} steps" in line
+    assert f"{classic:.1f} % against {original:.1f} %: " in line
+    assert points(by_arm["classic"] - by_arm["original"]) in line
+    settings = f"{len(by_arm)} simulated sets of {kept('steps')['settings']['train']}"
+    assert settings in measured_rows()[2]
+
+
+def test_the_readme_shows_what_a_simulator_gave():
+    line = measured_rows()[4]
+    content = kept("simulator")
+    rows = pd.DataFrame(content["rows"])
+    by_arm = rows.pivot(index="split", columns="arm", values="accuracy")
+    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+    assert f"{content['settings']['simulated']:,} simulated" in line
+    assert f"{len(by_arm)} splits of {test} test images, {content['settings']['steps']} s" in line
+    means = [100 * by_arm[arm].mean() for arm in ("simulated", "real")]
+    assert "{:.1f} % against {:.1f} %: ".format(*means) in line
+    assert points(by_arm["simulated"] - by_arm["real"], test / (images - test)) in line
+
+
+def test_the_readme_shows_what_the_test_for_copies_found():
+    line = measured_rows()[5]
+    content = kept("copying")
+    assert f"{content['draws']} planted sets" in line
+    for kind, words in (
+        ("copies under noise", "copies under noise"),
+        ("one copy in three", "sets with one copy in three"),
+        ("fresh slices", "fresh slices"),
+    ):
+        found = content["flagged"][kind]["course"]
+        assert f"{words} {percent(found['share'], found['ci'], digits=0)}" in line
+
+
+def test_the_readmes_picture_is_small_and_has_words():
+    alt, path = re.search(r"^!\[([^\]]+)\]\((results/\S+)\)", README, re.M).groups()
+    assert len(alt.split()) > 20 and "simulated" in alt
+    picture = Image.open(ROOT / path)
+    assert len(picture.convert("RGB").getcolors(257)) <= 256
+    assert (ROOT / path).stat().st_size < 300_000

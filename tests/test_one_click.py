@@ -13,6 +13,7 @@ from conftest import ROOT
 from test_keras_versions import lowest  # noqa: F401  a fixture
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIRST = NOTEBOOKS[0].relative_to(ROOT).as_posix()
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
 PAGES += sorted((ROOT / "data").rglob("*.md")) + sorted((ROOT / "notebooks").glob("*.md"))
@@ -39,6 +40,14 @@ def test_every_notebook_begins_with_its_badges_and_the_same_cell():
         )
         assert colab_cell(path) == colab_cell(NOTEBOOKS[0])
     assert f'home = "{HOME}"\n' in colab_cell(NOTEBOOKS[0])
+
+
+def test_the_readme_begins_with_its_badges():
+    """Colab opens the first notebook, Binder this page in JupyterLab."""
+    where = HOME.removeprefix("https://github.com/")
+    badges = (ROOT / "README.md").read_text().split("\n\n")[1]
+    assert f"colab.research.google.com/github/{where}/blob/main/{FIRST})" in badges
+    assert f"mybinder.org/v2/gh/{where}/main?urlpath=lab/tree/README.md)" in badges
 
 
 def test_links_lead_somewhere():
