@@ -2,6 +2,8 @@
 
 import ast
 import itertools
+import json
+import math
 import re
 from pathlib import Path
 
@@ -155,6 +157,15 @@ def test_headings_are_in_order(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_says_where_it_comes_from(path):
+    """A section of sources with at least one link of its own."""
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    section = re.search(r"^## Where this comes from$(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert section, "no heading `## Where this comes from`"
+    assert re.search(r"\]\(https://(arxiv|doi)\.org/\S+\)", section[1]), "no source below it"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_committed_outputs(path):
     """Of this very code, with pictures, small, in order; no errors, bars, paths or addresses."""
     notebook = nbformat.read(path, as_version=4)
@@ -172,6 +183,22 @@ def test_committed_outputs(path):
         assert not re.search(
             r"/(home|root|tmp|work|Users|content)/|\d+%\|| at 0x[0-9a-f]+|https?:", text
         )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_opening_says_the_minutes_that_were_measured(path):
+    """Of a quick run, rounded up; those without bfloat16 instructions where they are many more."""
+    said = re.search(r"\*\*Takes\*\* .*", cells(path, "markdown")[0].source)[0]
+    minutes = [
+        math.ceil(json.loads(kept.read_text())["cost"]["seconds"].get(path.stem, 0) / 60)
+        for kept in (ROOT / "results" / f"{name}.json" for name in ("quick", "quick_float32"))
+    ]
+    unit = "minute" if minutes[0] == 1 else "minutes"
+    assert f"about {minutes[0]} {unit} on two" in said
+    if "on one without" in said:
+        assert f", {minutes[1]} on one without" in said
+    else:
+        assert minutes[1] <= 2 * minutes[0]
 
 
 def test_notebooks_are_the_course_and_one_beyond():
