@@ -1,5 +1,6 @@
 """Draw images from a saved generator and write them as a data set like any other."""
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,14 +15,14 @@ from helpers import dataset, networks, runtime
 PRETRAINED = runtime.PROJECT / "data" / "pretrained"
 
 
-def open_generators(
+def find_generators(
     out: Path, prepared: dataset.Prepared, classes: dict[str, int]
-) -> dict[str, keras.Model]:
-    """The generator of each class: of notebook 03, or, where it has not run, the course's own.
+) -> dict[str, Path]:
+    """Each class's generator file: of notebook 03, or, where that has not run, our own.
 
-    The course's own are for the images that they were trained on, the simulated ones of the quick
-    profile, and for no others. What is known of them goes into `metrics.json`, where notebook 03
-    would have put it.
+    Those that come with the course are for the images that they were trained on, the simulated
+    ones of the quick profile, and for no others. What is known of them goes into `metrics.json`,
+    where notebook 03 would have put it.
 
     Args:
         out: Folder of the run.
@@ -29,27 +30,40 @@ def open_generators(
         classes: Label by name.
 
     Raises:
-        CourseError: There is none, or its file holds another network.
+        CourseError: The course's own is not the file that `generators.json` names.
     """
-    generators, brought = {}, {}
+    paths, brought = {}, {}
     own = runtime.read_json(PRETRAINED / "generators.json").get("generators", {})
     for name, label in classes.items():
         path, card = out / "models" / f"{name}.h5", own.get(name, {"trained_on": None})
         trained_on = runtime.fingerprint(prepared.part("train", label)[0])
         if not path.exists() and card["trained_on"] == trained_on:
             path, brought[name] = PRETRAINED / path.name, card
-        generators[name] = load_generator(path)
+            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
+                raise runtime.CourseError(
+                    f"{path} has another SHA-256 than generators.json says: get both files again."
+                )
+        paths[name] = path
     if brought:
         print("Notebook 03 has not run: these generators come with the course.")
         runtime.record(out, gan=brought)
-    return generators
+    return paths
+
+
+def open_generators(
+    out: Path, prepared: dataset.Prepared, classes: dict[str, int]
+) -> dict[str, keras.Model]:
+    """The generators of `find_generators`, loaded; both functions say what can be wrong."""
+    found = find_generators(out, prepared, classes)
+    return {name: load_generator(path) for name, path in found.items()}
 
 
 def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.Model:
     """Build the generator from code and load only numbers from the file: nothing in it is run.
 
     Raises:
-        CourseError: The file is missing, damaged, or holds another network.
+        CourseError: The file is missing, damaged, or holds another network or weights that are not
+            finite.
     """
     if not Path(path).is_file():
         raise runtime.CourseError(f"{path} is missing: run notebooks/03_training.ipynb first.")
@@ -61,6 +75,8 @@ def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.M
             f"{path} does not hold this course's generator with {latent_dim} latent numbers "
             f"({type(error).__name__}): train it again with notebooks/03_training.ipynb."
         ) from None
+    if not all(np.isfinite(weights).all() for weights in generator.get_weights()):
+        raise runtime.CourseError(f"{path} holds weights that are not finite: train it again.")
     return generator
 
 

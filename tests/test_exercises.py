@@ -41,7 +41,7 @@ WRONG = {
     },
     "03.3": {"the uniform one": "'first'", "the beta": "'third'", "a number": "2"},
     "03.4": {
-        "variety alone": "lambda v, r, f, g: 'slow averages' if v < 0.05 else 'large start'",
+        "variety alone": "lambda v, r, f, g: 'healthy' if v > 0.11 else 'slow averages'",
         "nothing": "lambda *signs: None",
     },
     "04.1": {"another": "(place + 1) % 10", "counted from 1": "place + 1"},

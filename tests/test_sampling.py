@@ -1,5 +1,6 @@
-"""Latent vectors: seeded, of the right length, and where they are said to be."""
+"""Latent vectors: seeded, of the right length, and where they are said to be; generators' files."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -69,16 +70,26 @@ class Prepared:
         return self.images[label], label
 
 
-def test_the_courses_own_generators_are_for_their_images_alone(monkeypatch, tmp_path):
+@pytest.fixture
+def own(monkeypatch, tmp_path):
+    """A generator that comes with the course, its card, and the images that it was trained on."""
     monkeypatch.setattr(sampling, "PRETRAINED", tmp_path / "own")
-    theirs, others = np.zeros(5), np.ones(5)
-    card = {"trained_on": runtime.fingerprint(theirs), "steps": 3}
+    generator, images = networks.build_generator(), np.zeros(5)
+    (tmp_path / "own").mkdir()
+    generator.save(path := tmp_path / "own" / "clear.h5")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    card = {"trained_on": runtime.fingerprint(images), "steps": 3, "sha256": digest}
     runtime.write_json(tmp_path / "own" / "generators.json", {"generators": {"clear": card}})
-    own, here = networks.build_generator(), networks.build_generator()
-    own.save(tmp_path / "own" / "clear.h5")
-    out = tmp_path / "run"
+    return generator, card, images
+
+
+def test_the_courses_own_generators_are_for_their_images_alone(own, tmp_path):
+    generator, card, theirs = own
+    here, others, out = networks.build_generator(), np.ones(5), tmp_path / "run"
+    paths = sampling.find_generators(out, Prepared(theirs), {"clear": 0})
     found = sampling.open_generators(out, Prepared(theirs), {"clear": 0})
-    assert np.array_equal(found["clear"].get_weights()[0], own.get_weights()[0])
+    assert np.array_equal(found["clear"].get_weights()[0], generator.get_weights()[0])
+    assert paths == {"clear": tmp_path / "own" / "clear.h5"}
     assert runtime.read_json(out / "metrics.json")["gan"] == {"clear": card}
     for name, images in (("clear", others), ("haemorrhage", theirs)):
         with pytest.raises(CourseError, match=r"run notebooks/03_training\.ipynb first"):
@@ -86,6 +97,20 @@ def test_the_courses_own_generators_are_for_their_images_alone(monkeypatch, tmp_
     (out / "models").mkdir()
     here.save(out / "models" / "clear.h5")
     (out / "metrics.json").unlink()
+    paths = sampling.find_generators(out, Prepared(theirs), {"clear": 0})
     found = sampling.open_generators(out, Prepared(theirs), {"clear": 0})
     assert np.array_equal(found["clear"].get_weights()[0], here.get_weights()[0])
+    assert paths == {"clear": out / "models" / "clear.h5"}
     assert not (out / "metrics.json").exists(), "what notebook 03 recorded is not written over"
+
+
+def test_a_courses_own_file_that_is_not_the_one_named_is_refused(own, tmp_path):
+    """Also one that would load: another generator of the same shape."""
+    images, out = Prepared(own[2]), tmp_path / "run"
+    networks.build_generator().save(tmp_path / "own" / "clear.h5")
+    with pytest.raises(CourseError, match=r"clear\.h5 has another SHA-256 .*: get both"):
+        sampling.open_generators(out, images, {"clear": 0})
+    assert not out.exists(), "nothing is recorded of it"
+    (tmp_path / "own" / "clear.h5").unlink()
+    with pytest.raises(CourseError, match=r"clear\.h5 is missing"):
+        sampling.open_generators(out, images, {"clear": 0})
