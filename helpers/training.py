@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,8 @@ ALLOWED: dict[str, tuple[float, float] | list] = {
     "dropout": (0, 0.99),
     "average_decay": (0, 0.99999),
 }
-# What NumPy raises on a checkpoint that is cut short or overwritten.
-DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+# What zipfile and NumPy raise on a checkpoint that is cut short, overwritten or has a byte flipped.
+DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +62,9 @@ class Recipe:
     flip_share: float = 0.05  # label inversion, at random: share 0 to 0.5; Chintala et al. 2016
     soften_real: float = 0.2  # targets from 1 down to 1 minus this, 0 to 0.5; Salimans et al. 2016
     soften_generated: float = 0.2  # targets from 0 up to this, 0 to 0.5; 0: one-sided softening
-    noisy_labels: bool = True  # soft targets drawn for each image; False: all at the far end
+    noisy_labels: bool = True  # soft targets drawn for each image; Chintala et al. 2016
     instance_noise: float = 0.0  # standard deviation at the first step, 0 or more; Sønderby 2017
-    instance_noise_steps: int = 1000  # steps in which it fades to nothing, 1 or more
+    instance_noise_steps: int = 1000  # in which it fades to nothing, 1 or more; Sønderby 2017
     dropout: float = 0.4  # before the discriminator's last layer, 0 to under 1; as published
     augmentation: str = ""  # of all that is judged: AUGMENTATIONS, comma between; Zhao 2020
     average_decay: float = 0.0  # of the averaged generator, 0 (none) to under 1; Yazıcı 2019
@@ -84,12 +85,11 @@ class Recipe:
                 f"recipe: augmentation {self.augmentation!r} must hold none or some of "
                 f"{', '.join(AUGMENTATIONS)}."
             )
-        if self.loss == "wasserstein" and (
-            self.flip_share or self.soften_real or self.soften_generated
-        ):
+        tricks = self.flip_share, self.soften_real, self.soften_generated, not self.swap_labels
+        if self.loss == "wasserstein" and any(tricks):
             raise runtime.CourseError(
-                "recipe: the Wasserstein loss has no labels to soften or flip: set flip_share, "
-                "soften_real and soften_generated to 0, or use loss bce."
+                "recipe: the Wasserstein loss has no labels: set flip_share, soften_real and "
+                "soften_generated to 0 and swap_labels to True, or use loss bce."
             )
 
     @property
@@ -116,12 +116,11 @@ def choose_recipe(name: str, changes: dict[str, Any] | None = None) -> Recipe:
     """
     if name not in RECIPES:
         raise runtime.CourseError(f"recipe {name!r} is unknown: use {' or '.join(RECIPES)}.")
-    known = {field.name for field in dataclasses.fields(Recipe)}
+    known = sorted(field.name for field in dataclasses.fields(Recipe))
     for change in changes or {}:
         if change not in known:
             raise runtime.CourseError(
-                f"recipe: {change!r} is no value of a recipe: use some of "
-                f"{', '.join(sorted(known))}."
+                f"recipe: {change!r} is no value of a recipe: use some of {', '.join(known)}."
             )
     return dataclasses.replace(RECIPES[name], **(changes or {}))
 
@@ -430,10 +429,8 @@ class Trained:
     precision: str  # "float32" or "mixed_bfloat16"
 
 
-COLUMNS = (
-    "discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake",
-    "discriminator_gradient", "generator_gradient",
-)  # fmt: skip
+COLUMNS = ("discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake",
+           "discriminator_gradient", "generator_gradient")  # fmt: skip
 
 
 def train_gan(
@@ -470,23 +467,22 @@ def train_gan(
         title: For the progress bar.
 
     Raises:
-        CourseError: Too few images, a checkpoint of other data or settings, or a loss that is no
-            number any more.
+        CourseError: Too few images, a checkpoint of other data or settings or of more steps, or a
+            loss that is no number any more.
     """
     if len(images) < BATCH_SIZE:
         raise runtime.CourseError(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "
             "add images of this class."
         )
-    if precision == "auto":
-        precision = _precision_before(checkpoints)
-    precision = runtime.choose_precision(precision)
+    before = _read_newest(checkpoints)
+    goes_on = precision == "auto" and before
+    precision = before["origin"]["precision"] if goes_on else runtime.choose_precision(precision)
     runtime.seed_everything(seed)
     with _dtype_policy(precision):
-        build = networks.build_critic if recipe.loss == "wasserstein" else (
-            networks.build_discriminator
-        )  # fmt: skip
-        generator, discriminator = networks.build_generator(), build(dropout=recipe.dropout)
+        builds = {"bce": networks.build_discriminator, "wasserstein": networks.build_critic}
+        generator = networks.build_generator()
+        discriminator = builds[recipe.loss](dropout=recipe.dropout)
         averaged = networks.build_generator() if recipe.average_decay else None
     rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
     optimizers = [keras.optimizers.Adam(rate, recipe.beta_1) for rate in rates]
@@ -508,13 +504,18 @@ def train_gan(
             "preview_every": preview_every,
         },
     )
-    state.restore(checkpoints)
+    if before:
+        state.restore(before)
+    if (first := len(state.rows)) > steps:
+        raise runtime.CourseError(
+            f"{title}: {first} steps are done, more than the {steps} asked for: ask for {first} or "
+            "more, choose another OUT, or start over with FRESH=1."
+        )
 
     train_step = make_train_step(generator, discriminator, *optimizers, recipe, averaged)
     fixed = np.random.default_rng([seed, 16]).standard_normal((16, networks.LATENT_DIM))
     fixed = tf.constant(fixed, tf.float32)
     data = tf.constant(images)
-    first = len(state.rows)
     with _late_interrupt() as interrupted:
         for step in runtime.progress(range(first, steps), title, steps, first):
             started = time.perf_counter()
@@ -522,9 +523,11 @@ def train_gan(
             values = train_step(batch, tf.constant([seed, step]))
             row = [float(values[name]) for name in COLUMNS]
             if not np.isfinite(row).all():
+                newest = max(checkpoints.glob("step-*.npz"), default=None) if checkpoints else None
+                kept = f"{newest} holds the last good state" if newest else "nothing was kept"
                 raise runtime.CourseError(
-                    f"{title}: the losses stopped being numbers at step {step + 1}: lower the "
-                    "learning rates; the last good state stands in the checkpoints."
+                    f"{title}: the losses stopped being numbers at step {step + 1}; {kept}: lower "
+                    "learning rates are another recipe, so try them with FRESH=1 or another OUT."
                 )
             state.rows.append(row)
             state.seconds += time.perf_counter() - started
@@ -540,16 +543,9 @@ def train_gan(
                 print(f"{title}: stopped after {done} of {steps} steps; {kept}.")
                 raise KeyboardInterrupt
     table = np.array(state.rows, dtype=float).reshape(-1, len(COLUMNS))
-    return Trained(
-        drawing,
-        discriminator,
-        {name: table[:, k] for k, name in enumerate(COLUMNS)},
-        np.array(state.frame_steps),
-        np.array(state.frames),
-        state.watched,
-        state.seconds,
-        precision,
-    )
+    history = dict(zip(COLUMNS, table.T, strict=True))
+    pictures = np.array(state.frame_steps), np.array(state.frames), state.watched
+    return Trained(drawing, discriminator, history, *pictures, state.seconds, precision)
 
 
 @contextlib.contextmanager
@@ -577,14 +573,6 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _precision_before(folder: Path | None) -> str:
-    """The format of the run that goes on here; "auto" where none began."""
-    for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
-        with contextlib.suppress(*DAMAGED), np.load(path) as saved:
-            return json.loads(str(saved["origin"]))["precision"]
-    return "auto"
-
-
 # --- Checkpoints ---------------------------------------------------------------------------------
 
 
@@ -606,7 +594,7 @@ class _State:
             np.savez(
                 temporary,
                 *[np.asarray(variable) for variable in self.variables],
-                origin=json.dumps(self.origin, sort_keys=True),
+                origin=json.dumps(self.origin | {"members": 6 + len(self.variables)}),
                 rows=np.array(self.rows),
                 frames=np.array(self.frames, dtype="float32"),
                 frame_steps=np.array(self.frame_steps, dtype=int),
@@ -616,29 +604,36 @@ class _State:
         for old in sorted(folder.glob("step-*.npz"))[:-2]:
             old.unlink()
 
-    def restore(self, folder: Path | None) -> None:
-        """Take the newest readable checkpoint; without one, start from nothing."""
-        for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
-            try:
-                with np.load(path) as saved:
-                    content = {name: saved[name] for name in saved.files}
-                    origin = json.loads(str(content["origin"]))
-            except DAMAGED:
-                print(f"{path.name} cannot be read; going back to the checkpoint before it.")
-                continue
-            if origin != self.origin:
-                raise runtime.CourseError(
-                    f"{path} was made from other data or settings: choose another OUT, or start "
-                    "over with FRESH=1."
-                )
-            for k, variable in enumerate(self.variables):
-                variable.assign(content[f"arr_{k}"])
-            self.rows = content["rows"].tolist()
-            self.frames = list(content["frames"])
-            self.frame_steps = content["frame_steps"].tolist()
-            self.watched = json.loads(str(content["watched"]))
-            self.seconds = float(content["seconds"])
-            return
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take what `_read_newest` gave."""
+        was, now = (origin | origin["recipe"] for origin in (content["origin"], self.origin))
+        if differ := [name for name in now if was.get(name) != now[name]]:
+            raise runtime.CourseError(
+                f"{content['path']} was made from other data or settings ({', '.join(differ)}): "
+                "choose another OUT, or start over with FRESH=1."
+            )
+        for k, variable in enumerate(self.variables):
+            variable.assign(content.pop(f"arr_{k}"))  # so that it isn't held twice
+        self.rows, self.seconds = content["rows"].tolist(), float(content["seconds"])
+        self.frames, self.frame_steps = list(content["frames"]), content["frame_steps"].tolist()
+        self.watched = json.loads(str(content["watched"]))
+
+
+def _read_newest(folder: Path | None) -> dict[str, Any]:
+    """All that the newest readable checkpoint holds, and its path; without one, nothing."""
+    for half_written in folder.glob(".step-*") if folder else []:  # by a process that was killed
+        half_written.unlink(missing_ok=True)
+    for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
+        try:
+            with np.load(path) as saved:
+                # NumPy may stop before it comes to a checksum, and zipfile doesn't count members.
+                origin, count = json.loads(str(saved["origin"])), len(set(saved))
+                if saved.zip.testzip() or count != origin.get("members", count):
+                    raise zipfile.BadZipFile
+                return dict(saved) | {"path": path, "origin": origin}
+        except DAMAGED:
+            print(f"{path.name} cannot be read; going back to the one before, or to the start.")
+    return {}
 
 
 def save_generator(generator: keras.Model, path: Path) -> None:
@@ -650,9 +645,7 @@ def save_generator(generator: keras.Model, path: Path) -> None:
 def write_log(path: Path, history: dict[str, np.ndarray]) -> None:
     """Write the losses as CSV, one row a step, steps counted from 1."""
     with runtime.whole_file(path) as temporary:
-        table = pd.DataFrame(history)
-        table.index = pd.RangeIndex(1, len(table) + 1, name="step")
-        table.to_csv(temporary)
+        pd.DataFrame(history).rename(lambda k: k + 1).to_csv(temporary, index_label="step")
 
 
 def write_model_card(path: Path, **facts: Any) -> None:

@@ -88,6 +88,29 @@ def test_a_format_that_is_far_slower_is_timed_once(monkeypatch, capsys):
         assert calls["mixed_bfloat16"] == times
 
 
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({"float32": 1.0, "mixed_bfloat16": 0.8}, "mixed_bfloat16"),
+        ({"float32": 1.0, "mixed_bfloat16": 0.95}, "float32"),  # not worth the rounding
+        ({"float32": 1.0, "mixed_bfloat16": 2.7}, "float32"),
+        ({"float32": 1.0}, "float32"),  # bfloat16 ended the process
+        ({}, "float32"),
+    ],
+)
+def test_the_format_is_the_one_that_measured_clearly_faster(monkeypatch, seconds, chosen):
+    monkeypatch.setattr(runtime, "time_precisions", lambda: seconds)
+    assert runtime.choose_precision("auto") == chosen
+
+
+def test_a_format_that_is_asked_for_is_not_measured(monkeypatch):
+    monkeypatch.setattr(runtime, "time_precisions", lambda: 1 / 0)
+    for name in runtime.PRECISIONS:
+        assert runtime.choose_precision(name) == name
+    with pytest.raises(CourseError, match="precision 'float16' is unknown: use auto, float32 or"):
+        runtime.choose_precision("float16")
+
+
 def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert runtime.project_path("runs/quick") == runtime.PROJECT / "runs" / "quick"

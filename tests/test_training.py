@@ -224,7 +224,7 @@ def test_instance_noise_fades():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"loss": "wasserstein"}, "Wasserstein loss has no labels to soften or flip"),
+        ({"loss": "wasserstein"}, "the Wasserstein loss has no labels: set flip_share"),
         ({"loss": "hinge"}, "loss is 'hinge': it must be bce or wasserstein"),
         ({"flip_share": 0.7}, "flip_share is 0.7: it must be a number from 0 to 0.5"),
         ({"beta_1": "fast"}, "beta_1 is 'fast': it must be a number"),
@@ -237,6 +237,19 @@ def test_instance_noise_fades():
 def test_a_wrong_recipe_is_a_sentence(changes, sentence):
     with pytest.raises(CourseError, match=sentence):
         training.choose_recipe("paper", changes)
+
+
+NO_LABELS = {"loss": "wasserstein", "flip_share": 0, "soften_real": 0, "soften_generated": 0}
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [{"flip_share": 0.05}, {"soften_real": 0.1}, {"soften_generated": 0.1}, {"swap_labels": False}],
+)
+def test_each_label_trick_alone_is_refused_with_the_wasserstein_loss(trick):
+    assert training.choose_recipe("paper", NO_LABELS).loss == "wasserstein"
+    with pytest.raises(CourseError, match=r"no labels: set .* swap_labels to True"):
+        training.choose_recipe("paper", NO_LABELS | trick)
 
 
 def test_an_unknown_recipe_is_a_sentence():
@@ -261,6 +274,96 @@ def test_batches_are_epochs_without_the_last_half():
 
 
 # --- The step ------------------------------------------------------------------------------------
+
+
+class AlwaysDraws:
+    """A generator of the same images whatever the latent vectors are."""
+
+    input_shape = (None, 100)
+
+    def __init__(self, images):
+        self.images = tf.constant(images)
+
+    def __call__(self, latent, training):
+        return self.images
+
+
+def hard_recipe(**changes):
+    hard = {"flip_share": 0.0, "soften_real": 0.0, "soften_generated": 0.0}
+    return training.choose_recipe("paper", hard | changes)
+
+
+@pytest.mark.parametrize("loss", ["bce", "wasserstein"])
+@pytest.mark.parametrize("penalty_on", ["mixtures", "real"])
+def test_losses_add_up_as_by_hand(images, loss, penalty_on):
+    """A linear critic, whose slope is the same everywhere: 3."""
+    kernel = np.random.default_rng(3).normal(size=1024).astype("float32")
+    kernel *= 3 / np.linalg.norm(kernel)
+
+    def critic(x, training):
+        return tf.linalg.matvec(tf.reshape(x, (-1, 1024)), kernel)[:, None]
+
+    real, fake = images[:16], images[16:32]
+    recipe = hard_recipe(loss=loss, penalty_on=penalty_on, penalty_weight=7.0)
+    found = training.losses_of(
+        AlwaysDraws(fake), critic, tf.constant(real), tf.constant([5, 9]), recipe
+    )
+    on_real, on_fake = (x.reshape(16, 1024) @ kernel for x in (real, fake))
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    penalty = (3 - 1) ** 2 if penalty_on == "mixtures" else 3**2
+    told = np.mean(-np.log(sigmoid(on_real))) + np.mean(-np.log(1 - sigmoid(on_fake)))
+    fooled, output = np.mean(-np.log(sigmoid(on_fake))), sigmoid
+    if loss == "wasserstein":
+        told, fooled = on_fake.mean() - on_real.mean(), -on_fake.mean()
+        output = lambda x: x  # noqa: E731
+    by_hand = {
+        "discriminator_loss": told + 7 * penalty,
+        "generator_loss": fooled,
+        "penalty": penalty,
+        "output_on_real": output(on_real).mean(),
+        "output_on_fake": output(on_fake).mean(),
+    }
+    assert {k: float(v) for k, v in found.items()} == pytest.approx(by_hand, rel=1e-3, abs=1e-4)
+
+
+def what_the_critic_saw(real, fake, **changes):
+    """Real images, generated ones and mixtures, as they come to the critic."""
+    seen = []
+
+    def critic(x, training):
+        seen.append(x.numpy())
+        return tf.reduce_sum(x, axis=[1, 2, 3])[:, None]
+
+    training.losses_of(
+        AlwaysDraws(fake), critic, tf.constant(real), tf.constant([5, 9]), hard_recipe(**changes)
+    )
+    return seen
+
+
+@pytest.mark.parametrize(
+    "changes", [*({"augmentation": k} for k in training.AUGMENTATIONS), {"instance_noise": 0.2}]
+)
+def test_real_and_generated_reach_the_critic_changed_alike(images, changes):
+    real, fake = images[:16], images[16:32]
+    for seen, image in zip(what_the_critic_saw(real, fake), (real, fake), strict=False):
+        assert np.array_equal(seen, image), "changed without being asked"
+    for seen, image in zip(what_the_critic_saw(real, fake, **changes), (real, fake), strict=False):
+        assert (seen != image).any(axis=(1, 2, 3)).sum() > 12
+    on_real, on_fake, _ = what_the_critic_saw(real, real, **changes)
+    assert np.array_equal(on_real, on_fake)
+
+
+def test_mixtures_are_of_augmented_images(images):
+    kinds = ",".join(training.AUGMENTATIONS)
+    flat = [
+        x.reshape(16, -1)
+        for x in what_the_critic_saw(images[:16], images[16:32], augmentation=kinds)
+    ]
+    real, fake, mixed = flat
+    # The weight that explains each mixture best explains all of it, and lies between 0 and 1.
+    weight = ((mixed - fake) * (real - fake)).sum(1) / ((real - fake) ** 2).sum(1)
+    assert np.allclose(mixed, weight[:, None] * real + (1 - weight[:, None]) * fake, atol=1e-5)
+    assert 0 <= weight.min() < 0.3 and 0.7 < weight.max() <= 1
 
 
 def test_generator_is_pushed_towards_real_and_discriminator_apart(small_networks, images):
@@ -304,6 +407,64 @@ def test_penalty_reaches_the_discriminator_only(small_networks, images):
 # --- The loop ------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def watched_step(monkeypatch):
+    """What `train_gan` hands to its step, and the generator's numbers before and after each."""
+    seen, make = {"numbers": []}, training.make_train_step
+
+    def make_watched(generator, discriminator, *optimizers_recipe_averaged):
+        seen["optimizers"] = optimizers_recipe_averaged[:2]
+        seen["numbers"].append([np.asarray(v) for v in generator.variables])
+        step = make(generator, discriminator, *optimizers_recipe_averaged)
+
+        def train_step(*arguments):
+            values = step(*arguments)
+            seen["numbers"].append([np.asarray(v) for v in generator.variables])
+            return values
+
+        return train_step
+
+    monkeypatch.setattr(training, "make_train_step", make_watched)
+    return seen
+
+
+@pytest.mark.parametrize("mover", ["generator", "discriminator"])
+def test_each_rate_moves_its_own_network(small_networks, images, mover):
+    rates = {"generator_learning_rate": 1e-9, "discriminator_learning_rate": 1e-9}
+    recipe = training.choose_recipe("paper", rates | {f"{mover}_learning_rate": 0.01})
+    start, end = train(images, 0, recipe=recipe), train(images, 2, recipe=recipe)
+    for name in ("generator", "discriminator"):
+        before, after = (getattr(gan, name).trainable_variables for gan in (start, end))
+        moved = max(np.abs(a - b).max() for a, b in zip(before, after, strict=True))
+        assert moved > 1e-3 if name == mover else moved < 1e-7, name
+
+
+def test_rates_momentum_and_dropout_reach_their_objects(small_networks, images, watched_step):
+    changes = {"generator_learning_rate": 3e-4, "discriminator_learning_rate": 7e-4}
+    changes |= {"beta_1": 0.3, "dropout": 0.15}
+    trained = train(images, 1, recipe=training.choose_recipe("paper", changes))
+    adams = watched_step["optimizers"]
+    assert [adam.beta_1 for adam in adams] == [0.3, 0.3]
+    assert [float(adam.learning_rate) for adam in adams] == pytest.approx([3e-4, 7e-4])
+    kinds = trained.discriminator.layers
+    assert [x.rate for x in kinds if isinstance(x, keras.layers.Dropout)] == [0.15]
+
+
+def test_the_averaged_generator_is_the_average(small_networks, images, watched_step):
+    changes = {"average_decay": 0.15, "generator_learning_rate": 0.01}
+    trained = train(images, 2, recipe=training.choose_recipe("paper", changes))
+    start, first, second = watched_step["numbers"]
+    # Over k + 10 steps at first, (1 + k) / (10 + k) = 1/10 and 2/11, but no more than 0.15.
+    by_hand = [
+        0.15 * (0.1 * a + 0.9 * b) + 0.85 * c for a, b, c in zip(start, first, second, strict=True)
+    ]
+    found = [np.asarray(v) for v in trained.generator.variables]
+    assert any("moving" in v.path for v in trained.generator.variables)
+    for average, hand in zip(found, by_hand, strict=True):
+        assert np.allclose(average, hand, atol=1e-6)
+    assert not all(np.allclose(a, b, atol=1e-4) for a, b in zip(found, second, strict=True))
+
+
 def test_same_seed_same_weights(small_networks, images):
     assert same(train(images, 5), train(images, 5))
     other = training.train_gan(images, steps=5, seed=4)
@@ -328,18 +489,104 @@ def test_corrupt_checkpoint_falls_back(small_networks, images, tmp_path, capsys)
     assert f"{newest.name} cannot be read" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("change", ["data", "recipe", "seed"])
-def test_foreign_checkpoint_is_refused(small_networks, images, tmp_path, change):
+def test_a_flipped_byte_is_seen(tmp_path, capsys):
+    """The newest state to the bit, or the one before it, or a sentence: nothing else."""
+    numbers = np.random.default_rng(1).normal(size=(3, 2, 40)).astype("float32")
+    origin = {"seed": 1, "recipe": {"loss": "bce"}}
+
+    def state(values):
+        return training._State([tf.Variable(value) for value in values], origin)
+
+    for k in (1, 2):
+        kept = state(numbers[k])
+        kept.rows = [[float(k)] * 7] * k
+        kept.save(tmp_path)
+    newest = tmp_path / "step-000002.npz"
+    whole, rng = newest.read_bytes(), np.random.default_rng(2)
+    outcomes = {1: 0, 2: 0, "sentence": 0}
+    for _ in range(400):
+        spoilt = bytearray(whole)
+        spoilt[rng.integers(len(spoilt))] ^= rng.integers(1, 256)
+        newest.write_bytes(spoilt)
+        again = state(numbers[0])
+        try:
+            again.restore(training._read_newest(tmp_path))
+        except CourseError:
+            outcomes["sentence"] += 1
+            continue
+        k = len(again.rows)
+        assert np.array_equal(again.variables, numbers[k]) and again.rows == [[float(k)] * 7] * k
+        said = "step-000002.npz cannot be read; going back" in capsys.readouterr().out
+        assert said == (k == 1)
+        outcomes[k] += 1
+    assert outcomes[1] > 200 and outcomes[2] > 10
+
+
+def test_a_header_that_asks_for_half_of_the_numbers_is_seen(tmp_path):
+    """NumPy would read half as many bytes, and zipfile not come to the checksum."""
+    for k in (1, 2):
+        kept = training._State([tf.fill(5000, float(k))], {"recipe": {}})
+        kept.rows = [[0.0] * 7] * k
+        kept.save(tmp_path)
+    newest = tmp_path / "step-000002.npz"
+    whole = newest.read_bytes()
+    newest.write_bytes(whole.replace(b"'<f4', 'fortran_order': False, 'shape': (5000,)",
+                                     b"'<f2', 'fortran_order': False, 'shape': (5000,)"))  # fmt: skip
+    assert newest.read_bytes() != whole
+    assert len(training._read_newest(tmp_path)["rows"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(8, 99), (6, 1), (6, 0x20)],
+    ids=["unknown compression", "encrypted", "patched"],
+)
+def test_a_zip_that_says_it_is_of_another_kind_falls_back(
+    small_networks, images, tmp_path, field, value
+):
+    """`zipfile` has errors of its own for these: NotImplementedError and RuntimeError."""
+    whole = train(images, 2, checkpoints=tmp_path, checkpoint_every=1)
+    newest = max(tmp_path.glob("step-*.npz"))
+    spoilt = bytearray(newest.read_bytes())
+    entry = spoilt.index(b"PK\x01\x02")  # of the central directory: fields stand two bytes later
+    spoilt[field] = spoilt[entry + 2 + field] = value
+    newest.write_bytes(spoilt)
+    assert same(whole, train(images, 2, checkpoints=tmp_path, checkpoint_every=1))
+
+
+def test_what_a_kill_left_half_written_goes(small_networks, images, tmp_path):
     train(images, 2, checkpoints=tmp_path)
-    arguments = {"steps": 4, "seed": 3, "checkpoints": tmp_path}
-    if change == "data":
-        images = images + 0.001
-    elif change == "recipe":
-        arguments["recipe"] = training.Recipe(flip_share=0.0)
-    else:
-        arguments["seed"] = 4
-    with pytest.raises(CourseError, match="made from other data or settings"):
-        training.train_gan(images, **arguments)
+    (tmp_path / ".step-000003-x1y2.npz").write_bytes(b"PK half")
+    train(images, 2, checkpoints=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000002.npz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"images": 0.001}, "data"),
+        ({"recipe": training.Recipe(flip_share=0.0)}, "recipe, flip_share"),
+        ({"recipe": training.RECIPES["brief"]}, "recipe, generator_learning_rate, discriminator_"),
+        ({"seed": 4}, "seed"),
+        ({"seed": 4, "preview_every": 3}, "seed, preview_every"),
+        ({"precision": "mixed_bfloat16"}, "precision"),
+    ],
+)
+def test_foreign_checkpoint_is_refused_and_says_what_differs(
+    small_networks, images, tmp_path, change, named
+):
+    train(images, 2, checkpoints=tmp_path)
+    images = images + np.float32(change.pop("images", 0))
+    with pytest.raises(CourseError, match=rf"from other data or settings \({named}") as caught:
+        training.train_gan(images, **{"steps": 4, "seed": 3, "checkpoints": tmp_path} | change)
+    assert named.endswith("_") or f"({named})" in str(caught.value)
+
+
+def test_fewer_steps_than_are_done_is_a_sentence(small_networks, images, tmp_path):
+    whole = train(images, 4, checkpoints=tmp_path)
+    with pytest.raises(CourseError, match="4 steps are done, more than the 3 asked for"):
+        train(images, 3, checkpoints=tmp_path)
+    assert same(whole, train(images, 4, checkpoints=tmp_path))
 
 
 def test_too_few_images(images):
@@ -347,10 +594,29 @@ def test_too_few_images(images):
         train(images[:15], 1)
 
 
-def test_nan_stops_with_advice(small_networks, images, tmp_path):
-    images[0] = np.nan
-    with pytest.raises(CourseError, match="stopped being numbers at step"):
-        train(images, 9, checkpoints=tmp_path)
+@pytest.mark.parametrize("every", [1, 50])
+def test_nan_stops_with_advice_that_can_be_followed(small_networks, images, tmp_path, every):
+    bad = training.batch_of(1, len(images), 16, 3)[0]  # of the second step, so not of the first
+    images[bad] = np.nan
+    kept = "step-000001.npz holds the last good state" if every == 1 else "nothing was kept"
+    with pytest.raises(CourseError, match=f"numbers at step 2; .*{kept}: .*FRESH=1"):
+        train(images, 9, checkpoints=tmp_path, checkpoint_every=every)
+    assert len(list(tmp_path.iterdir())) == (every == 1)
+    for path in tmp_path.iterdir():
+        with np.load(path) as saved:
+            assert all(np.isfinite(saved[k]).all() for k in saved.files if k.startswith("arr_"))
+    milder = training.choose_recipe("paper", {"generator_learning_rate": 1e-5})
+    images[bad] = 0
+    if every == 1:  # another recipe, so only in another folder, as the sentence says
+        with pytest.raises(CourseError, match="data, recipe, generator_learning_rate"):
+            train(images, 2, checkpoints=tmp_path, recipe=milder)
+    train(images, 2, checkpoints=tmp_path / "fresh", recipe=milder)
+
+
+def test_nan_without_checkpoints_promises_none(small_networks, images):
+    images[:] = np.nan
+    with pytest.raises(CourseError, match="numbers at step 1; nothing was kept"):
+        train(images, 2)
 
 
 @pytest.mark.parametrize(
@@ -371,10 +637,7 @@ def test_every_recipe_resumes_bit_for_bit(small_networks, images, tmp_path, chan
 
 def test_wasserstein_trains_the_critic(monkeypatch, images):
     """On the real critic, for it has no BatchNorm and no sigmoid."""
-    recipe = training.choose_recipe(
-        "paper",
-        {"loss": "wasserstein", "flip_share": 0.0, "soften_real": 0.0, "soften_generated": 0.0},
-    )
+    recipe = training.choose_recipe("paper", NO_LABELS)
     trained = train(images, 2, recipe=recipe)
     kinds = {type(layer).__name__ for layer in trained.discriminator.layers}
     assert "LayerNormalization" in kinds and not kinds & {"BatchNormalization", "Activation"}
@@ -454,6 +717,36 @@ def test_h5_comes_back_exact_and_names_what_is_wrong(tmp_path):
         sampling.load_generator(path)
     with pytest.raises(CourseError, match="is missing: run notebooks/03"):
         sampling.load_generator(tmp_path / "other.h5")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    generator = networks.build_generator()
+    first = generator.trainable_variables[0]
+    for bad in (np.nan, np.inf):
+        first.assign(tf.tensor_scatter_nd_update(first.value, [[0, 0]], [bad]))
+        training.save_generator(generator, tmp_path / "clear.h5")
+        with pytest.raises(CourseError, match=r"clear\.h5 holds weights that are not finite"):
+            sampling.load_generator(tmp_path / "clear.h5")
+
+
+def test_the_card_says_what_the_model_is(tmp_path):
+    facts = {
+        "data": "5f0c", "recipe": {"loss": "bce", "beta_1": 0.5}, "steps": 500, "seed": 2019,
+        "quality": {"kid": 0.125}, "precision": "mixed_bfloat16", "training_images": 72,
+    }  # fmt: skip
+    training.write_model_card(tmp_path / "clear.md", **facts)
+    card = (tmp_path / "clear.md").read_text(encoding="utf-8")
+    assert card.startswith("# Generator: clear\n")
+    for name, value in facts.items():
+        assert f"\n- {name.replace('_', ' ')}: {value}\n" in card
+    assert "may repeat its training images" in card and "never for a clinical decision" in card
+    assert f"from {networks.LATENT_DIM} standard normal numbers" in card
+    assert "draws {}x{} grey slices".format(*networks.IMAGE_SHAPE) in card
+
+
+def test_the_log_counts_steps_from_one(tmp_path):
+    training.write_log(tmp_path / "log.csv", {"a": np.array([0.5, 0.25]), "b": np.array([1, 2])})
+    assert (tmp_path / "log.csv").read_text() == "step,a,b\n1,0.5,1\n2,0.25,2\n"
 
 
 # --- Speed that changes no number ----------------------------------------------------------------
