@@ -6,10 +6,12 @@
 
 One class of simulated slices, 72 for training as in the paper, every recipe with the same seeds and
 the same number of steps; compared with slices that nothing was trained on. Every run is one row in
-`results/ablation.json`, written when it ends; the same command goes on where it was stopped.
+`results/ablation.json`, with the command that made it, written when it ends; the same command goes
+on where it was stopped.
 """
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -128,29 +130,31 @@ def main() -> None:
         for name, changes in recipes.items():
             if any(row["recipe"] == name and row["seed"] == seed for row in rows):
                 continue
+            scratch = asked.scratch / f"{name}-{seed}"
             gan = training.train_gan(
                 train, steps=asked.steps, seed=seed, precision=precision,
                 recipe=training.choose_recipe("paper", changes), preview_every=asked.steps,
-                checkpoints=asked.scratch / f"{name}-{seed}", title=f"{name}, seed {seed}",
+                checkpoints=scratch, title=f"{name}, seed {seed}",
             )  # fmt: skip
             drawn = sampling.generate(
                 gan.generator, sampling.draw_latent(len(held_out), 1000 + seed)
             )
+            command = " ".join(["python", "benchmarks/ablation.py", *sys.argv[1:]])
             rows.append(
-                {"recipe": name, "changes": changes, "seed": seed}
+                {"recipe": name, "changes": changes, "seed": seed, "command": command}
                 | measure(drawn, held_out, label, judge)
             )
-            command = " ".join(["python", "benchmarks/ablation.py", *sys.argv[1:]])
             runtime.write_json(
                 asked.results,
                 {
-                    "command": command,
+                    "command": "python benchmarks/ablation.py [--changes together|rest]",
                     "settings": settings,
                     "versions": runtime.versions(),
                     "summary": summarise(rows),
                     "rows": rows,
                 },
             )
+            shutil.rmtree(scratch)  # a hundred megabytes or more, and the row is kept
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()})
 
 

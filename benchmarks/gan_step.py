@@ -3,7 +3,8 @@
 Every rival trains the same two networks on batches of 16 with the same loss, in processes that stay
 alive and take turns with the course's, so that what else the machine does falls on both. Each is
 tried in two arrangements, both GANs one after the other in a process of all threads, or at once in
-two processes of one thread; the better one counts.
+two processes of one thread; the better one counts. The rival "tutorial_float32" is the course's own
+step as a tutorial would write it: in float32, and with Keras' BatchNorm instead of the fused one.
 PyTorch takes part where it is installed: `.venv/bin/pip install torch`.
 """
 
@@ -52,8 +53,11 @@ def gigaflop() -> float:
 # --- Contenders: each returns a function that makes one step -------------------------------------
 
 
-def course(penalty: float, precision: str) -> Callable[[int], None]:
-    """The step as taught: one pass, two tapes, in the number format measured fastest here."""
+def course(penalty: float, precision: str, fused: bool = True) -> Callable[[int], None]:
+    """The step as taught: one pass, two tapes, in the number format measured fastest here.
+
+    Not `fused`, BatchNorm computes as Keras does it, as in a tutorial's step.
+    """
     import keras
     import tensorflow as tf
 
@@ -66,6 +70,9 @@ def course(penalty: float, precision: str) -> Callable[[int], None]:
         optimizer.build(network.trainable_variables)
     recipe = training.choose_recipe("paper", {"penalty_weight": penalty})
     train_step = training.make_train_step(*pair, *optimizers, recipe)
+    if not fused:  # gone before the step is traced, at its first call
+        for layer in (layer for network in pair for layer in network.layers):
+            vars(layer).pop("call", None)
     images = tf.random.stateless_uniform((72, 32, 32, 1), [1, 2], -1, 1)
 
     def step(k: int) -> None:
@@ -229,8 +236,10 @@ def work(name: str, penalty: float, threads: int, precision: str) -> None:
             step = matrix_peak(precision)
         elif name == "keras_2019":
             step = keras_2019(penalty, precision)
+        elif name == "tutorial_float32":
+            step = course(penalty, "float32", fused=False)
         else:
-            step = course(penalty, precision if name == "course" else "float32")
+            step = course(penalty, precision)
     for k in range(3):
         step(k)
     print("ready", flush=True)
