@@ -353,14 +353,12 @@ def _say(answer, primary, control, smallest, takes, images, margin) -> str:
             if kind == "replicates"
             else f"about {needed - images} more images (more splits of the same ones help little)"
         )
+        end = f"for one of {points} it takes {more}."
+        if smallest <= margin:
+            end = f"that is under the margin of {points}: the gain itself is small or none."
         text += (
             f" With {images} images and {count} replicates only a gain of {100 * smallest:.0f} "
-            "points would be found four times in five; "
-        )
-        text += (
-            f"for one of {points} it takes {more}."
-            if smallest > margin
-            else f"that is under the margin of {points}: the gain itself is small or none."
+            f"points would be found four times in five; {end}"
         )
     return text
 

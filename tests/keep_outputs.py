@@ -48,6 +48,7 @@ def keep(executed: Path, source: Path) -> None:
     assert [c.source for c in ran] == [c.source for c in notebook.cells], (
         f"{executed} is no run of {source} as it stands"
     )
+    assert all(c.execution_count for c in ran if c.cell_type == "code"), f"{executed} was cut off"
     count = 0
     for cell, result in zip(notebook.cells, ran, strict=True):
         if cell.cell_type != "code":
