@@ -1,6 +1,8 @@
 """What the benchmarks compute from what they measure, against another way to the same number."""
 
 import sys
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy import stats
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import ablation
 import gan_step
+import simulator
 
 # --- The ablation --------------------------------------------------------------------------------
 
@@ -79,6 +82,103 @@ def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path
         ("paper", "together"), ("5e-4, averaged", "together"), ("no dropout", "rest"),
     ]  # fmt: skip
     assert not list(scratch.iterdir())
+
+
+# --- The simulator against the GAN ---------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path, folder):
+    """The command on a small folder, with small networks; gives how to run it, and its file."""
+    pytest.importorskip("keras")
+    import small
+
+    from helpers import audit, course, evaluation, runtime
+
+    small.use(monkeypatch)
+    fitted = []
+
+    class Guess:
+        def answer(self, images):
+            return np.zeros(len(images))
+
+    steps = {"gan_steps": 2, "classifier_steps": 1}
+    quick = course.load_parameters("quick") | steps
+    monkeypatch.setattr(course, "load_parameters", lambda _: quick)
+    monkeypatch.setattr(runtime, "choose_precision", lambda _: "float32")
+    monkeypatch.setattr(audit, "load_judge", lambda: None)
+    monkeypatch.setattr(audit, "judge_features", lambda images, _: images.reshape(len(images), -1))
+    monkeypatch.setattr(evaluation, "build_classifier", lambda _: Guess())
+    monkeypatch.setattr(evaluation, "fit", lambda _, arm, **more: fitted.append(arm))
+    monkeypatch.setattr(simulator, "SIMULATED", 40)
+    results = tmp_path / "simulator.json"
+
+    def run(*more):
+        places = ["--results", results, "--scratch", tmp_path / "scratch", "--data", folder]
+        monkeypatch.setattr(sys, "argv", [str(x) for x in ("x", *places, "--splits", 1, *more)])
+        fitted.clear()
+        simulator.main()
+        return fitted
+
+    return run, results
+
+
+def test_a_gan_arm_joins_a_file_without_one(asked, monkeypatch, tmp_path):
+    """Arms that are kept are not fitted again, and a whole file is left alone."""
+    import small
+
+    from helpers import runtime, training
+
+    def train_gan(images, *, checkpoints, **more):
+        checkpoints.mkdir(parents=True)
+        return SimpleNamespace(generator=small.generator())
+
+    monkeypatch.setattr(training, "train_gan", train_gan)
+    run, results = asked
+    assert len(run()) == len(simulator.ARMS) - 1, "the head on the judge is no network of ours"
+    whole = runtime.read_json(results)
+    assert [row["arm"] for row in whole["rows"]] == list(simulator.ARMS)
+    gans = [row for row in whole["rows"] if "gan" in row["arm"]]
+    old = {key: whole["settings"][key] for key in ("steps", "simulated", "data", "trunk")}
+    rows = [row for row in whole["rows"] if row not in gans]
+    runtime.write_json(results, whole | {"settings": old, "rows": rows})
+    alone, with_real = run()
+    assert alone.images.shape == with_real.synthetic_images.shape == (40, 32, 32, 1)
+    assert alone.labels.tolist() == [1] * 20 + [0] * 20
+    assert len(with_real.images) == 44 and np.array_equal(alone.images, with_real.synthetic_images)
+    assert runtime.read_json(results) == whole
+    assert not run() and not list((tmp_path / "scratch").iterdir())
+
+
+def test_gans_learn_from_the_training_slices_of_their_split(asked, monkeypatch, folder, tmp_path):
+    """Those of a finished run are taken where they learnt from exactly these, and never else."""
+    from helpers import dataset, networks, runtime, sampling, training
+
+    run, _ = asked
+    slices = dataset.read_folder(folder)
+    images, labels = dataset.prepare(slices.greys), slices.table["label"].to_numpy()
+    trains = dataset.split_groups(labels, dataset.find_groups(slices).groups, 1) == "train"
+    trained_on = {"tumour": images[trains & (labels == 1)], "healthy": images[labels == 0]}
+    how = {"steps": 2, "recipe": asdict(training.RECIPES["brief"]) | {"name": "brief"}}
+    said = {n: how | {"trained_on": runtime.fingerprint(x)} for n, x in trained_on.items()}
+    runtime.write_json(tmp_path / "run" / "metrics.json", {"gan": said})
+    seen, train_gan = [], training.train_gan
+    monkeypatch.setattr(
+        training, "train_gan", lambda x, **more: seen.append(x) or train_gan(x, **more)
+    )
+    loaded, build = [], networks.build_generator
+    monkeypatch.setattr(
+        sampling, "load_generator", lambda path: loaded.append(path.name) or build()
+    )
+    run("--run", tmp_path / "run")
+    assert loaded == ["tumour.h5"], "the other one has seen test slices"
+    assert len(seen) == 1 and np.array_equal(seen[0], images[trains & (labels == 0)])
+
+    runtime.write_json(
+        tmp_path / "run" / "metrics.json", {"gan": {"x": said["tumour"] | {"steps": 9}}}
+    )
+    with pytest.raises(SystemExit, match="another recipe or number of steps"):
+        run("--run", tmp_path / "run")
 
 
 # --- The step ------------------------------------------------------------------------------------
