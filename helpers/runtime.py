@@ -233,20 +233,22 @@ def use_devices() -> str:
     )
 
 
-PRECISIONS = ("float32", "mixed_bfloat16")
+XLA = "+xla"  # behind a number format: steps compiled by XLA
+PRECISIONS = ("float32", "mixed_bfloat16", "float32+xla", "mixed_bfloat16+xla")
 
 
 def choose_precision(asked: str = "auto") -> str:
     """The number format in which this machine trains fastest, measured rather than hoped for.
 
     bfloat16 is 1.5 times faster on processors that have instructions for it, and up to three times
-    slower on others; on some it ends the whole process, so a child process measures.
+    slower on others; on some it ends the whole process, so a child process measures. On a GPU it
+    also tries whether XLA helps.
 
     Args:
         asked: "auto" to measure, or one of `PRECISIONS` to have it.
 
     Returns:
-        "float32" or "mixed_bfloat16" (bfloat16 products, float32 weights), for `keras.config`.
+        One of `PRECISIONS`: "mixed_bfloat16" has bfloat16 products and float32 weights; see `XLA`.
 
     Raises:
         CourseError: Another name.
@@ -255,9 +257,10 @@ def choose_precision(asked: str = "auto") -> str:
         return asked
     if asked != "auto":
         raise CourseError(f"precision {asked!r} is unknown: use auto, {' or '.join(PRECISIONS)}.")
-    float32, bfloat16 = (time_precisions().get(name, float("inf")) for name in PRECISIONS)
-    # A format must win clearly: rounding to bfloat16 is worth it only for speed.
-    return PRECISIONS[bfloat16 < 0.9 * float32]
+    times = {"float32": float("inf")} | time_precisions()
+    fastest = min(times, key=times.get)
+    # It must win clearly: rounding to bfloat16, or waiting for XLA, is worth it only for speed.
+    return fastest if times[fastest] < 0.9 * times["float32"] else "float32"
 
 
 @functools.cache
@@ -279,7 +282,9 @@ def _print_times(rounds: int = 8) -> None:
     """
     best: dict[str, float] = {}
     steps = {}
-    for precision in PRECISIONS:
+    on_gpu = "no GPU" not in use_devices()  # which also lets a GPU's memory grow as needed
+    ways = PRECISIONS if on_gpu else PRECISIONS[:2]  # XLA's convolutions are slow on a processor
+    for precision in ways:
         steps[precision] = _make_step(precision)
         steps[precision]()  # compiles; where it ends the process, the formats before stand printed
         for _ in range(rounds):
@@ -298,7 +303,7 @@ def _make_step(precision: str) -> Callable[[], Any]:
     import keras
     import tensorflow as tf
 
-    keras.config.set_dtype_policy(precision)
+    keras.config.set_dtype_policy(precision.removesuffix(XLA))
     network = keras.Sequential(
         [
             keras.layers.Dense(128 * 16 * 16),
@@ -311,7 +316,7 @@ def _make_step(precision: str) -> Callable[[], Any]:
     network.build((16, 100))
     latent = tf.ones((16, 100))
 
-    @tf.function
+    @tf.function(jit_compile=precision.endswith(XLA))
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.cast(network(latent), "float32"))

@@ -348,6 +348,7 @@ def make_train_step(
     discriminator_optimizer: keras.optimizers.Optimizer,
     recipe: Recipe,
     averaged: keras.Model | None = None,
+    xla: bool = False,
 ) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
     """One update of both networks, compiled as one graph.
 
@@ -358,6 +359,8 @@ def make_train_step(
         generator_optimizer, discriminator_optimizer: One each, built.
         recipe: Losses and tricks.
         averaged: A second generator, which is to hold the average of the first one's weights.
+        xla: Let XLA compile the graph, which some GPUs are faster with. It draws other random
+            numbers from the same seed.
 
     Returns:
         A function of the real images ``(n, 32, 32, 1)`` and of two integers, the run's seed and
@@ -367,7 +370,7 @@ def make_train_step(
     for network in (generator, discriminator):
         fuse_batch_norm(network)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, jit_compile=xla)
     def train_step(real, seed):
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             losses = losses_of(generator, critic, real, seed, recipe)
@@ -426,7 +429,7 @@ class Trained:
     previews: np.ndarray  # (k, 16, 32, 32, 1), -1 to 1: the same 16 latent vectors each time
     watched: list[dict[str, float]]  # what `watch` gave at each of these steps
     seconds: float  # spent in steps, over all resumes
-    precision: str  # "float32" or "mixed_bfloat16"
+    precision: str  # one of `runtime.PRECISIONS`
 
 
 COLUMNS = ("discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake",
@@ -457,7 +460,7 @@ def train_gan(
         steps: Updates of both networks.
         seed: Of initial weights, order, latent vectors and labels.
         recipe: Losses and tricks.
-        precision: "float32", "mixed_bfloat16", or "auto": what `runtime.choose_precision` finds
+        precision: One of `runtime.PRECISIONS`, or "auto": what `runtime.choose_precision` finds
             fastest here, but in a run that goes on, what it began with.
         checkpoints: Folder for the state to resume from; none is kept without it.
         checkpoint_every: Steps between checkpoints.
@@ -512,7 +515,8 @@ def train_gan(
             "more, choose another OUT, or start over with FRESH=1."
         )
 
-    train_step = make_train_step(generator, discriminator, *optimizers, recipe, averaged)
+    xla = precision.endswith(runtime.XLA)
+    train_step = make_train_step(generator, discriminator, *optimizers, recipe, averaged, xla)
     fixed = np.random.default_rng([seed, 16]).standard_normal((16, networks.LATENT_DIM))
     fixed = tf.constant(fixed, tf.float32)
     data = tf.constant(images)
@@ -566,7 +570,7 @@ def _late_interrupt() -> Iterator[list[int]]:
 def _dtype_policy(name: str) -> Iterator[None]:
     """Layers built inside compute in this format; their weights are float32 in any case."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
+    keras.config.set_dtype_policy(name.removesuffix(runtime.XLA))
     try:
         yield
     finally:

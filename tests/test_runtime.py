@@ -96,11 +96,23 @@ def test_a_format_that_is_far_slower_is_timed_once(monkeypatch, capsys):
         ({"float32": 1.0, "mixed_bfloat16": 2.7}, "float32"),
         ({"float32": 1.0}, "float32"),  # bfloat16 ended the process
         ({}, "float32"),
+        ({"float32": 1, "mixed_bfloat16": 0.8, "mixed_bfloat16+xla": 0.5}, "mixed_bfloat16+xla"),
+        ({"float32": 1, "mixed_bfloat16": 0.8, "float32+xla": 0.9}, "mixed_bfloat16"),
     ],
 )
 def test_the_format_is_the_one_that_measured_clearly_faster(monkeypatch, seconds, chosen):
     monkeypatch.setattr(runtime, "time_precisions", lambda: seconds)
     assert runtime.choose_precision("auto") == chosen
+
+
+@pytest.mark.parametrize(("device", "ways"), [("GPU: one", 4), ("no GPU: CPU", 2)])
+def test_xla_is_measured_where_there_is_a_gpu(monkeypatch, capsys, device, ways):
+    monkeypatch.setattr(runtime, "use_devices", lambda: f"Python · TensorFlow · {device}")
+    monkeypatch.setattr(runtime, "_make_step", lambda name: lambda: None)
+    runtime._print_times()
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(
+        runtime.PRECISIONS[:ways]
+    )
 
 
 def test_a_format_that_is_asked_for_is_not_measured(monkeypatch):

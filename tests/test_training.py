@@ -410,12 +410,13 @@ def test_penalty_reaches_the_discriminator_only(small_networks, images):
 @pytest.fixture
 def watched_step(monkeypatch):
     """What `train_gan` hands to its step, and the generator's numbers before and after each."""
-    seen, make = {"numbers": []}, training.make_train_step
+    seen, make = {"numbers": [], "xla": []}, training.make_train_step
 
-    def make_watched(generator, discriminator, *optimizers_recipe_averaged):
-        seen["optimizers"] = optimizers_recipe_averaged[:2]
+    def make_watched(generator, discriminator, *others):
+        seen["optimizers"] = others[:2]
         seen["numbers"].append([np.asarray(v) for v in generator.variables])
-        step = make(generator, discriminator, *optimizers_recipe_averaged)
+        step = make(generator, discriminator, *others)
+        seen["xla"].append(step._jit_compile)
 
         def train_step(*arguments):
             values = step(*arguments)
@@ -690,6 +691,23 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights(images):
     assert {v.dtype for v in trained.generator.trainable_variables} == {"float32"}
     assert trained.generator.layers[1].compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32", "the policy leaks"
+
+
+def test_xla_compiles_the_same_step(small_networks, images, watched_step, monkeypatch):
+    """XLA draws other random numbers from the same seed, so here nothing is drawn."""
+
+    def waves(shape, seed, *_, **__):
+        return tf.reshape(0.5 + 0.4 * tf.sin(tf.range(np.prod(shape), dtype=tf.float32)), shape)
+
+    for name in ("stateless_normal", "stateless_uniform"):
+        monkeypatch.setattr(tf.random, name, waves)
+    recipe = training.choose_recipe("paper", {"dropout": 0})
+    plain, compiled = (
+        train(images, 3, precision=name, recipe=recipe) for name in ("float32", "float32+xla")
+    )
+    assert watched_step["xla"] == [False, True] and compiled.precision == "float32+xla"
+    for name, values in plain.history.items():
+        assert np.allclose(values, compiled.history[name], rtol=1e-3, atol=1e-4), name
 
 
 def test_a_run_that_goes_on_keeps_its_precision(small_networks, images, tmp_path, monkeypatch):
