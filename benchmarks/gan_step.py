@@ -5,6 +5,8 @@ alive and take turns with the course's, so that what else the machine does falls
 tried in two arrangements, both GANs one after the other in a process of all threads, or at once in
 two processes of one thread; the better one counts. The rival "tutorial_float32" is the course's own
 step as a tutorial would write it: in float32, and with Keras' BatchNorm instead of the fused one.
+"xla" and "four_at_once" are the course's step compiled by XLA, and four of it in one call: what was
+tried and is kept out where it gains nothing.
 PyTorch takes part where it is installed: `.venv/bin/pip install torch`.
 """
 
@@ -31,7 +33,8 @@ RESULTS = PROJECT / "benchmarks" / "results.json"
 BATCH, LATENT, PENALTY = 16, 100, 10.0
 PRODUCTS = 5 * 2 * 2048**3 / 1e9  # of the peak's step, in 1e9 multiplications and additions
 Pair = tuple[list[float], list[float]]  # seconds a step by round: the course's, a rival's
-TENSORFLOW = ("tutorial_float32", "keras_2019")
+TENSORFLOW = ("tutorial_float32", "keras_2019", "xla", "four_at_once")
+AT_ONCE = 4
 PYTORCH = ("torch_float32", "torch_bfloat16", "torch_compiled_float32", "torch_compiled_bfloat16")
 
 
@@ -53,33 +56,49 @@ def gigaflop() -> float:
 # --- Contenders: each returns a function that makes one step -------------------------------------
 
 
-def course(penalty: float, precision: str, fused: bool = True) -> Callable[[int], None]:
+def course(
+    penalty: float, precision: str, fused: bool = True, at_once: int = 1
+) -> Callable[[int], None]:
     """The step as taught: one pass, two tapes, in the number format measured fastest here.
 
-    Not `fused`, BatchNorm computes as Keras does it, as in a tutorial's step.
+    Not `fused`, BatchNorm computes as Keras does it, as in a tutorial's step. With `at_once` over 1
+    every so many steps are made in one call, and the calls between do nothing.
     """
     import keras
     import tensorflow as tf
 
     from helpers import networks, training
 
-    keras.config.set_dtype_policy(precision)
+    xla = precision.endswith(runtime.XLA)
+    keras.config.set_dtype_policy(precision.removesuffix(runtime.XLA))
     pair = networks.build_generator(), networks.build_discriminator()
     optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in pair]
     for optimizer, network in zip(optimizers, pair, strict=True):
         optimizer.build(network.trainable_variables)
     recipe = training.choose_recipe("paper", {"penalty_weight": penalty})
-    train_step = training.make_train_step(*pair, *optimizers, recipe)
+    train_step = training.make_train_step(*pair, *optimizers, recipe, xla=xla)
     if not fused:  # gone before the step is traced, at its first call
         for layer in (layer for network in pair for layer in network.layers):
             vars(layer).pop("call", None)
     images = tf.random.stateless_uniform((72, 32, 32, 1), [1, 2], -1, 1)
 
+    @tf.function
+    def some_steps(batches, seeds):
+        for j in tf.range(at_once):
+            train_step(batches[j], seeds[j])
+        return seeds
+
     def step(k: int) -> None:
         batch = tf.gather(images, training.batch_of(k, 72, BATCH, 0))
         train_step(batch, tf.constant([0, k]))["generator_loss"].numpy()
 
-    return step
+    def step_of_some(k: int) -> None:
+        if k % at_once == 0:
+            steps = range(k, k + at_once)
+            batches = tf.gather(images, [training.batch_of(j, 72, BATCH, 0) for j in steps])
+            some_steps(batches, tf.constant([[0, j] for j in steps])).numpy()
+
+    return step if at_once == 1 else step_of_some
 
 
 def keras_2019(penalty: float, _: str) -> Callable[[int], None]:
@@ -238,6 +257,10 @@ def work(name: str, penalty: float, threads: int, precision: str) -> None:
             step = keras_2019(penalty, precision)
         elif name == "tutorial_float32":
             step = course(penalty, "float32", fused=False)
+        elif name == "xla":
+            step = course(penalty, precision + runtime.XLA)
+        elif name == "four_at_once":
+            step = course(penalty, precision, at_once=AT_ONCE)
         else:
             step = course(penalty, precision)
     for k in range(3):
@@ -333,7 +356,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=4, help="of each contender in a round")
+    parser.add_argument(
+        "--steps", type=int, default=4, help="of each contender in a round, a multiple of 4"
+    )
     parser.add_argument("--long", type=int, default=1000, help="steps timed without a pause")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--penalty", type=float, default=0.0, help=argparse.SUPPRESS)
@@ -343,7 +368,9 @@ def main() -> None:
     if asked.worker:
         work(asked.worker, asked.penalty, asked.threads, asked.precision)
         return
-    precision = runtime.choose_precision(asked.precision)
+    if asked.steps % AT_ONCE:
+        parser.error(f"--steps {asked.steps}: give a multiple of {AT_ONCE}")
+    precision = runtime.choose_precision(asked.precision).removesuffix(runtime.XLA)
     step: dict[str, dict] = {}
     seconds: dict[str, dict] = {}
     rivals = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())

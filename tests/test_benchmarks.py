@@ -240,3 +240,24 @@ def test_the_tutorials_step_has_keras_own_batch_norm(monkeypatch, fused):
     step(0)
     after = built[0].trainable_variables
     assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_four_steps_at_once_are_four_steps(monkeypatch):
+    import small
+
+    from helpers import networks, runtime
+
+    small.use(monkeypatch)
+    build, ends = networks.build_generator, []
+    for at_once in (1, gan_step.AT_ONCE):
+        built = []
+        monkeypatch.setattr(
+            networks, "build_generator", lambda held=built: held.append(build()) or held[-1]
+        )
+        runtime.seed_everything(3)
+        step = gan_step.course(10.0, "float32", at_once=at_once)
+        for k in range(gan_step.AT_ONCE):
+            step(k)
+        ends.append([np.asarray(v) for v in built[0].trainable_variables])
+    for one_by_one, at_once in zip(*ends, strict=True):
+        assert np.allclose(one_by_one, at_once, rtol=1e-3, atol=1e-5)
