@@ -212,13 +212,9 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
         # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
         with _Ticker(progress, head, later), runtime.quiet():
             papermill.execute_notebook(
-                str(source),
-                str(running),
-                parameters=share,
-                kernel_name="python3",
-                progress_bar=False,
-                cwd=str(runtime.PROJECT),
-            )
+                str(source), str(running), parameters=share, kernel_name="python3",
+                progress_bar=False, cwd=str(runtime.PROJECT),
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         if running.exists():
             running.replace(failed)
@@ -303,12 +299,9 @@ def inline(picture: Path) -> str:
 def render(template: str, folder: Path, **content: Any) -> Path:
     """Fill one of the HTML templates beside this file, and write it as `report.html`."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
     environment.filters["interval"] = lambda pair: "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format(
         *(100 * edge for edge in pair)
@@ -364,15 +357,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     started = time.monotonic()
+    changes = {} if asked.seed is None else dict.fromkeys(("seed", "split_seed"), asked.seed)
     try:
         report = run(
-            asked.profile,
-            asked.data,
-            asked.out,
-            fresh=asked.fresh,
-            extra=asked.params,
-            changes={} if asked.seed is None else dict.fromkeys(("seed", "split_seed"), asked.seed),
-        )
+            asked.profile, asked.data, asked.out,
+            fresh=asked.fresh, extra=asked.params, changes=changes,
+        )  # fmt: skip
     except CourseError as error:
         print(error, file=sys.stderr)
         return 2
