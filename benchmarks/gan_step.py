@@ -370,7 +370,7 @@ def main() -> None:
         return
     if asked.steps % AT_ONCE:
         parser.error(f"--steps {asked.steps}: give a multiple of {AT_ONCE}")
-    precision = runtime.choose_precision(asked.precision).removesuffix(runtime.XLA)
+    precision = runtime.choose_precision(asked.precision)
     step: dict[str, dict] = {}
     seconds: dict[str, dict] = {}
     rivals = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())

@@ -237,27 +237,28 @@ XLA = "+xla"  # behind a number format: steps compiled by XLA
 PRECISIONS = ("float32", "mixed_bfloat16", "float32+xla", "mixed_bfloat16+xla")
 
 
-def choose_precision(asked: str = "auto") -> str:
+def choose_precision(asked: str = "auto", xla: bool = False) -> str:
     """The number format in which this machine trains fastest, measured rather than hoped for.
 
     bfloat16 is 1.5 times faster on processors that have instructions for it, and up to three times
-    slower on others; on some it ends the whole process, so a child process measures. On a GPU it
-    also tries whether XLA helps.
+    slower on others; on some it ends the whole process, so a child process measures.
 
     Args:
         asked: "auto" to measure, or one of `PRECISIONS` to have it.
+        xla: Whether the caller can have its steps compiled by XLA; it is tried on GPUs.
 
     Returns:
-        One of `PRECISIONS`: "mixed_bfloat16" has bfloat16 products and float32 weights; see `XLA`.
+        One of `PRECISIONS`: "mixed_bfloat16" has bfloat16 products and float32 weights.
 
     Raises:
         CourseError: Another name.
     """
-    if asked in PRECISIONS:
+    known = PRECISIONS if xla else PRECISIONS[:2]
+    if asked in known:
         return asked
     if asked != "auto":
-        raise CourseError(f"precision {asked!r} is unknown: use auto, {' or '.join(PRECISIONS)}.")
-    times = {"float32": float("inf")} | time_precisions()
+        raise CourseError(f"precision {asked!r} is unknown: use auto, {' or '.join(known)}.")
+    times = {name: time_precisions().get(name, float("inf")) for name in known}
     fastest = min(times, key=times.get)
     # It must win clearly: rounding to bfloat16, or waiting for XLA, is worth it only for speed.
     return fastest if times[fastest] < 0.9 * times["float32"] else "float32"

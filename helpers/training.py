@@ -480,7 +480,8 @@ def train_gan(
         )
     before = _read_newest(checkpoints)
     goes_on = precision == "auto" and before
-    precision = before["origin"]["precision"] if goes_on else runtime.choose_precision(precision)
+    precision = before["origin"]["precision"] if goes_on else precision
+    precision = runtime.choose_precision(precision, xla=True)
     runtime.seed_everything(seed)
     with _dtype_policy(precision):
         builds = {"bce": networks.build_discriminator, "wasserstein": networks.build_critic}

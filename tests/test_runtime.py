@@ -102,7 +102,8 @@ def test_a_format_that_is_far_slower_is_timed_once(monkeypatch, capsys):
 )
 def test_the_format_is_the_one_that_measured_clearly_faster(monkeypatch, seconds, chosen):
     monkeypatch.setattr(runtime, "time_precisions", lambda: seconds)
-    assert runtime.choose_precision("auto") == chosen
+    assert runtime.choose_precision("auto", xla=True) == chosen
+    assert not runtime.choose_precision("auto").endswith(runtime.XLA)
 
 
 @pytest.mark.parametrize(("device", "ways"), [("GPU: one", 4), ("no GPU: CPU", 2)])
@@ -118,7 +119,9 @@ def test_xla_is_measured_where_there_is_a_gpu(monkeypatch, capsys, device, ways)
 def test_a_format_that_is_asked_for_is_not_measured(monkeypatch):
     monkeypatch.setattr(runtime, "time_precisions", lambda: 1 / 0)
     for name in runtime.PRECISIONS:
-        assert runtime.choose_precision(name) == name
+        assert runtime.choose_precision(name, xla=True) == name
+    with pytest.raises(CourseError, match=r"precision 'float32\+xla' is unknown"):
+        runtime.choose_precision("float32+xla")
     with pytest.raises(CourseError, match="precision 'float16' is unknown: use auto, float32 or"):
         runtime.choose_precision("float16")
 
