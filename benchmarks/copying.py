@@ -5,8 +5,8 @@
 Each draw deals simulated haemorrhages to training (72), held-out (17) and fresh ones (100), as in
 the course, and plants copies or none. Beside the course's test stands the plain one:
 do more generated images than chance allows lie nearer to a training image than the nearest
-twentieth of held-out ones does? How often each flags goes into `results/copying.json`, which
-notebook 04 shows.
+twentieth of held-out ones does? What each says goes into `results/copying.json`, one row a draw and
+kind, with how often it flags, which notebook 04 shows.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
 
     images, labels = dataset.fresh_slices(3000, 404)
     pool, judge = images[labels == 1], audit.load_judge()
-    flags = {name: {"course": 0, "plain": 0} for name in PLANTED}
+    rows = []
     for k in range(draws):
         rng = np.random.default_rng([404, k])
         chosen = pool[rng.permutation(len(pool))[: TRAIN + HELD_OUT + GENERATED]]
@@ -75,16 +75,15 @@ def main() -> None:
                 made, train, held_out, np.arange(TRAIN + HELD_OUT),
                 lambda x: audit.judge_features(x, judge), seed=k,
             )  # fmt: skip
-            flags[name]["course"] += found["flagged"]
-            flags[name]["plain"] += plain_test(made, train, held_out)
-    rates = {
-        name: {
-            test: {"share": count / draws,
-                   "ci": list(binomtest(count, draws).proportion_ci(method="wilson"))}
-            for test, count in counts.items()
-        }
-        for name, counts in flags.items()
-    }  # fmt: skip
+            flagged = {"course": found["flagged"], "plain": plain_test(made, train, held_out)}
+            rows.append({"draw": k, "planted": name, **flagged})
+
+    def rate(name, test):
+        count = sum(row[test] for row in rows if row["planted"] == name)
+        interval = binomtest(count, draws).proportion_ci(method="wilson")
+        return {"share": count / draws, "ci": list(interval)}
+
+    rates = {name: {test: rate(name, test) for test in ("course", "plain")} for name in PLANTED}
     runtime.write_json(
         RESULTS,
         {
@@ -93,6 +92,7 @@ def main() -> None:
             "images": {"train": TRAIN, "held_out": HELD_OUT, "generated": GENERATED},
             "versions": runtime.versions(),
             "flagged": rates,
+            "rows": rows,
         },
     )
     for name, found in rates.items():

@@ -9,7 +9,11 @@ are equally good in the population, though not on a given pool. Every "yes" is t
 a second round the second learner's measurements tell the classes apart better, by an effect that is
 measured on millions of cases, and every "yes" is right: how often it comes is the power.
 Beside the course's rule stands the naive one, a t-test over all fits as if each were a replicate.
-`results/verdict.json` gets one row a kind of study; notebook 05 shows it.
+`results/verdict.json` gets one row a kind of study, which notebook 05 shows, and in `replicates`
+what that row follows from. For each study: by how many test answers the second learner was ahead,
+added up over all fits (`ahead`); that number squared, added up over the splits (`by_split`) and
+over the fits (`by_fit`). For each of the pools that tell the true effect: by how many new cases it
+was ahead (`true_ahead`).
 """
 
 import sys
@@ -25,6 +29,7 @@ from helpers import runtime, statistics  # noqa: E402  after the path
 
 RESULTS = PROJECT / "results" / "verdict.json"
 POOL, TEST, SPLITS, SEEDS, SIZE = 200, 22, 10, 3, 5
+POOLS, NEW_CASES = 400, 4000  # that tell the true effect, to about 0.001
 RATIO = TEST / (POOL - TEST)
 APART = 0.4  # how far apart the classes are in each measurement, in standard deviations
 
@@ -89,25 +94,41 @@ def judge(found: np.ndarray) -> tuple[bool, bool, float]:
     )
 
 
-def true_effect(gain: float) -> float:
-    """The difference in accuracy on new cases, averaged over pools, to about 0.001."""
+def count_ahead(found: np.ndarray) -> dict[str, int]:
+    """A study's differences in test answers, as the top of this file says; whole, so exact."""
+    ahead = np.rint(TEST * (found[..., 1] - found[..., 0])).astype(int)
+    return {
+        "ahead": ahead.sum(),
+        "by_split": np.sum(ahead.sum(axis=1) ** 2),
+        "by_fit": np.sum(ahead**2),
+    }
+
+
+def true_ahead(gain: float) -> list[int]:
+    """By how many of 4,000 new cases the second learner is ahead, on each of many pools."""
     found = []
-    for k in range(400):
+    for k in range(POOLS):
         rng = np.random.default_rng([7, k])
-        cases, labels = draw_cases(POOL + 4000, gain, rng)
+        cases, labels = draw_cases(POOL + NEW_CASES, gain, rng)
         weights = np.zeros((1, len(cases)))
         weights[0, : POOL - TEST] = rng.poisson(1.0, POOL - TEST)
         right = fit_and_predict(cases, labels, weights)[0] == labels
-        found.append(right[1, POOL:].mean() - right[0, POOL:].mean())
-    return float(np.mean(found))
+        found.append(int(right[1, POOL:].sum()) - int(right[0, POOL:].sum()))
+    return found
 
 
 def simulate(gain: float, studies: int, seed: int) -> dict:
-    """One row: how often both rules say yes over many studies, and what was promised."""
-    judged = [judge(study(gain, [seed, k])) for k in range(studies)]
-    course, naive = (sum(found[k] for found in judged) for k in (0, 1))
-    sd = float(np.mean([found[2] for found in judged]))
-    effect = true_effect(gain) if gain else 0.0
+    """One row: how often both rules say yes over many studies, what was promised, the replicates.
+
+    Where both learners are alike, the true effect is 0 and no pools are drawn for it.
+    """
+    all_found = [study(gain, [seed, k]) for k in range(studies)]
+    judged = [judge(found) for found in all_found]
+    course, naive = (sum(said[k] for said in judged) for k in (0, 1))
+    sd = float(np.mean([said[2] for said in judged]))
+    true = true_ahead(gain) if gain else []
+    effect = float(np.mean(true)) / NEW_CASES if gain else 0.0
+    counts = [count_ahead(found) for found in all_found]
     return {
         "true_effect": effect,
         "studies": studies,
@@ -116,23 +137,30 @@ def simulate(gain: float, studies: int, seed: int) -> dict:
         "naive_yes": naive / studies,
         "sd_between_splits": sd,
         "promised": statistics.power(effect, sd, SPLITS, RATIO),
+        "replicates": {key: [count[key] for count in counts] for key in counts[0]}
+        | {"true_ahead": true},
     }
 
 
 def main() -> None:
     """Simulate, print, write."""
     rows = [simulate(gain, 2000, seed=405) for gain in (0.0, 0.2, 0.4, 0.6)]
+    replicates = [row.pop("replicates") for row in rows]  # long: behind what a reader looks for
     for row in rows:
         print(row)
     runtime.write_json(
         RESULTS,
         {
             "command": "python benchmarks/verdict.py",
-            "settings": {"pool": POOL, "test": TEST, "splits": SPLITS, "seeds": SEEDS},
+            "settings": {
+                "pool": POOL, "test": TEST, "splits": SPLITS, "seeds": SEEDS,
+                "new_cases": NEW_CASES,
+            },
             "versions": runtime.versions(),
             "rows": rows,
+            "replicates": replicates,
         },
-    )
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write numbers for people and programs: indented, whole, and never a bare NaN."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    # A list of plain numbers goes on one line; a text never holds a bare end of line.
+    text = re.sub(r'\[\n([^][{}"]+)\]', lambda found: f"[{' '.join(found[1].split())}]", text)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -1,10 +1,13 @@
 """What stands in `results/` follows from the rows that stand beside it, worked out by SciPy."""
 
+import itertools
 import json
 
 import numpy as np
 import pandas as pd
+import pytest
 from conftest import ROOT
+from scipy import stats
 
 
 def kept(name):
@@ -26,3 +29,47 @@ def test_simulator():
     assert (rows.groupby("arm").size() == rows["split"].nunique()).all()
     hits = rows["accuracy"] * rows["test_images"]
     assert np.allclose(hits, hits.round()) and rows["accuracy"].between(0, 1).all()
+
+
+def wilson(hits, n):
+    return list(stats.binomtest(hits, n).proportion_ci(method="wilson"))
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_the_verdict_rule(kind):
+    """From each study's whole numbers: the corrected interval, the naive test, the power."""
+    content = kept("verdict")
+    row, replicates = content["rows"][kind], content["replicates"][kind]
+    pool, test, splits, seeds = (
+        content["settings"][k] for k in ("pool", "test", "splits", "seeds")
+    )
+    ahead, by_split, by_fit = (np.array(replicates[k]) for k in ("ahead", "by_split", "by_fit"))
+    assert len(ahead) == len(by_split) == len(by_fit) == row["studies"] == 2000
+    fits, answers = splits * seeds, seeds * test  # of a study; of a split
+    mean = ahead / (fits * test)
+    between_splits = np.sqrt((by_split - ahead**2 / splits) / (splits - 1)) / answers
+    between_fits = np.sqrt((by_fit - ahead**2 / fits) / (fits - 1)) / test
+    widened = np.sqrt(1 / splits + test / (pool - test))
+    low, high = stats.t.interval(0.95, splits - 1, mean, widened * between_splits)
+    yes = (low > 0) & (high >= 0.05)
+    naive_low = stats.t.interval(0.95, fits - 1, mean, between_fits / np.sqrt(fits))[0]
+    assert row["yes"] == yes.mean() and row["naive_yes"] == np.mean(naive_low > 0)
+    assert row["yes_ci"] == pytest.approx(wilson(int(yes.sum()), len(yes)))
+    assert row["sd_between_splits"] == pytest.approx(between_splits.mean())
+    effect = np.mean(replicates["true_ahead"] or 0) / content["settings"]["new_cases"]
+    assert row["true_effect"] == pytest.approx(effect)
+    shift = effect / (widened * between_splits.mean())
+    power = stats.nct.sf(stats.t.ppf(0.975, splits - 1), splits - 1, shift)
+    assert row["promised"] == pytest.approx(power)
+
+
+def test_the_test_for_copies():
+    content = kept("copying")
+    rows = pd.DataFrame(content["rows"])
+    assert not rows.duplicated(["draw", "planted"]).any()
+    assert set(rows["planted"]) == set(content["flagged"])
+    for (kind, flagged), name in itertools.product(rows.groupby("planted"), ("course", "plain")):
+        assert len(flagged) == content["draws"], kind
+        found = content["flagged"][kind][name]
+        assert found["share"] == flagged[name].mean()
+        assert found["ci"] == pytest.approx(wilson(int(flagged[name].sum()), len(flagged)))

@@ -57,6 +57,13 @@ def test_a_locked_folder_is_refused_and_freed_by_a_kill(tmp_path):
     runtime.lock(tmp_path / ".lock", wait=5).release()
 
 
+def test_lists_of_numbers_stand_on_one_line_and_texts_stay_as_they_are(tmp_path):
+    content = {"a": [1, 2.5, None, True], "b": ["x [1,\n 2]", 3], "c": [[1], []], "t": "[\t1,  2 ]"}
+    runtime.write_json(tmp_path / "a.json", content)
+    assert runtime.read_json(tmp_path / "a.json") == content
+    assert '"a": [1, 2.5, null, true],' in (tmp_path / "a.json").read_text()
+
+
 def test_progress_says_what_is_left(tmp_path, monkeypatch):
     monkeypatch.setenv(runtime.PROGRESS_FILE, str(tmp_path / "progress.json"))
     assert list(runtime.progress(range(3), "steps", total=5, done=2)) == [0, 1, 2]
