@@ -38,9 +38,8 @@ class Classifier:
         """First weights, fresh optimizer state, and the seed of everything random from here on."""
         self.learner.set_weights(self.first_weights)
         for variable in self.learner.optimizer.variables:
-            if variable.path.endswith("learning_rate"):
-                continue
-            variable.assign(np.zeros(variable.shape))
+            if not variable.path.endswith("learning_rate"):
+                variable.assign(np.zeros(variable.shape))
         # Dropout's is the only random state; seeding TensorFlow would throw away its compiled step.
         self.model.get_layer("head").layers[0].seed_generator.state.assign([seed, 0])
 
@@ -74,9 +73,8 @@ class Classifier:
         Args:
             images: ``(n, 32, 32, 1)``, as the network was fitted on; the last batches are used.
         """
-        for batch in np.split(
-            images[-SETTLING * BATCH_SIZE :], min(SETTLING, len(images) // BATCH_SIZE)
-        ):
+        last = images[-SETTLING * BATCH_SIZE :]
+        for batch in np.split(last, len(last) // BATCH_SIZE):
             self.model(batch, training=True)
 
 
@@ -300,23 +298,29 @@ def fit_with_patience(
     arm: Arm,
     validation: tuple[np.ndarray, np.ndarray],
     *,
-    epochs: int,
+    steps: int,
     seed: int,
 ) -> KeepBest:
     """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
+
+    Args:
+        classifier, arm, seed: As in `fit`.
+        validation: Images and labels.
+        steps: Batches of 32; the whole epochs in them are fitted, one at least.
 
     Returns:
         What early stopping picked (`epoch`, `weights` of the learner); the classifier itself holds
         the last epoch's.
     """
     count = len(arm.images) + (0 if arm.synthetic_images is None else len(arm.synthetic_images))
-    images, labels = draw_batches(arm, epochs * max(1, count // BATCH_SIZE), seed)
+    of_epoch = max(1, count // BATCH_SIZE)
+    epochs = max(1, steps // of_epoch)
+    images, labels = draw_batches(arm, epochs * of_epoch, seed)
     classifier.reset(seed)
     inputs, held_out = classifier.inputs(images), classifier.inputs(validation[0])
     keeper = KeepBest()
-    for epoch, (x, y) in enumerate(
-        zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
-    ):
+    parts = zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
+    for epoch, (x, y) in enumerate(parts):
         classifier.learner.fit(
             x,
             y,
@@ -375,11 +379,7 @@ def run_arms(
     for name, arm in runtime.progress(arms.items(), "classifiers", len(arms)):
         extra = {}
         if protocol == "paper":
-            count = len(arm.images) + (
-                0 if arm.synthetic_images is None else len(arm.synthetic_images)
-            )
-            epochs = max(1, steps // max(1, count // BATCH_SIZE))
-            kept = fit_with_patience(classifier, arm, validation, epochs=epochs, seed=seed)
+            kept = fit_with_patience(classifier, arm, validation, steps=steps, seed=seed)
             last = statistics.score(test[1], classifier.answer(test[0]))
             extra = {"last_epoch_accuracy": last["accuracy"], "stopped_at_epoch": kept.epoch}
             classifier.learner.set_weights(kept.weights)

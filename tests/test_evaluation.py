@@ -1,8 +1,13 @@
 """Batches, arms that know nothing of each other, and the real ImageNet path."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
+from PIL import Image
 
 from helpers import dataset, evaluation, runtime
 from helpers.evaluation import Arm
@@ -105,6 +110,142 @@ def test_arms_are_chosen_by_name(slices):
         evaluation.choose_arms(every, "original, original_gan, clasic")
     with pytest.raises(CourseError, match="original_gan is missing"):
         evaluation.choose_arms(every, "original, classic")
+
+
+# --- The arms of notebook 05 ---------------------------------------------------------------------
+
+
+def compose_arms(out, prepared, dose):
+    """Every arm, as notebook 05's own cells make them of a run's folder."""
+    cells = json.loads((ROOT / "notebooks" / "05_evaluation.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    [first] = (k for k, source in enumerate(sources) if source.startswith("train_images, train_l"))
+    room = {
+        "np": np, "dataset": dataset, "runtime": runtime, "evaluation": evaluation, "out": out,
+        "prepared": prepared, "dose": dose, "seed": 5, "arms": "original, original_gan",
+    }  # fmt: skip
+    for source in sources[first : first + 2]:
+        exec(source, room)
+    assert list(room["chosen"]) == ["original", "original_gan"]
+    return room["every_arm"]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """Samples as notebook 04 leaves them, 40 of each class; and 36 slices of which 20 to fit."""
+    rng, out = np.random.default_rng(2), tmp_path_factory.mktemp("run")
+    (out / "samples").mkdir()
+    rows = ["id,label", *(f"{k},{k % 2}" for k in range(80))]
+    (out / "samples" / "labels.csv").write_text("\n".join(rows))
+    for k in range(80):
+        grey = rng.integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(grey).save(out / "samples" / f"{k}.png")
+    images = rng.uniform(-1, 1, (36, 32, 32, 1)).astype("float32")
+    parts = np.repeat(["train", "validation", "test"], [20, 8, 8])
+    return out, dataset.Prepared(
+        images, pd.DataFrame({"label": np.arange(36) // 2 % 2, "split": parts})
+    )
+
+
+DOSES = (0.25, 0.5, 1, 1.39, 2)
+
+
+@pytest.mark.parametrize("dose", DOSES)
+def test_what_each_arm_is_made_of(run_folder, dose):
+    arms = compose_arms(*run_folder, dose)
+    train, labels = run_folder[1].part("train")
+    classic = {"classic", "classic_gan", "control_shuffled"}
+    assert {name for name, arm in arms.items() if arm.augment} == classic
+    for name, arm in arms.items():
+        if name == "gan_only":
+            assert (which(arm.images, train) < 0).all() and arm.synthetic_images is None
+        else:
+            assert np.array_equal(arm.images, train) and np.array_equal(arm.labels, labels)
+    made = arms["gan_only"]
+    assert len(made.images) == 2 * round(dose * 20 / 2) and np.mean(made.labels) == 0.5
+    for name in ("original_gan", "classic_gan"):
+        assert np.array_equal(arms[name].synthetic_images, made.images)
+        assert np.array_equal(arms[name].synthetic_labels, made.labels)
+    assert arms["original"].synthetic_images is arms["classic"].synthetic_images is None
+
+
+@pytest.mark.parametrize("dose", DOSES)
+def test_the_control_has_the_same_images_under_other_labels(run_folder, dose):
+    arms = compose_arms(*run_folder, dose)
+    gan, control = arms["classic_gan"], arms["control_shuffled"]
+    assert np.array_equal(control.synthetic_images, gan.synthetic_images)
+    assert np.bincount(control.synthetic_labels).tolist() == (
+        np.bincount(gan.synthetic_labels).tolist()
+    )
+    agree = np.mean(control.synthetic_labels == gan.synthetic_labels)
+    assert 0.2 <= agree <= 0.8, "shuffled: neither kept nor all turned round"
+    assert np.array_equal(control.labels, gan.labels), "the real images keep theirs"
+
+
+@pytest.mark.parametrize("dose", DOSES)
+def test_duplicates_are_real_images_under_their_own_labels_as_many_as_generated(run_folder, dose):
+    arms = compose_arms(*run_folder, dose)
+    train, labels = run_folder[1].part("train")
+    copies = which(arms["duplicated"].synthetic_images, train)
+    assert len(copies) == len(arms["gan_only"].images) and (copies >= 0).all()
+    assert np.array_equal(arms["duplicated"].synthetic_labels, labels[copies])
+
+
+@pytest.mark.parametrize("dose", DOSES)
+def test_a_batch_holds_as_many_real_images_at_every_dose_and_no_test_image(run_folder, dose):
+    out, prepared = run_folder
+    train, held_out = (
+        prepared.part("train")[0],
+        (prepared.part(x)[0] for x in ("validation", "test")),
+    )
+    unseen = np.concatenate(list(held_out))
+    real = {"original": 32, "gan_only": 0, "original_gan": 16, "duplicated": 32}
+    real |= {"classic": 32, "classic_gan": 16, "control_shuffled": 16}
+    for name, arm in compose_arms(out, prepared, dose).items():
+        plain = dataclasses.replace(arm, augment=None)  # which moves images and exchanges none
+        images, labels = evaluation.draw_batches(plain, steps=30, seed=0)
+        of_batch = (which(images, train) >= 0).reshape(30, 32).sum(axis=1)
+        assert (of_batch == real[name]).all(), name
+        assert (labels.reshape(30, 32).sum(axis=1) == 16).all(), name
+        assert (which(images, unseen) < 0).all(), name
+
+
+# --- Classic augmentation ------------------------------------------------------------------------
+
+
+def test_classic_augmentation_goes_as_far_as_the_original_and_no_farther():
+    """Where three dots of a probe went tells how each copy was turned, moved, sheared, zoomed."""
+    edge, copies, middle = 96, 400, 47.5
+    dots = np.array([[0, 0], [8, 0], [0, 8]])  # x and y from the middle, one dot a channel
+    y, x = np.mgrid[:edge, :edge][..., None] - middle
+    probe = 2 * np.exp(-((x - dots[:, 0]) ** 2 + (y - dots[:, 1]) ** 2) / 18) - 1
+    batch = np.repeat(probe[None].astype("float32"), copies, axis=0)
+    light = evaluation.classic_augmentation(3)(batch) + 1
+    light /= light.sum(axis=(1, 2), keepdims=True)
+    went = np.stack([(light * axis).sum(axis=(1, 2)) for axis in (x, y)], axis=1)
+    steps = (went[:, :, 1:] - went[:, :, :1]) / 8
+    back = np.linalg.inv(steps)  # from a copy to the probe, as Keras' generator counts
+    shift = -np.einsum("nij,nj->ni", back, went[:, :, 0]) / edge
+    # A turn, then a triangle with zoom on its diagonal; a mirror makes the determinant negative.
+    mirror = np.sign(np.linalg.det(back))
+    first = back[:, :, 0] * mirror[:, None]
+    angle = np.arctan2(first[:, 1], first[:, 0])
+    zoom_x = np.hypot(*first.T)
+    across = (
+        np.stack([np.cos(angle), np.sin(angle)], 1),
+        np.stack([-np.sin(angle), np.cos(angle)], 1),
+    )
+    along, zoom_y = (np.sum(axis * back[:, :, 1], axis=1) for axis in across)
+    measured = [
+        (np.rad2deg(angle), 40), (along / zoom_y, 0.2), (zoom_x - 1, 0.2), (zoom_y - 1, 0.2),
+        (shift[:, 0], 0.2), (shift[:, 1], 0.2),
+    ]  # fmt: skip
+    for number, (values, limit) in enumerate(measured):
+        assert np.abs(values).max() < 1.01 * limit, number
+        assert values.min() < -0.95 * limit and values.max() > 0.95 * limit, number
+        assert abs(values.mean()) < 4 * limit / np.sqrt(3 * copies), number  # of a uniform spread
+        assert abs(values.std() / limit - 1 / np.sqrt(3)) < 0.06, number
+    assert 0.4 < np.mean(mirror < 0) < 0.6
 
 
 def test_classic_augmentation_moves_and_stays_in_range(slices):
@@ -226,6 +367,45 @@ def test_paper_protocol_scores_both_epochs(small_trunk, slices):
     ).scores["original"]
     assert 1 <= found["stopped_at_epoch"] <= 8
     assert {"last_epoch_accuracy", "fresh_accuracy", "validation_accuracy"} <= set(found)
+
+
+def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
+    """Validation labels turned round: the more is learnt, the worse, so stopping comes at once."""
+    images, labels = slices
+    classifier = evaluation.build_classifier("scratch")
+    contrary = images, 1 - labels
+    kept = evaluation.fit_with_patience(classifier, Arm(*slices), contrary, steps=60, seed=0)
+    last = evaluation.predict(classifier.model, images)[:, 1]
+    classifier.learner.set_weights(kept.weights)
+    early = evaluation.predict(classifier.model, images)
+    loss = -np.log(early[np.arange(len(labels)), contrary[1]]).mean()
+    assert kept.lowest == pytest.approx(loss, rel=1e-3), "not the weights of that epoch"
+    found = evaluation.run_arms(
+        classifier, {"original": Arm(*slices)}, test=slices, validation=contrary,
+        protocol="paper", steps=60, seed=0,
+    )  # fmt: skip
+    scores = found.scores["original"]
+    assert scores["stopped_at_epoch"] == kept.epoch < 60 - evaluation.PATIENCE
+    assert np.array_equal(found.probabilities["original"], early[:, 1])
+    assert scores["last_epoch_accuracy"] == np.mean((last >= 0.5) == labels) > scores["accuracy"]
+
+
+def test_patience_is_keras_early_stopping_with_a_patience_of_five():
+    rng = np.random.default_rng(0)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    for _ in range(30):
+        losses = rng.uniform(size=40)
+        keeper = evaluation.KeepBest()
+        theirs = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+        for callback in (keeper, theirs):
+            callback.set_model(model)
+        model.stop_training = False
+        theirs.on_train_begin()
+        for epoch, loss in enumerate(losses):
+            keeper.on_epoch_end(epoch, {"val_loss": loss})
+            if not model.stop_training:
+                theirs.on_epoch_end(epoch, {"val_loss": loss})
+        assert model.stop_training and keeper.epoch == theirs.best_epoch + 1
 
 
 def test_patience_keeps_the_lowest_and_stops_looking():
