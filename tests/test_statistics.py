@@ -148,6 +148,17 @@ def test_holm_is_closed_testing_with_bonferroni():
     )
 
 
+@pytest.mark.parametrize(("effect", "count", "published"), [(0.5, 34, 0.808), (1 / 3, 25, 0.360)])
+def test_power_of_the_paired_t_as_published(effect, count, published):
+    """G*Power's, two-sided at 0.05; the second row is in Wuensch, "G*Power: t Tests".
+
+    It counts what is significant in the wrong direction too, under one study in a thousand here.
+    """
+    assert statistics.power(effect, 1.0, count) == pytest.approx(published, abs=1e-3)
+    found = statistics.smallest_detectable_effect(0.08, count, chance=published)
+    assert found == pytest.approx(0.08 * effect, rel=2e-3)
+
+
 def test_power_is_kept_where_splits_share_a_pool():
     """Normal differences with the correlation that the correction supposes."""
     rng, sd, ratio = np.random.default_rng(1), 0.08, 22 / 178
