@@ -282,18 +282,17 @@ def _clock(seconds: float) -> str:
 def write_report(folder: Path) -> Path:
     """Write `report.html`: one file with every picture inside, from `metrics.json` and figures."""
     metrics = runtime.read_json(runtime.need(folder / "metrics.json", NOTEBOOKS[-1]))
-    figures = {
-        path.stem: inline(path)
-        for path in sorted((folder / "figures").iterdir())
-        if path.suffix in (".png", ".gif")
-    }
+    figures = inline_figures(folder)
     return render("report.html", folder, m=metrics, figures=figures, title=metrics["profile"])
 
 
-def inline(picture: Path) -> str:
-    """A picture as an address that holds the picture."""
-    content = base64.b64encode(picture.read_bytes()).decode()
-    return f"data:image/{picture.suffix[1:]};base64,{content}"
+def inline_figures(folder: Path) -> dict[str, str]:
+    """What lies in the run's `figures`, by name: addresses that hold the whole picture."""
+    return {
+        path.stem: f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        for kind in ("png", "gif")
+        for path in (folder / "figures").glob(f"*.{kind}")
+    }
 
 
 def render(template: str, folder: Path, **content: Any) -> Path:

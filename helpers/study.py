@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from helpers import course, dataset, plots, runtime, statistics
 from helpers.runtime import CourseError
@@ -96,13 +97,21 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
         "simulated": metrics["data"]["simulated"],
         "trunk": metrics["trunk"],
         "versions": metrics["versions"],
-        "kid": {name: found.get("kid") for name, found in metrics["audit"].items()},
+        "audit": {name: plain_numbers(found) for name, found in metrics["audit"].items()},
     } | {
         fits: {
             name: {key: scores[key] for key in measured if key in scores}
             for name, scores in metrics.get(fits, {}).items()
         }
         for fits in ("arms", "learning_curve")
+    }
+
+
+def plain_numbers(found: dict[str, Any]) -> dict[str, float]:
+    """What an audit of one class found, without its lists; what it could not tell is left out."""
+    told = {"told_apart": ("realism", "accuracy"), "copies_suspected": ("copying", "flagged")}
+    return {key: value for key, value in found.items() if isinstance(value, (int, float))} | {
+        name: found[part][key] for name, (part, key) in told.items() if part in found
     }
 
 
@@ -158,7 +167,7 @@ def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) ->
 
 
 def write_report(study: dict[str, Any], out: Path) -> Path:
-    """Write the study's `report.html`, which links to the runs' own."""
+    """Write the study's `report.html`: it links to the runs' own, and shows data of the first."""
     verdict, rows = study["summary"]["verdict"], study["rows"]
     figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"])
     plots.save_figure(figure, out, "contrasts")
@@ -168,13 +177,17 @@ def write_report(study: dict[str, Any], out: Path) -> Path:
         gan = study["summary"]["arms"][statistics.PRIMARY[0]]
         figure = plots.show_curve(points, gan=(max(points), [gan["accuracy"], *gan["ci"]]))
         plots.save_figure(figure, out, "learning_curve")
+    first = out / f"split-{rows[0]['split']}" / f"seed-{rows[0]['seed']}"
+    audits = {name: pd.DataFrame([row["audit"][name] for row in rows]) for name in rows[0]["audit"]}
     return course.render(
         "study.html",
         out,
         title=f"{study['summary']['replicates']} replicates",
         v=verdict,
         simulated=rows[0]["simulated"],
-        figures={path.stem: course.inline(path) for path in (out / "figures").glob("*.png")},
+        m=runtime.read_json(first / "metrics.json"),
+        figures=course.inline_figures(first) | course.inline_figures(out),
+        audits={name: table.astype(float) for name, table in audits.items()},
         contrast_title=plots.contrast_title,
         **study,
     )
@@ -216,7 +229,7 @@ def run(
     changes = course.load_parameters(profile, extra)
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         begun = before["changes"].get("precision", "auto") if before else "auto"
-        changes["precision"] = runtime.choose_precision(begun)
+        changes["precision"] = runtime.choose_precision(begun, xla=True)
     changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
     settings = {
         "profile": profile, "data": data, "splits": splits, "seeds": seeds, "threads": threads,
@@ -330,14 +343,10 @@ def main(arguments: list[str] | None = None) -> int:
         description="Repeat the course on many splits (or simulated sets), and judge them.",
         epilog="The same command again runs what is missing; more splits or seeds are added.",
     )
-    parser.add_argument(
-        "--splits", type=int, default=10, help="replicates; at least 5 for a verdict"
-    )
+    parser.add_argument("--splits", type=int, default=10, help="replicates: 5 or more to judge by")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each, averaged")
     parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
-    parser.add_argument(
-        "--data", default="", help="your folder with labels.csv; default: simulated"
-    )
+    parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--out", default="runs/study", help="folder for everything")
     parser.add_argument("--params", dest="extra", type=Path, help="YAML file with further values")
     parser.add_argument("--first-seed", type=int, default=1, help="of the splits")
@@ -367,11 +376,8 @@ def table(study: dict[str, Any]) -> str:
     summary = study["summary"]
     lines = [f"{'arm':<26}{'accuracy':>9}  95 % interval, {summary['replicates']} replicates"]
     for name, arm in summary["arms"].items():
-        low, high = (100 * edge for edge in arm["ci"])
-        lines.append(
-            f"{plots.ARM_TITLES[name]:<26}{100 * arm['accuracy']:>7.1f} %  "
-            f"{low:.1f} to {high:.1f} %"
-        )
+        mean, low, high = (100 * share for share in (arm["accuracy"], *arm["ci"]))
+        lines.append(f"{plots.ARM_TITLES[name]:<26}{mean:>7.1f} %  {low:.1f} to {high:.1f} %")
     return "\n".join([*lines, "", f"Verdict: {summary['verdict']['text']}"])
 
 

@@ -1,7 +1,9 @@
 """Studies: what a replicate is, and that nothing is lost or done twice, with real processes."""
 
+import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -84,6 +86,68 @@ def test_what_a_study_can_find_is_said_before_it_begins(splits, ratio):
     )
     assert low <= 0.8 <= high
     assert "never give a yes or no" in study.announce(4, ratio)
+
+
+# --- The report ----------------------------------------------------------------------------------
+
+
+def made_up_run(folder, kid, flagged, look_alikes, picture):
+    """A run as far as a study reads it; without `kid`, one whose audit had too few images."""
+    rng = np.random.default_rng(look_alikes)
+    measured = {} if kid is None else {
+        "kid": kid, "kid_floor": 0.125, "realism": {"accuracy": 0.75, "realism": [0.5] * 100},
+        "copying": {"flagged": flagged, "score": 0.1},
+        **{f"{name}{end}": 0.5 for name in ("precision", "recall", "density", "coverage")
+           for end in ("", "_expected")},
+    }  # fmt: skip
+    pairs = [[f"{k}.png", f"{k + 50}.png"] for k in range(look_alikes)]
+    part = {"images": 22, "groups": 21, "ill": 11, "well": 11}
+    metrics = row(0, 0, rng) | {
+        "classes": ["well", "ill"],
+        "trunk": "scratch",
+        "versions": {"keras": "3"},
+        "cost": {"seconds": {"01": 30.0, "02": 90.0}},
+        "split": {"train": part, "validation": part, "test": part},
+        "audit": {name: {"samples": 4, "refused": []} | measured for name in ("ill", "well")},
+        "data": {"images": 200, "groups": 190, "simulated": True, "duplicates": pairs,
+                 "identical": pairs[:1], "modes": {"RGB": 186, "RGBA": 14}, "tinted": 11,
+                 "not_square": 9, "constant": 8, "unlisted": 7},
+    }  # fmt: skip
+    (folder / "figures").mkdir(parents=True)
+    (folder / "report.html").write_text("")
+    runtime.write_json(folder / "metrics.json", metrics)
+    for name in ("samples", "data", "duplicates"):
+        (folder / "figures" / f"{name}.png").write_bytes(f"{name} {picture}".encode())
+
+
+def test_the_report_shows_samples_audit_and_data_of_its_runs(tmp_path):
+    tasks = study.plan(SETTINGS | {"splits": 2}, tmp_path)
+    audits = [(0.25, True), (0.75, False), (None, None), (0.5, True)]
+    for number, (task, (kid, flagged)) in enumerate(zip(tasks, audits, strict=True)):
+        made_up_run(Path(task["call"]["out"]), kid, flagged, 3 + number, f"of run {number}")
+    kept = study.collect(tasks, SETTINGS | {"splits": 2}, tmp_path)
+    html = (tmp_path / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert re.findall("<h2>(.*)</h2>", html) == [
+        "Arms", "Differences", "Learning curve", "Generated slices",
+        "The audit: are they good, varied, and no copies?", "The data", "Runs", "Limits",
+        "Settings", "How to cite",
+    ]  # fmt: skip
+    cells = {name: re.findall(f"<td>{name}</td><td>(.*?)</td><td>(.*?)</td></tr>", html) for name in
+             ("runs with enough images to measure", "KID", "KID, lowest and highest run",
+              "copies suspected", "told apart from real slices", "the label agrees")}  # fmt: skip
+    assert [found for [(found, same)] in cells.values() if found == same] == [
+        "3", "0.50 (under 0.12)", "0.25 to 0.75", "in 2 of 3 runs", "75.0 % (50 %)", "unknown",
+    ]  # fmt: skip
+    assert "200 images in 190 groups" in html and "3 look-alike pairs, 1 of them the same" in html
+    assert "11 tinted; 9 not square; 8 almost constant; 7 not in the listing" in html
+    for name in ("samples", "data", "duplicates"):
+        shown = [base64.b64encode(f"{name} of run {k}".encode()).decode() in html for k in range(4)]
+        assert shown == [True, False, False, False], "the first run's, once"
+    assert html.count("too few") == 2, "of the third run, either class"
+    links = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', html)
+    assert links == [f"split-{k}/seed-{n}/report.html" for k in (0, 1) for n in (0, 1)]
+    assert kept["rows"][0]["audit"]["ill"]["copies_suspected"] is True
+    assert "realism" not in json.dumps(kept["rows"]), "its lists stay with the run"
 
 
 # --- Processes -----------------------------------------------------------------------------------
@@ -238,7 +302,7 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
     """The same command goes on, in the format that was chosen first; another one is refused."""
     answers = iter(["mixed_bfloat16", "float32"])
     monkeypatch.setattr(
-        runtime, "choose_precision", lambda asked: next(answers) if asked == "auto" else asked
+        runtime, "choose_precision", lambda asked, xla: next(answers) if asked == "auto" else asked
     )
 
     def stopped(*_):
