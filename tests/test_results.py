@@ -73,3 +73,17 @@ def test_the_test_for_copies():
         found = content["flagged"][kind][name]
         assert found["share"] == flagged[name].mean()
         assert found["ci"] == pytest.approx(wilson(int(flagged[name].sum()), len(flagged)))
+
+
+def test_each_file_is_listed_with_its_command():
+    page = (ROOT / "results" / "README.md").read_text()
+    for path in (ROOT / "results").glob("*.json"):
+        (line,) = [x for x in page.splitlines() if x.startswith("| ") and f"`{path.name}`" in x]
+        assert f"`{json.loads(path.read_text())['command']}`" in line
+
+
+def test_the_simulated_slices_are_neither_easy_nor_hopeless():
+    arm = kept("phantom")["original_arm"]
+    accuracies = [row["accuracy"] for row in arm["replicates"]]
+    assert arm["mean"] == pytest.approx(np.mean(accuracies)) and 0.6 < arm["mean"] < 0.95
+    assert arm["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
