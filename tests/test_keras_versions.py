@@ -80,6 +80,17 @@ def test_h5_opens_bit_for_bit_under_the_lowest_versions_and_back(lowest, tmp_pat
     assert there == weights_hash(sampling.load_generator(tmp_path / "there.h5"))
 
 
+@pytest.mark.parametrize("name", ["haemorrhage", "clear"])
+def test_the_courses_own_generators_open_under_the_lowest_versions(lowest, tmp_path, name):
+    path = sampling.PRETRAINED / f"{name}.h5"
+    done = subprocess.run(
+        [lowest, "-c", SCRIPT, path, str(tmp_path / "other.h5")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[0] == weights_hash(sampling.load_generator(path))
+
+
 def test_a_hostile_or_foreign_file_is_refused_and_not_run(tmp_path):
     marker = tmp_path / "it-ran"
 
