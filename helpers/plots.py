@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -22,17 +22,21 @@ ARM_TITLES = {
 }
 
 
-def show(figure: Figure, alt: str, out: Path | None = None, name: str = "") -> None:
+def show(
+    figure: Figure, alt: str, out: Path | None = None, name: str = "",
+    place: DisplayHandle | None = None,
+) -> None:  # fmt: skip
     """Display a figure in a notebook, with words for who cannot see it.
 
     Args:
         figure: Closed afterwards.
         alt: What it shows, in a few words.
         out, name: Given, the figure is kept for the report as well; see `save_figure`.
+        place: An output to draw in anew, as `display` with a `display_id` gives it.
     """
     if out is not None:
         save_figure(figure, out, name)
-    display(figure, metadata={"image/png": {"alt": alt}})
+    (place.update if place else display)(figure, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
 
 

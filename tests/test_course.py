@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,13 +211,20 @@ def test_samples_carry_the_label_of_their_generator(smoke):
 def test_the_same_command_again_skips_and_other_settings_are_refused(smoke):
     out, _ = smoke
     before = {p: v for p, v in snapshot(out).items() if p.startswith(("models", "samples"))}
-    started = time.monotonic()
     done = call("--profile", "smoke", "--out", out)
     assert done.returncode == 0 and done.stdout.count("finished before") == len(course.NOTEBOOKS)
-    assert time.monotonic() - started < 60
     after = {p: v for p, v in snapshot(out).items() if p.startswith(("models", "samples"))}
     assert before == after
     refused("holds a run with other settings", "--profile", "quick", "--out", out)
+
+
+def test_slices_are_drawn_while_it_trains(smoke):
+    """Into the place below the training's cell, each picture over the one before."""
+    notebook = nbformat.read(smoke[0] / "notebooks" / "03_training.ipynb", 4)
+    (cell,) = [c for c in notebook.cells if "trained[name] = training.train_gan(" in c.source]
+    (place,) = [output for output in cell.outputs if output.output_type == "display_data"]
+    assert place.metadata["image/png"]["alt"] == "the newest ten slices a class"
+    assert len(place.data["image/png"]) > 1000
 
 
 def test_nbval_over_the_executed_notebooks(smoke):
