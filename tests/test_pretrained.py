@@ -94,4 +94,3 @@ def test_04_and_05_begin_at_once(tmp_path):
         name: card["sha256"] for name, card in CARDS.items()
     }
     assert set(metrics["arms"]) >= {"original", "original_gan"}
-    assert (tmp_path / "report.html").exists()
