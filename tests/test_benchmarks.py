@@ -69,7 +69,7 @@ def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path
     made = {"kid": 0.1, "coverage": 0.2, "like_a_slice": 0.3, "judge_agreement": 0.4}
     monkeypatch.setattr(ablation, "measure", lambda *_: made)
     monkeypatch.setattr(audit, "load_judge", lambda: None)
-    monkeypatch.setattr(runtime, "choose_precision", lambda _: "float32")
+    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
     monkeypatch.setattr(ablation, "REST", {"no dropout": {"dropout": 0.0}})
     results, scratch = tmp_path / "ablation.json", tmp_path / "scratch"
     places = ["--results", str(results), "--scratch", str(scratch)]
@@ -105,7 +105,7 @@ def asked(monkeypatch, tmp_path, folder):
     steps = {"gan_steps": 2, "classifier_steps": 1}
     quick = course.load_parameters("quick") | steps
     monkeypatch.setattr(course, "load_parameters", lambda _: quick)
-    monkeypatch.setattr(runtime, "choose_precision", lambda _: "float32")
+    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
     monkeypatch.setattr(audit, "load_judge", lambda: None)
     monkeypatch.setattr(audit, "judge_features", lambda images, _: images.reshape(len(images), -1))
     monkeypatch.setattr(evaluation, "build_classifier", lambda _: Guess())
