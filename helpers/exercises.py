@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from helpers import audit, dataset, evaluation, networks, statistics
+from helpers import audit, dataset, evaluation, networks, runtime, statistics
 
 Hint = str | None  # None: the answer is right
 CHECKS: dict[str, Callable[..., Hint]] = {}
@@ -187,33 +187,21 @@ def _wrong_mixture(answer: str) -> Hint:
     return f"the name of one of them: {', '.join(three_ways_to_mix())}."
 
 
-# The gallery of notebook 03 with three seeds, from one pair of 500 steps, rounded.
-FAILURES = {  # variety, output on real, output on generated, length of the generator's gradient
-    (0.220, 0.762, 0.592, 5.536): "healthy",
-    (0.177, 0.618, 0.261, 10.951): "healthy",
-    (0.133, 0.726, 0.597, 7.629): "healthy",
-    (0.094, 0.762, 0.592, 5.536): "slow averages",
-    (0.080, 0.618, 0.261, 10.951): "slow averages",
-    (0.091, 0.726, 0.597, 7.629): "slow averages",
-    (0.017, 0.800, 0.196, 10.574): "large start",
-    (0.092, 0.784, 0.259, 18.560): "large start",
-    (0.141, 0.861, 0.255, 23.350): "large start",
-    (0.111, 1.000, 0.000, 0.014): "it wins",
-    (0.098, 1.000, 0.000, 0.012): "it wins",
-    (0.110, 1.000, 0.000, 0.012): "it wins",
-    (0.065, 0.618, 0.781, 2.153): "it sleeps",
-    (0.075, 0.596, 0.827, 1.873): "it sleeps",
-    (0.041, 0.625, 0.837, 2.463): "it sleeps",
-}
+def failures() -> dict[tuple[float, ...], str]:
+    """The gallery of notebook 03 with three seeds, by its four signs: `benchmarks/failures.py`."""
+    signs = "variety", "output_on_real", "output_on_fake", "generator_gradient"
+    rows = runtime.read_json(runtime.PROJECT / "results" / "failures.json")["rows"]
+    return {tuple(round(row[sign], 3) for sign in signs): row["training"] for row in rows}
 
 
 @_exercise("03.4")
 def _diagnosis(answer: Callable) -> Hint:
-    said = {signs: answer(*signs) for signs in FAILURES}
-    wrong = [signs for signs, truth in FAILURES.items() if said[signs] != truth]
+    truths = failures()
+    said = {signs: answer(*signs) for signs in truths}
+    wrong = [signs for signs, truth in truths.items() if said[signs] != truth]
     if not wrong:
         return None
-    return f"{len(wrong)} of {len(FAILURES)} are taken for another, the first: {wrong[0]}."
+    return f"{len(wrong)} of {len(truths)} are taken for another, the first: {wrong[0]}."
 
 
 # --- 04 · Sampling -------------------------------------------------------------------------------

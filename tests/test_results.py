@@ -87,3 +87,15 @@ def test_the_simulated_slices_are_neither_easy_nor_hopeless():
     accuracies = [row["accuracy"] for row in arm["replicates"]]
     assert arm["mean"] == pytest.approx(np.mean(accuracies)) and 0.6 < arm["mean"] < 0.95
     assert arm["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+
+
+def test_slow_averages_show_in_no_number_of_the_training():
+    content = kept("failures")
+    rows = pd.DataFrame(content["rows"])
+    assert len(rows) == 15 and not rows.duplicated(["training", "seed"]).any()
+    healthy, slow = (
+        rows[rows["training"] == name].drop(columns="training").set_index("seed")
+        for name in ("healthy", "slow averages")
+    )
+    assert healthy.drop(columns="variety").equals(slow.drop(columns="variety"))
+    assert (slow["variety"] < healthy["variety"]).all()
