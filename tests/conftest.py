@@ -16,14 +16,6 @@ runtime.set_environment()  # before any test imports TensorFlow
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "helpers.course"]
 REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
-MADE_ONCE = ("smoke", "lowest")  # fixtures too dear to be made by both processes
-
-
-def pytest_collection_modifyitems(items):
-    """Deal the tests to processes by file, but those that share a dear fixture stay together."""
-    for item in items:
-        dear = [name for name in MADE_ONCE if name in item.fixturenames]
-        item.add_marker(pytest.mark.xdist_group((dear or [item.path.stem])[0]))
 
 
 @pytest.fixture
