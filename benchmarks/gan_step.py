@@ -5,8 +5,8 @@ alive and take turns with the course's, so that what else the machine does falls
 tried in two arrangements, both GANs one after the other in a process of all threads, or at once in
 two processes of one thread; the better one counts. The rival "tutorial_float32" is the course's own
 step as a tutorial would write it: in float32, and with Keras' BatchNorm instead of the fused one.
-"xla" and "four_at_once" are the course's step compiled by XLA, and four of it in one call: what was
-tried and is kept out where it gains nothing.
+"xla" and "four_at_once" are the course's step compiled by XLA, and four of it in one call: what
+the course does not do on a processor, so that it shows if it should.
 PyTorch takes part where it is installed: `.venv/bin/pip install torch`.
 """
 

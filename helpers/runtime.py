@@ -287,7 +287,7 @@ def _print_times(rounds: int = 8) -> None:
     best: dict[str, float] = {}
     steps = {}
     on_gpu = "no GPU" not in use_devices()  # which also lets a GPU's memory grow as needed
-    ways = PRECISIONS if on_gpu else PRECISIONS[:2]  # XLA's convolutions are slow on a processor
+    ways = PRECISIONS if on_gpu else PRECISIONS[:2]  # on a processor XLA is in `make bench` alone
     for precision in ways:
         steps[precision] = _make_step(precision)
         steps[precision]()  # compiles; where it ends the process, the formats before stand printed

@@ -359,8 +359,7 @@ def make_train_step(
         generator_optimizer, discriminator_optimizer: One each, built.
         recipe: Losses and tricks.
         averaged: A second generator, which is to hold the average of the first one's weights.
-        xla: Let XLA compile the graph, which some GPUs are faster with. It draws other random
-            numbers from the same seed.
+        xla: Let XLA compile the graph. It draws other random numbers from the same seed.
 
     Returns:
         A function of the real images ``(n, 32, 32, 1)`` and of two integers, the run's seed and

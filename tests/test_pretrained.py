@@ -30,15 +30,14 @@ def test_the_files_are_small_whole_and_long_trained(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_kernels_alone_are_of_half_precision_and_pictures_do_not_suffer(name):
-    kinds = {}
+    kinds = {True: set(), False: set()}
+
+    def note(_, item):
+        if isinstance(item, h5py.Dataset):
+            kinds[item.ndim > 1].add(str(item.dtype))
+
     with h5py.File(sampling.PRETRAINED / f"{name}.h5") as file:
-        file["model_weights"].visititems(
-            lambda _, item: (
-                kinds.setdefault(item.ndim > 1, set()).add(str(item.dtype))
-                if isinstance(item, h5py.Dataset)
-                else None
-            )
-        )
+        file["model_weights"].visititems(note)
     assert kinds == {True: {"float16"}, False: {"float32"}}
     full, half = (CARDS[name]["measured"][kind] for kind in ("as trained", "half precision"))
     assert abs(full["kid"] - half["kid"]) < 0.5 * full["kid_error"]
