@@ -1,6 +1,7 @@
 """What the benchmarks compute from what they measure, against another way to the same number."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -71,6 +72,8 @@ def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path
     monkeypatch.setattr(audit, "load_judge", lambda: None)
     monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
     monkeypatch.setattr(ablation, "REST", {"no dropout": {"dropout": 0.0}})
+    in_this_process = lambda *_, **__: ThreadPoolExecutor(1)  # noqa: E731  where the stand-ins are
+    monkeypatch.setattr(ablation, "ProcessPoolExecutor", in_this_process)
     results, scratch = tmp_path / "ablation.json", tmp_path / "scratch"
     places = ["--results", str(results), "--scratch", str(scratch)]
     sizes = ["--steps", "1", "--held-out", "20", "--seeds", "1"]
