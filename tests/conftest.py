@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
-from helpers import runtime
+from helpers import runtime, study
 
 runtime.set_environment()  # before any test imports TensorFlow
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests in two processes: more threads would only wait
+    os.environ.update(dict.fromkeys(study.THREADS, "1"))
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "helpers.course"]
 REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
@@ -25,12 +28,17 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory):
-    """The whole course in the smoke profile on simulated slices, once a session."""
-    out = tmp_path_factory.mktemp("smoke") / "out"
-    done = call("--profile", "smoke", "--out", out)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out, done.stdout
+def smoke(tmp_path_factory, worker_id):
+    """The whole course in the smoke profile on simulated slices, once for all test processes."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own if worker_id == "master" else own.parent
+    out, printed = folder / "smoke", folder / "smoke.txt"
+    with FileLock(folder / "smoke.lock"):
+        if not printed.exists():
+            done = call("--profile", "smoke", "--out", out)
+            assert done.returncode == 0, done.stdout + done.stderr
+            printed.write_text(done.stdout)
+    return out, printed.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT
+from filelock import FileLock
 
 from helpers import networks, sampling, training
 
@@ -56,13 +57,14 @@ def lowest():
     folder = ROOT / ".venv-lowest"
     python = folder / "bin" / "python"
     stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != " ".join(LOWEST):
-        make_venv(folder)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *LOWEST],
-            check=True, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        stamp.write_text(" ".join(LOWEST))
+    with FileLock(f"{folder}.lock"):  # tests in several processes may ask for it at once
+        if not stamp.exists() or stamp.read_text() != " ".join(LOWEST):
+            make_venv(folder)
+            subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *LOWEST],
+                check=True, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            stamp.write_text(" ".join(LOWEST))
     return python
 
 
