@@ -1,10 +1,12 @@
 """Figures that several notebooks and the report share; colours differ in lightness too."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import DisplayHandle, display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -138,6 +140,22 @@ def contrast_title(name: str) -> str:
     return " − ".join(ARM_TITLES[arm] for arm in name.split(" - "))
 
 
+def draw_forest(axis: Axes, found: dict[str, Sequence[float]], label: str | None = None) -> None:
+    """Draw a forest plot: a dot and its interval in a row for each name, the first on top.
+
+    Args:
+        axis: Gets the names on its left.
+        found: Value, lower and upper end of the interval, by name.
+        label: For a legend.
+    """
+    for row, (value, *ends) in enumerate(reversed(found.values())):
+        axis.plot(ends, [row, row], color=DARK, lw=2)
+        axis.plot(value, row, "o", color=DARK, ms=7)
+    axis.plot([], [], "o-", color=DARK, label=label)
+    axis.set_yticks(range(len(found)), reversed(found))
+    axis.set_ylim(-0.6, len(found) - 0.4)
+
+
 def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
     """Paired differences between arms with their intervals, as a forest plot.
 
@@ -148,11 +166,12 @@ def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
     figure, axis = plt.subplots(figsize=(7, 0.5 * len(contrasts) + 1.1), layout="constrained")
     axis.axvspan(-100 * margin, 100 * margin, color="0.9")
     axis.axvline(0, color="grey", lw=0.8)
-    for row, found in enumerate(reversed(contrasts.values())):
-        axis.plot(100 * np.array(found["ci"]), [row, row], color=DARK, lw=2)
-        axis.plot(100 * found["mean"], row, "o", color=DARK, ms=7)
-    axis.set_yticks(range(len(contrasts)), [contrast_title(name) for name in reversed(contrasts)])
-    axis.set(xlabel="difference in accuracy, points", ylim=(-0.6, len(contrasts) - 0.4))
+    points = {
+        contrast_title(name): 100 * np.array([found["mean"], *found["ci"]])
+        for name, found in contrasts.items()
+    }
+    draw_forest(axis, points)
+    axis.set_xlabel("difference in accuracy, points")
     return figure
 
 
@@ -165,18 +184,17 @@ def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
         guess: Accuracy of always naming the larger class, as a dotted line.
     """
     figure, axis = plt.subplots(figsize=(7, 0.55 * len(arms) + 1.2), layout="constrained")
-    for row, scores in enumerate(reversed(arms.values())):
-        low, high = scores["accuracy_ci"]
-        axis.plot([100 * low, 100 * high], [row, row], color=DARK, lw=2)
-        axis.plot(100 * scores["accuracy"], row, "o", color=DARK, ms=7)
-        if "fresh_accuracy" in scores:
-            axis.plot(100 * scores["fresh_accuracy"], row, "D", color=LIGHT, ms=6, mec="black")
+    percent = {
+        ARM_TITLES[name]: 100 * np.array([scores["accuracy"], *scores["accuracy_ci"]])
+        for name, scores in arms.items()
+    }
+    draw_forest(axis, percent, f"{n} test images, 95 % interval")
+    fresh = [100 * scores.get("fresh_accuracy", np.nan) for scores in reversed(arms.values())]
+    if np.isfinite(fresh).any():
+        label = "fresh simulated slices"
+        axis.plot(fresh, range(len(arms)), "D", color=LIGHT, ms=6, mec="black", label=label)
     axis.axvline(100 * guess, color="grey", ls=":", label="always the larger class")
-    axis.plot([], [], "o-", color=DARK, label=f"{n} test images, 95 % interval")
-    if any("fresh_accuracy" in scores for scores in arms.values()):
-        axis.plot([], [], "D", color=LIGHT, mec="black", label="fresh simulated slices")
-    axis.set_yticks(range(len(arms)), [ARM_TITLES[name] for name in reversed(arms)])
-    axis.set(xlabel="accuracy, %", xlim=(0, 100), ylim=(-0.6, len(arms) - 0.4))
+    axis.set(xlabel="accuracy, %", xlim=(0, 100))
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
