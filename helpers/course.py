@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 import yaml
 
 from helpers import __version__, dataset, plots, runtime
@@ -156,7 +157,9 @@ def run(
 def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
     """Execute each notebook that is not finished; after one that ran, all later ones run too."""
     declared = declared_parameters()
-    key = _helpers_hash()
+    # Executed notebooks of older code are no longer finished.
+    helpers = sorted((runtime.PROJECT / "helpers").glob("*.py"))
+    key = runtime.sha256(*[path.read_bytes() for path in helpers])
     finished = runtime.read_json(folder / "run.json")
     done: dict[str, str] = runtime.read_json(folder / "notebooks" / "finished.json")
     for number, name in enumerate(NOTEBOOKS, start=1):
@@ -184,12 +187,6 @@ def _peak_memory() -> float:
     """The most memory that a process started from here has held at once, in GB (1e9 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
-
-
-def _helpers_hash() -> str:
-    """Changes with the helpers' code: executed notebooks of older code are no longer finished."""
-    sources = sorted((runtime.PROJECT / "helpers").glob("*.py"))
-    return runtime.sha256(*[path.read_bytes() for path in sources])
 
 
 def _execute(source: Path, target: Path, share: dict, head: str, later: list[str]) -> None:
@@ -315,22 +312,17 @@ def render(template: str, folder: Path, **content: Any) -> Path:
 
 def arms_table(metrics: dict[str, Any]) -> str:
     """The arms as a plain table for the terminal."""
-    n = metrics["split"]["test"]["images"]
-    width = 2 + max(len(plots.ARM_TITLES[name]) for name in metrics["arms"])
-    lines = [
-        f"Trunk: {metrics['trunk']} · {n} test images · 95 % Wilson intervals",
-        f"{'arm':<{width}}{'accuracy':>9}  {'interval':<14}{'sensitivity':>12}{'specificity':>12}"
-        f"{'AUC':>7}",
-    ]
-    for name, arm in metrics["arms"].items():
-        low, high = arm["accuracy_ci"]
-        interval = f"{100 * low:.0f} to {100 * high:.0f} %"
-        lines.append(
-            f"{plots.ARM_TITLES[name]:<{width}}{100 * arm['accuracy']:>7.1f} %  {interval:<14}"
-            f"{100 * arm['sensitivity']:>10.1f} %{100 * arm['specificity']:>10.1f} %"
-            f"{arm['auc']:>7.2f}"
-        )
-    return "\n".join(lines)
+    shares = ("accuracy", "sensitivity", "specificity")
+    rows = {
+        plots.ARM_TITLES[name]: {key: f"{100 * arm[key]:.1f} %" for key in shares}
+        | {
+            "AUC": f"{arm['auc']:.2f}",
+            "95 % (Wilson)": "{:.0f} to {:.0f} %".format(*(100 * x for x in arm["accuracy_ci"])),
+        }
+        for name, arm in metrics["arms"].items()
+    }
+    heading = f"Trunk: {metrics['trunk']} · {metrics['split']['test']['images']} test images"
+    return f"{heading}\n{pd.DataFrame.from_dict(rows, orient='index').to_string()}"
 
 
 # --- The command ---------------------------------------------------------------------------------

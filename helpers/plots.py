@@ -1,12 +1,10 @@
 """Figures that several notebooks and the report share; colours differ in lightness too."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import DisplayHandle, display
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -140,7 +138,7 @@ def contrast_title(name: str) -> str:
     return " − ".join(ARM_TITLES[arm] for arm in name.split(" - "))
 
 
-def draw_forest(axis: Axes, found: dict[str, Sequence[float]], label: str | None = None) -> None:
+def draw_forest(axis: plt.Axes, found: dict[str, list[float]], label: str = "") -> None:
     """Draw a forest plot: a dot and its interval in a row for each name, the first on top.
 
     Args:
@@ -151,7 +149,7 @@ def draw_forest(axis: Axes, found: dict[str, Sequence[float]], label: str | None
     for row, (value, *ends) in enumerate(reversed(found.values())):
         axis.plot(ends, [row, row], color=DARK, lw=2)
         axis.plot(value, row, "o", color=DARK, ms=7)
-    axis.plot([], [], "o-", color=DARK, label=label)
+    axis.plot([], [], "o-", color=DARK, label=label or None)
     axis.set_yticks(range(len(found)), reversed(found))
     axis.set_ylim(-0.6, len(found) - 0.4)
 

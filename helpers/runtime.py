@@ -286,8 +286,8 @@ def _print_times(rounds: int = 8) -> None:
     """
     best: dict[str, float] = {}
     steps = {}
-    on_gpu = "no GPU" not in use_devices()  # which also lets a GPU's memory grow as needed
-    ways = PRECISIONS if on_gpu else PRECISIONS[:2]  # on a processor XLA is in `make bench` alone
+    # On a processor XLA is in `make bench` alone.
+    ways = PRECISIONS[:2] if "no GPU" in use_devices() else PRECISIONS
     for precision in ways:
         steps[precision] = _make_step(precision)
         steps[precision]()  # compiles; where it ends the process, the formats before stand printed
