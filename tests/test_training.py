@@ -780,24 +780,43 @@ def by_hand(layer, images, training=False, mask=None):
 
 
 def test_fused_batch_norm_is_the_definition_to_the_second_order():
-    """Also what a penalty needs: gradients of a gradient's length."""
-    images = tf.random.stateless_uniform((16, 32, 32, 1), [1, 2], -1, 1)
-    found = []
-    for fuse in (True, False):
+    """Also what a penalty needs: gradients of a gradient's length.
+
+    Smooth between the layers: rounding that moves a number across LeakyReLU's kink moves slopes.
+    """
+    images = tf.random.stateless_uniform((16, 8, 8, 1), [1, 2], -1, 1)
+    found = {}
+    for how in ("fused", "by hand", "Keras"):
         runtime.seed_everything(4)
-        network = networks.build_discriminator(dropout=0.0)
-        if fuse:
-            training.fuse_batch_norm(network)
-        for layer in network.layers:
-            if not fuse and isinstance(layer, keras.layers.BatchNormalization):
+        critic = keras.Sequential([
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Activation("tanh"),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Activation("tanh"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1),
+        ])  # fmt: skip
+        if how == "fused":
+            training.fuse_batch_norm(critic)
+        for layer in critic.layers:
+            if how == "by hand" and isinstance(layer, keras.layers.BatchNormalization):
                 layer.call = functools.partial(by_hand, layer)
-        critic = keras.Model(network.inputs, network.get_layer("logit").output)
         with tf.GradientTape() as tape:
             penalty = training.gradient_penalty(critic, images)
-        weights = network.trainable_variables[:-2]  # those of the logit come after all slopes
-        found.append([penalty, *tape.gradient(penalty, weights)])
-    for one, other in zip(*([np.asarray(x) for x in half] for half in found), strict=True):
-        assert np.allclose(one, other, rtol=1e-3, atol=1e-4)
+        slopes = tape.gradient(penalty, critic.trainable_variables[:-1])  # the last bias has none
+        found[how] = [np.asarray(x) for x in (penalty, *slopes)]
+
+    def same(one, other):
+        return all(
+            np.allclose(a, b, rtol=0, atol=1e-4 + 1e-3 * np.abs(b).max())
+            for a, b in zip(found[one], found[other], strict=True)
+        )
+
+    assert same("fused", "by hand")
+    assert not same("Keras", "by hand")  # or there is nothing to mend
 
 
 def test_moving_averages_and_files_stay_as_they_were(tmp_path):
