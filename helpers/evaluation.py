@@ -16,7 +16,7 @@ from helpers import audit, dataset, networks, runtime, statistics
 BATCH_SIZE = 32
 PATIENCE = 5
 NEAR_COPY = 0.985  # correlation; heads of different patients were found alike up to 0.98
-MOST_KNOWN = 20_000  # images whose features are kept: 160 MB
+MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
 
 
@@ -90,7 +90,7 @@ def build_classifier(
         edge: Of the images that it is given; see `networks.build_trunk`.
 
     Returns:
-        A classifier of images ``(n, 32, 32, 1)`` in -1 to 1, compiled with RMSprop 1e-3.
+        A classifier of images ``(n, edge, edge, 1)`` in -1 to 1, compiled with RMSprop 1e-3.
 
     Raises:
         CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
@@ -273,26 +273,6 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     return classifier.model
 
 
-class KeepBest(keras.callbacks.Callback):
-    """Remember what early stopping would have picked, and train on: one fit tells both scores."""
-
-    def __init__(self, patience: int = PATIENCE) -> None:
-        super().__init__()
-        self.patience = patience
-        self.lowest, self.waited = float("inf"), 0
-        self.epoch, self.weights = 0, None
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep the weights of the lowest validation loss until `patience` epochs brought none."""
-        if self.waited >= self.patience:
-            return
-        if logs["val_loss"] < self.lowest:
-            self.lowest, self.waited, self.epoch = logs["val_loss"], 0, epoch + 1
-            self.weights = self.model.get_weights()
-        else:
-            self.waited += 1
-
-
 def fit_with_patience(
     classifier: Classifier,
     arm: Arm,
@@ -300,7 +280,7 @@ def fit_with_patience(
     *,
     steps: int,
     seed: int,
-) -> KeepBest:
+) -> keras.callbacks.EarlyStopping:
     """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
 
     Args:
@@ -309,8 +289,8 @@ def fit_with_patience(
         steps: Batches of 32; the whole epochs in them are fitted, one at least.
 
     Returns:
-        What early stopping picked (`epoch`, `weights` of the learner); the classifier itself holds
-        the last epoch's.
+        What early stopping picked: `best_epoch`, counted from 0, and `best_weights` of the learner;
+        the classifier itself holds the last epoch's.
     """
     count = len(arm.images) + (0 if arm.synthetic_images is None else len(arm.synthetic_images))
     of_epoch = max(1, count // BATCH_SIZE)
@@ -318,21 +298,20 @@ def fit_with_patience(
     images, labels = draw_batches(arm, epochs * of_epoch, seed)
     classifier.reset(seed)
     inputs, held_out = classifier.inputs(images), classifier.inputs(validation[0])
-    keeper = KeepBest()
+    stopper = keras.callbacks.EarlyStopping(
+        "val_loss", patience=PATIENCE, mode="min", restore_best_weights=True
+    )
+    stopper.set_model(classifier.learner)
+    stopper.on_train_begin()
     parts = zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
     for epoch, (x, y) in enumerate(parts):
-        classifier.learner.fit(
-            x,
-            y,
-            batch_size=BATCH_SIZE,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,
-            verbose=0,
+        found = classifier.learner.fit(
+            x, y, batch_size=BATCH_SIZE, shuffle=False, verbose=0,
             validation_data=(held_out, validation[1]),
-            callbacks=[keeper],
-        )
-    return keeper
+        )  # fmt: skip
+        if not stopper.stopped_epoch:  # and train on: one fit tells both scores
+            stopper.on_epoch_end(epoch, {"val_loss": found.history["val_loss"][0]})
+    return stopper
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -381,8 +360,11 @@ def run_arms(
         if protocol == "paper":
             kept = fit_with_patience(classifier, arm, validation, steps=steps, seed=seed)
             last = statistics.score(test[1], classifier.answer(test[0]))
-            extra = {"last_epoch_accuracy": last["accuracy"], "stopped_at_epoch": kept.epoch}
-            classifier.learner.set_weights(kept.weights)
+            extra = {
+                "last_epoch_accuracy": last["accuracy"],
+                "stopped_at_epoch": kept.best_epoch + 1,
+            }
+            classifier.learner.set_weights(kept.best_weights)
         else:
             fit(classifier, arm, steps=steps, seed=seed)
         probabilities[name] = classifier.answer(test[0])
