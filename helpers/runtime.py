@@ -11,7 +11,6 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -41,14 +40,29 @@ def open_run(out_dir: str | Path) -> Path:
     """The run's folder, made if missing.
 
     In a kernel that `helpers.course` started, this also takes the kernel's lock, which the next
-    run waits for: a kernel can go on writing for a second after its run was killed.
+    run waits for: a kernel can go on writing for a second after its run was killed. A notebook run
+    by hand changes what lies there, so that the command no longer takes its notebooks for finished.
+
+    Raises:
+        CourseError: Another run is writing there, or nothing can be written.
     """
-    out = project_path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(project_path(out_dir))
     if KERNEL_LOCK in os.environ:
         # Kept open on purpose: the lock goes when the process goes.
         _held.append(lock(Path(os.environ[KERNEL_LOCK]), wait=10))
+    else:
+        lock(out / ".lock").release()
+        (out / "notebooks" / "finished.json").unlink(missing_ok=True)
     return out
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made if missing, or `CourseError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(f"{path} cannot be a folder ({error}): choose another OUT.") from None
+    return path
 
 
 _held: list[filelock.BaseFileLock] = []
@@ -76,16 +90,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         CourseError: The disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras, Pillow and NumPy choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     except OSError as error:
         raise CourseError(
@@ -93,13 +104,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             "another OUT; whatever stood there before is unchanged."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -109,20 +115,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write numbers for people and programs: indented, whole, and never a bare NaN."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    text = json.dumps(
+        content, indent=2, ensure_ascii=False, allow_nan=False,
+        default=lambda value: value.tolist(),  # NumPy's numbers and arrays
+    )  # fmt: skip
     # A list of plain numbers goes on one line; a text never holds a bare end of line.
     text = re.sub(r'\[\n([^][{}"]+)\]', lambda found: f"[{' '.join(found[1].split())}]", text)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays, and paths, as JSON knows them."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def record(out: Path, **parts: Any) -> None:

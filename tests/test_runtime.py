@@ -32,6 +32,31 @@ def test_an_error_inside_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_path_that_can_be_no_folder_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for use in (
+        lambda: runtime.make_folder(tmp_path / "file"),
+        lambda: runtime.open_run(tmp_path / "file" / "run"),
+        lambda: runtime.write_json(tmp_path / "file" / "a.json", {}),
+    ):
+        with pytest.raises(CourseError, match="choose another OUT"):
+            use()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_notebook_run_by_hand_waits_for_no_run_and_undoes_what_was_finished(tmp_path):
+    """Or the command would take for its own what the notebook has written since."""
+    finished = tmp_path / "notebooks" / "finished.json"
+    runtime.write_json(finished, {"01_preprocessing": "hash"})
+    held = runtime.lock(tmp_path / ".lock")
+    with pytest.raises(CourseError, match="in use by another run"):
+        runtime.open_run(tmp_path)
+    assert finished.exists()
+    held.release()
+    runtime.open_run(tmp_path)
+    assert not finished.exists()
+
+
 def test_record_keeps_other_parts(tmp_path):
     runtime.record(tmp_path, seed=1, arms={"a": np.float64(0.5)})
     runtime.record(tmp_path, arms={"b": np.array([1, 2])})
