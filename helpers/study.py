@@ -236,19 +236,15 @@ def run(
         "first_seed": first_seed, "changes": changes,
     }  # fmt: skip
     may_change = {"splits": splits, "seeds": seeds, "threads": threads}
-    if before and before | may_change != settings:
-        raise CourseError(f"{folder} holds a study with other settings: choose another OUT.")
     ratio = 0.0
     if data:
-        slices = dataset.read_folder(runtime.project_path(data))
-        part = dataset.split_groups(
-            slices.table["label"].to_numpy(), dataset.find_groups(slices).groups, first_seed
-        )
+        _, part, settings["fingerprint"] = dataset.examine(data, first_seed, changes)
         ratio = np.sum(part == "test") / np.sum(part != "test")
+    if before and before | may_change != settings:
+        raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     print(announce(splits, ratio), flush=True)
     tasks = plan(settings, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    held = runtime.lock(folder / ".lock")
+    held = runtime.lock(runtime.make_folder(folder) / ".lock")
     try:
         study = collect(tasks, settings, folder)  # the settings stand before anything has run
         if todo := [task for task in tasks if read_row(task) is None]:
@@ -298,7 +294,7 @@ def spread(
             "a study needs Dask: install it with `.venv/bin/pip install -e '.[study]'`."
         ) from None
     address = scheduler or distributed.LocalCluster(
-        n_workers=min(workers, len(todo)), threads_per_worker=1, silence_logs=logging.ERROR
+        n_workers=max(1, min(workers, len(todo))), threads_per_worker=1, silence_logs=logging.ERROR
     )
     try:
         client = distributed.Client(address, timeout=20)
@@ -318,7 +314,7 @@ def spread(
         for done, future in enumerate(distributed.as_completed(futures), start=1):
             where = todo[futures.index(future)]
             try:
-                failed = str(future.exception()) if future.status == "error" else future.result()
+                failed = repr(future.exception()) if future.status == "error" else future.result()
             except (OSError, concurrent.futures.CancelledError):  # before, or while it answered
                 raise CourseError(
                     "the scheduler is lost: start it again, then run the same; what is finished "

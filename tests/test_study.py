@@ -153,13 +153,16 @@ def test_the_report_shows_samples_audit_and_data_of_its_runs(tmp_path):
 # --- Processes -----------------------------------------------------------------------------------
 
 # Work in a file of its own, since workers import it: it notes that it began, takes its time, and
-# leaves what shows that it is done.
+# leaves what shows that it is done. As the course does, it skips what is done: a worker may die
+# before the scheduler has heard of it.
 WORK = """
 import os, time
 from pathlib import Path
 
 def work(task):
     out = Path(task["out"])
+    if out.exists():
+        return ""
     with open(out.with_suffix(".begun"), "a") as begun:
         begun.write(f"{os.getpid()}\\n")
     if task.get("wrong"):
@@ -296,6 +299,29 @@ def test_another_study_in_the_folder_is_refused(tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
     assert study.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_other_data_under_the_same_path_is_another_study(folder, tmp_path, monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
+    monkeypatch.setattr(study, "spread", stopped)
+    ask = ["--splits", "2", "--seeds", "1", "--data", str(folder), "--out", str(tmp_path / "out")]
+    assert study.main(ask) == study.main(ask) == 130
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    assert study.main(ask) == 2
+    assert "other settings or data" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_without_a_word_is_no_run_that_is_done(tmp_path, monkeypatch):
+    (tmp_path / "silent.py").write_text("def work(task):\n    raise MemoryError\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    import silent
+
+    with pytest.raises(CourseError, match=r"split 0, seed 1: MemoryError"):
+        study.spread(silent.work, [{"split": 0, "seed": 1}], 1, 0)  # no worker is one worker
 
 
 def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys):
