@@ -49,4 +49,4 @@ lock:
 	    --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv .venv-lowest runs
+	rm -rf .venv .venv-lowest*

@@ -23,6 +23,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, permutation_test_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -271,7 +272,7 @@ def quality(
         "kid_ci": [value - 1.96 * error, value + 1.96 * error],
         "kid_floor": float(np.quantile(floor, 0.95)),
         **means[0],
-        **{f"{name}_expected": mean for name, mean in means[1].items()},
+        **{f"{name}_expected": means[1][name] for name in means[1] if "_" not in name},
         "compared": half,
     }
 
@@ -308,12 +309,8 @@ def pixel_likeness(images: np.ndarray, real: np.ndarray, reach: int = 2) -> np.n
 def feature_likeness(images: np.ndarray, real: np.ndarray, features) -> np.ndarray:
     """The cosine between the features of images and of real ones, mirrored or not, ``(n, m)``."""
 
-    def direction(x):
-        described = features(x)
-        return described / (np.linalg.norm(described, axis=1, keepdims=True) + 1e-6)
-
-    against = direction(real).T
-    return np.maximum(direction(images) @ against, direction(images[:, :, ::-1]) @ against)
+    there, *both = map(features, (real, images, images[:, :, ::-1]))
+    return np.maximum(*(cosine_similarity(drawn, there) for drawn in both))
 
 
 def copying(
@@ -381,8 +378,9 @@ def copying_audit(
     """`copying` by pixels and by features; flagged if either finds it at half the level.
 
     Returns:
-        What `copying` gives by pixels, and by features under `features`; `nearest`, for each
-        generated image the number of the most alike real one (training first), by pixels.
+        What `copying` gives by pixels, and by features under `features`; for each
+        generated image, by pixels, `nearest`, the number of the most alike real one (training
+        first), and `likeness`, their correlation.
     """
     real = np.concatenate([train, held_out])
     training = np.arange(len(real)) < len(train)
@@ -495,14 +493,14 @@ def audit_class(
         with threadpool_limits(1):
             try:
                 report |= measure()
-            except runtime.CourseError as error:
+            except (runtime.CourseError, ValueError) as error:  # scikit-learn's, of few images
                 report["refused"].append(str(error))
     return report
 
 
 def run(
     samples: Path, data: Path, split: Path, out: Path, seed: int = 0, features: str = "auto",
-    positive: str = "haemorrhage", negative: str = "clear",
+    positive: str = "haemorrhage", negative: str = "clear", **columns: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Audit a folder of images against the data and the split that its generators were trained on.
 
@@ -514,6 +512,7 @@ def run(
         seed: Of all that is drawn.
         features: See `choose_features`.
         positive, negative: Names of label 1 and label 0, as in the notebooks.
+        columns: Of `data`'s labels.csv, as `dataset.read_folder` takes them.
 
     Returns:
         What `audit_class` gives, by class.
@@ -523,16 +522,18 @@ def run(
     """
     if positive == negative:
         raise runtime.CourseError(f"both classes are called {positive!r}: give each its own name.")
-    made, slices = dataset.read_folder(samples), dataset.read_folder(data)
+    made, slices = dataset.read_folder(samples), dataset.read_folder(data, **columns)
     try:
         table = pd.read_csv(split).set_index("file")[["group", "split"]]
     except (OSError, KeyError, ValueError) as error:
         raise runtime.CourseError(
             f"{split} cannot be read as a split ({error}): it needs file, label, group, split."
         ) from None
-    unknown = set(slices.table["file"]) - set(table.index)
-    if unknown:
+    if unknown := set(slices.table["file"]) - set(table.index):
         raise runtime.CourseError(f"{split} does not name {min(unknown)} of {data}: mend either.")
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise runtime.CourseError(f"{split} names {twice} twice: delete one line.")
     table = slices.table.join(table, on="file")
     real, drawn = dataset.prepare(slices.greys), dataset.prepare(made.greys)
     report = {}
@@ -550,7 +551,7 @@ def run(
             top = np.argsort(-found["likeness"])[:10]
             pairs = images[top], real[np.concatenate(parts)[found["nearest"][top]]]
             sheet = np.concatenate([np.hstack(row[..., 0]) for row in pairs])
-            grey = Image.fromarray(np.uint8((np.clip(sheet, -1, 1) + 1) * 127.5))
+            grey = Image.fromarray(dataset.to_grey_levels(sheet))
             with runtime.whole_file(out / f"closest_{name}.png") as temporary:
                 grey.resize((grey.width * 3, grey.height * 3), 0).save(temporary)
     runtime.write_json(out / "audit.json", report)
@@ -572,6 +573,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
+    dataset.add_column_options(parser)
     asked = parser.parse_args(arguments)
     try:
         report = run(**vars(asked))

@@ -32,10 +32,10 @@ NOTEBOOKS = (
     "04_sampling",
     "05_evaluation",
 )
-# Everything a run writes, and all that FRESH=1 removes.
+# Everything a run writes, and all that FRESH=1 removes; last what says that a run lies here.
 WRITES = (
-    "run.json", "metrics.json", "report.html", "split.csv", "prepared.npz", "progress.json",
-    "data", "notebooks", "models", "samples", "checkpoints", "figures", "logs",
+    "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",
+    "samples", "checkpoints", "figures", "logs", "prepared.npz", "run.json",
 )  # fmt: skip
 SMALL = ("run.json", "metrics.json", ".lock", ".kernel.lock", "progress.json")
 
@@ -122,15 +122,14 @@ def run(
         data_folder = runtime.project_path(data)
         if folder.is_relative_to(data_folder):
             raise CourseError(f"OUT {folder} lies inside DATA {data_folder}: choose another OUT.")
-        slices = dataset.read_folder(data_folder)
-        labels = slices.table["label"].to_numpy()
-        groups = dataset.find_groups(slices).groups
-        dataset.split_groups(labels, groups, parameters.get("split_seed", 0))
-        fingerprint = slices.fingerprint
+        if data_folder.is_relative_to(folder):  # where FRESH=1 would remove it
+            raise CourseError(f"DATA {data_folder} lies inside OUT {folder}: choose another OUT.")
+        *_, fingerprint = dataset.examine(data_folder, parameters["split_seed"], parameters)
         parameters["data_dir"] = str(data_folder)
     settings = {"parameters": parameters, "data": fingerprint}
     before = runtime.read_json(folder / "run.json")
-    if folder.exists() and not before and {p.name for p in folder.iterdir()} - set(SMALL):
+    known = before or (folder / "prepared.npz").exists()  # the second from notebook 01, run alone
+    if folder.is_dir() and not known and {p.name for p in folder.glob("[!.]*")} - set(SMALL):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
     if before and before["settings"] != settings and not fresh:
         raise CourseError(
@@ -138,15 +137,15 @@ def run(
             f"{before['settings']['parameters'].get('profile')}): choose another OUT, or start "
             "over with FRESH=1."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    held = runtime.lock(folder / ".lock", wait=wait)
+    held = runtime.lock(runtime.make_folder(folder) / ".lock", wait=wait)
     try:
         # A run killed a moment ago may have left a kernel that still writes: wait for it.
         runtime.lock(folder / ".kernel.lock", wait=30).release()
         if fresh:
             for name in WRITES:
                 path = folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                whole = path.is_dir() and not path.is_symlink()
+                shutil.rmtree(path) if whole else path.unlink(missing_ok=True)
         runtime.write_json(folder / "run.json", {"settings": settings})
         _run_notebooks(folder, parameters)
         return write_report(folder)
@@ -155,7 +154,7 @@ def run(
 
 
 def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
-    """Execute each notebook that is not finished; after one that ran, all later ones run too."""
+    """Execute each notebook that is not finished; with one that has changed, all later ones."""
     declared = declared_parameters()
     # Executed notebooks of older code are no longer finished.
     helpers = sorted((runtime.PROJECT / "helpers").glob("*.py"))
@@ -212,20 +211,23 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
                 str(source), str(running), parameters=share, kernel_name="python3",
                 progress_bar=False, cwd=str(runtime.PROJECT),
             )  # fmt: skip
+        running.replace(target)
     except papermill.PapermillExecutionError as error:
-        if running.exists():
-            running.replace(failed)
+        running.replace(failed)
         if error.ename == "CourseError":
             raise CourseError(error.evalue) from None
         raise CourseError(
             f"{source.name} stopped at cell {error.cell_index} with {error.ename}: "
             f"{error.evalue}; see {failed}."
         ) from error
+    except (RuntimeError, OSError) as error:  # its kernel died, or the disk is full
+        raise CourseError(
+            f"{source.name} was cut off ({str(error) or type(error).__name__}): free memory or "
+            "disk, then run the same again, which goes on from here."
+        ) from error
     finally:
         progress.unlink(missing_ok=True)
-        if running.exists() and sys.exc_info()[0] is not None:
-            running.unlink()
-    running.replace(target)
+        running.unlink(missing_ok=True)
 
 
 class _Ticker:

@@ -4,9 +4,10 @@ import argparse
 import csv
 import hashlib
 import sys
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -21,6 +22,7 @@ from helpers.runtime import CourseError
 KAGGLE_NAME = "felipekitamura/head-ct-hemorrhage"
 KNOWN = runtime.PROJECT / "data" / "head-ct-hemorrhage.csv"  # file, sha256, group, why
 ENDINGS = (".png", ".jpg", ".jpeg")
+COLUMNS = ("id_column", "label_column", "patient_column")
 LABEL_NAMES = ("hemorrhage", "haemorrhage", "label", "class", "target")
 PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id", "group")
 PARTS = ("train", "validation", "test")
@@ -92,6 +94,11 @@ def to_tanh_range(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / 127.5 - 1.0
 
 
+def to_grey_levels(images: np.ndarray) -> np.ndarray:
+    """From -1 to 1 back to ``uint8``, 0 black to 255 white."""
+    return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
 def prepare(greys: list[np.ndarray], size: int = 32) -> np.ndarray:
     """Pad, shrink and rescale slices of any size.
 
@@ -154,8 +161,9 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
     """Deal whole groups to test, validation and training, each class by its published share.
 
     Groups of one slice are dealt first, so that validation and test hold one slice a group while
-    there are enough. A group of more than a quarter of its class's share of a part goes on to the
-    next part, and in the end to training: no part is made of one patient.
+    there are enough. A group of more than a quarter of its class's places in a part is let in only
+    where smaller ones leave some empty, and one of more than half never: no part is made of one
+    patient. The rest trains.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -172,26 +180,27 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
     names, sizes = np.unique(groups, return_counts=True)
     order = rng.permutation(len(names))
     order = order[np.argsort(sizes[order], kind="stable")]
-    room = {
+    places = {
         part: np.round(share * np.bincount(labels, minlength=2)) for part, share in SHARES.items()
     }
-    largest = {part: np.maximum(1, places // 4) for part, places in room.items()}
+    room = dict(places)
     parts = np.full(len(labels), "train", dtype="<U10")
-    for group in names[order]:
-        members = groups == group
-        counts = np.bincount(labels[members], minlength=2)
-        for part in room:
-            if (counts <= room[part]).all() and (counts <= largest[part]).all():
-                parts[members] = part
-                room[part] = room[part] - counts
-                break
+    for at_most in (1 / 4, 1 / 2):  # of a part; larger groups only where places are left empty
+        for group in names[order]:
+            members = groups == group
+            counts = np.bincount(labels[members], minlength=2)
+            for part in room:
+                allowed = np.minimum(room[part], np.maximum(1, at_most * places[part]))
+                if (parts[members] == "train").all() and (counts <= allowed).all():
+                    parts[members] = part
+                    room[part] = room[part] - counts
     for part, fewest in FEWEST.items():
         for label in (0, 1):
             found = int(np.sum((parts == part) & (labels == label)))
             if found < fewest:
                 raise CourseError(
                     f"too few images to split: the {part} part would hold {found} of class {label} "
-                    f"and needs {fewest}; add images (or patients) of this class."
+                    f"and needs {fewest}; add images of this class, or more patients."
                 )
     return parts
 
@@ -204,7 +213,8 @@ class Slices:
     """A folder's slices as read.
 
     `table` has a row a slice: file, label, patient ("" if not told), mode, width, height, tinted,
-    sha256 (of the file), pixels (hash of the grey levels). `greys` are the pixels in that order.
+    constant, sha256 (of the file), pixels (hash of the grey levels). `greys` are the pixels, in
+    that order.
     """
 
     folder: Path
@@ -260,12 +270,7 @@ def read_folder(
     return Slices(folder, pd.DataFrame(described), greys, len(images) - len(files))
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    id: str
-    label: int
-    patient: str
+_Row = namedtuple("_Row", "line id label patient")
 
 
 def _read_listing(listing: Path, id_column: str, label_column: str, patient_column: str):
@@ -292,7 +297,7 @@ def _read_listing(listing: Path, id_column: str, label_column: str, patient_colu
     patients = column(patient_column, PATIENT_NAMES, -1)
     ids = column(id_column, (), 0)
     labels = column(label_column, LABEL_NAMES, 1)
-    rows, seen = [], {}
+    rows = []
     for cells in reader:
         cells = [cell.strip() for cell in cells]
         if not any(cells):
@@ -308,9 +313,6 @@ def _read_listing(listing: Path, id_column: str, label_column: str, patient_colu
                 f"{where}: label {label!r} of image {name} is neither 0 nor 1: two classes are "
                 "supported; write 1 for the one to be found and 0 for the other."
             )
-        if name in seen:
-            raise CourseError(f"{where}: id {name} stands on line {seen[name]} too: delete one.")
-        seen[name] = reader.line_num
         patient = cells[patients] if patients >= 0 else ""
         rows.append(_Row(reader.line_num, name, int(float(label)), patient))
     if not rows:
@@ -320,24 +322,17 @@ def _read_listing(listing: Path, id_column: str, label_column: str, patient_colu
 
 def _match(folder: Path, listing: Path, rows: list[_Row], images: list[Path]) -> list[Path]:
     """The file of each row: by path, else by name, else by name without ending, else by number."""
-    keys = (
-        lambda path: path.relative_to(folder).as_posix(),
-        lambda path: path.name,
-        lambda path: path.stem,
-        lambda path: str(int(path.stem)) if path.stem.isdecimal() else None,
-    )
-    indexes = []
-    for key in keys:
-        index = defaultdict(list)
-        for path in images:
-            index[key(path)].append(path)
-        indexes.append(index)
+    index = defaultdict(list)
+    for path in images:
+        number = str(int(path.stem)) if path.stem.isdecimal() else None
+        for key in enumerate((path.relative_to(folder).as_posix(), path.name, path.stem, number)):
+            index[key].append(path)
     files, taken = [], {}
     for row in rows:
         where = f"{listing} line {row.line}"
         number = str(int(row.id)) if row.id.isdecimal() else row.id
         asked = (row.id, row.id, row.id, number)
-        hits = next((i[a] for i, a in zip(indexes, asked, strict=True) if a in i), [])
+        hits = next((index[key] for key in enumerate(asked) if key in index), [])
         if not hits:
             raise CourseError(
                 f"{where}: no PNG or JPEG below {folder} belongs to id {row.id}: add the image, or "
@@ -402,32 +397,57 @@ def find_groups(slices: Slices) -> Grouping:
     and for the real set the list in `data/`, found by the files' hashes.
     """
     table = slices.table
-    told = [defaultdict(list) for _ in range(3)]
+    told = defaultdict(list)
     for i, patient in enumerate(table["patient"]):
         if patient:
-            told[0][patient].append(i)
+            told["patient", patient].append(i)
     beside = slices.folder / "groups.csv"
     if beside.is_file():
-        listed = pd.read_csv(beside, dtype=str)
+        try:
+            listed = pd.read_csv(beside, dtype=str, keep_default_na=False)
+        except ValueError as error:  # pandas' own errors are of this kind, and text not in UTF-8
+            raise CourseError(
+                f"{beside} cannot be read ({str(error).strip()}): write lines of file,group."
+            ) from None
         if not {"file", "group"} <= set(listed.columns):
             raise CourseError(f"{beside} line 1: the header must be file,group.")
         position = {name: i for i, name in enumerate(table["file"])}
         for line, (name, group) in enumerate(zip(listed.file, listed.group, strict=True), start=2):
             if name not in position:
                 raise CourseError(f"{beside} line {line}: {name} is not an image of labels.csv.")
-            told[1][group].append(position[name])
+            if group:
+                told["listed", group].append(position[name])
     by_hash = pd.read_csv(KNOWN).dropna(subset="group").set_index("sha256")["group"]
     for i, digest in enumerate(table["sha256"]):
         if digest in by_hash.index:
             for group in np.unique(by_hash.loc[[digest]]):
-                told[2][group].append(i)
-    known = [members for source in told for members in source.values() if len(members) > 1]
+                told["known", group].append(i)
+    known = [members for members in told.values() if len(members) > 1]
     same = table.groupby("pixels").indices.values()
     identical = [(int(m[0]), int(other)) for m in same for other in m[1:]]
     proposed = propose_lookalikes(slices.greys)
     pairs = identical + [pair[:2] for pair in proposed]
     pairs += [(members[0], other) for members in known for other in members[1:]]
     return Grouping(join_groups(len(table), pairs), identical, proposed, known)
+
+
+def examine(
+    folder: str | Path, seed: int, parameters: dict[str, Any]
+) -> tuple[Slices, np.ndarray, str]:
+    """Read, group and split a folder as notebook 01 will, so that it is refused before any run.
+
+    Args:
+        folder: As in `read_folder`, whose columns may stand in `parameters`.
+        seed: Of the split.
+        parameters: Of notebook 01.
+
+    Returns:
+        The slices, the part that each belongs to, and a hash of images, labels and groups.
+    """
+    slices = read_folder(folder, **{name: parameters.get(name, "") for name in COLUMNS})
+    groups = find_groups(slices).groups
+    part = split_groups(slices.table["label"].to_numpy(), groups, seed)
+    return slices, part, runtime.sha256(slices.fingerprint.encode(), groups.tobytes())
 
 
 @dataclass(frozen=True)
@@ -486,6 +506,13 @@ def fetch() -> Path:
     return folder
 
 
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the columns of `labels.csv` by name, as `read_folder` does."""
+    for name in COLUMNS:
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, default="", help="in labels.csv, if it has another name")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """`python -m helpers.dataset fetch`, or `check FOLDER`."""
     parser = argparse.ArgumentParser(prog="python -m helpers.dataset", description=__doc__)
@@ -493,13 +520,14 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("fetch", help="download the real 200 slices from Kaggle")
     check = commands.add_parser("check", help="read a folder and say what is in it")
     check.add_argument("folder")
+    add_column_options(check)
     asked = parser.parse_args(arguments)
     try:
         if asked.command == "fetch":
             folder = fetch()
             print(f"200 files, every hash as expected. Now: make course DATA={folder}")
             return 0
-        slices = read_folder(asked.folder)
+        slices = read_folder(asked.folder, **{name: getattr(asked, name) for name in COLUMNS})
         grouping = find_groups(slices)
         split_groups(slices.table["label"].to_numpy(), grouping.groups, 0)
     except CourseError as error:

@@ -8,7 +8,7 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import runtime
+from helpers import dataset, runtime
 
 DARK, LIGHT = "#00429d", "#e07b00"  # told apart by colour-blind eyes and in grey print
 ARM_TITLES = {
@@ -88,7 +88,7 @@ def save_animation(previews: np.ndarray, path: Path, milliseconds: int = 400) ->
         path: Where to, ending in `.gif`.
         milliseconds: Of each picture; the last stays three times as long.
     """
-    greys = np.round((np.clip(previews[..., 0], -1, 1) + 1) * 127.5).astype(np.uint8)
+    greys = dataset.to_grey_levels(previews[..., 0])
     rows = greys[:, :16].reshape(len(greys), 2, 8, 32, 32).transpose(0, 1, 3, 2, 4)
     frames = [Image.fromarray(f).resize((512, 128), 0) for f in rows.reshape(-1, 64, 256)]
     times = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]

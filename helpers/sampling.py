@@ -46,7 +46,8 @@ def find_generators(
         paths[name] = path
     if brought:
         print("Notebook 03 has not run: these generators come with the course.")
-        runtime.record(out, gan=brought)
+        known = runtime.read_json(out / "metrics.json").get("gan", {})
+        runtime.record(out, gan=known | brought)
     return paths
 
 
@@ -153,11 +154,6 @@ def generate(generator: keras.Model, latent: np.ndarray) -> np.ndarray:
     return generator.predict(latent, batch_size=50, verbose=0)
 
 
-def to_grey_levels(images: np.ndarray) -> np.ndarray:
-    """From -1 to 1 back to ``uint8``, 0 black to 255 white."""
-    return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
-
-
 def write_samples(
     folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict[str, Any]
 ) -> None:
@@ -176,7 +172,7 @@ def write_samples(
         made = Path(temporary) / folder.name
         try:
             made.mkdir()
-            for i, image in enumerate(to_grey_levels(images[..., 0])):
+            for i, image in enumerate(dataset.to_grey_levels(images[..., 0])):
                 Image.fromarray(image).save(made / f"{i:03d}.png")
             lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
             (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

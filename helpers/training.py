@@ -585,7 +585,7 @@ class _State:
     """All that a training needs to go on as if it had never stopped."""
 
     variables: list[Any]  # of both networks, both optimizers, the average; random state among them
-    origin: dict[str, Any]  # data, recipe and seed: a checkpoint of another origin is refused
+    origin: dict[str, Any]  # data, recipe, seed and the like: one of another origin is refused
     rows: list[list[float]] = dataclasses.field(default_factory=list)
     frames: list[np.ndarray] = dataclasses.field(default_factory=list)
     frame_steps: list[int] = dataclasses.field(default_factory=list)

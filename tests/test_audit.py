@@ -303,6 +303,28 @@ def test_the_command_calls_the_classes_as_it_is_told(names, called, tmp_path, mo
     assert seen == [(True, 12, 8), (False, 12, 8)]
 
 
+def test_a_split_that_names_a_file_twice_is_refused(tmp_path, folder):
+    """Joined to the images, its lines would move the ones after them."""
+    names = [f"head_ct/{i:03}.png" for i in range(60)]
+    lines = [f"{name},{k},{k},train\n" for k, name in enumerate([*names, names[7]])]
+    (split := tmp_path / "split.csv").write_text("file,label,group,split\n" + "".join(lines))
+    with pytest.raises(CourseError, match=r"split\.csv names head_ct/007\.png twice"):
+        audit.run(folder, folder, split, tmp_path / "out")
+
+
+def test_a_handful_of_images_is_refused_measure_by_measure(pool):
+    report = audit.audit_class(pool[:4], pool[10:40], pool[40:60], np.arange(50), 0, pool[60:160])
+    assert "kid" not in report and "realism" not in report and "copying" in report
+    assert len(report["refused"]) == 2 and all(report["refused"])
+
+
+def test_every_measure_has_one_expectation(pool):
+    features = audit.judge_features(pool[:80], audit.load_judge())
+    found = audit.quality(features[:40], features[40:], 0)
+    names = ("precision", "recall", "density", "coverage")
+    assert {key for key in found if "expected" in key} == {f"{name}_expected" for name in names}
+
+
 def test_one_name_for_both_classes_is_refused(tmp_path, capsys):
     folders = [x for name in ("samples", "data", "split", "out") for x in (f"--{name}", tmp_path)]
     names = ["--positive", "clear"]

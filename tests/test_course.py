@@ -77,6 +77,82 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_data_inside_out_is_refused_since_fresh_would_remove_it(folder, tmp_path):
+    before = snapshot(folder)
+    refused(r"DATA .* lies inside OUT", "--data", folder, "--out", tmp_path, "--fresh")
+    assert snapshot(folder) == before
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    mine = tmp_path / "thesis.txt"
+    mine.write_text("years of work")
+    refused("cannot be a folder", "--profile", "smoke", "--out", mine)
+    assert mine.read_text() == "years of work"
+
+
+@pytest.fixture
+def quiet_run(monkeypatch, folder, tmp_path):
+    """`course.run` on a small folder up to the point where notebooks would be executed."""
+    monkeypatch.setattr(course, "_run_notebooks", lambda *_: None)
+    monkeypatch.setattr(course, "write_report", lambda out: out / "report.html")
+
+    def run(**more):
+        return course.run("smoke", str(folder), str(tmp_path / "out"), **more)
+
+    return run
+
+
+def test_other_columns_and_other_groups_are_seen_before_anything_runs(quiet_run, folder):
+    lines = [(i, 60, int(i < 30)) for i in range(60)]
+    write_labels(folder, lines, ("file", "age", "diagnosis"))
+    with pytest.raises(runtime.CourseError, match="label '60'"):
+        quiet_run()
+    named = {"changes": {"label_column": "diagnosis"}}
+    quiet_run(**named)
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    with pytest.raises(runtime.CourseError, match="other settings or data"):
+        quiet_run(**named)
+
+
+def test_starting_over_can_itself_be_cut_off(quiet_run, monkeypatch, tmp_path):
+    """What is left then is still a run of the course, and a linked folder stays linked to."""
+    out, elsewhere = tmp_path / "out", tmp_path / "big disk"
+    quiet_run()
+    (out / "samples").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "step.npz").touch()
+    (out / "checkpoints").symlink_to(elsewhere)
+    remove = shutil.rmtree
+    monkeypatch.setattr(course.shutil, "rmtree", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        quiet_run(fresh=True)
+    monkeypatch.setattr(course.shutil, "rmtree", remove)
+    quiet_run(fresh=True)
+    assert not (out / "samples").exists() and not (out / "checkpoints").exists()
+    assert (elsewhere / "step.npz").exists()
+
+
+def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in ("prepared.npz", "split.csv"):
+        (tmp_path / "out" / name).touch()
+    quiet_run()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Kernel died"), OSError(28, "No space left")])
+def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path, error):
+    import papermill
+
+    def execute(source, running, **_):
+        Path(running).write_text("{}")
+        raise error
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    with pytest.raises(runtime.CourseError, match=r"01_preprocessing\.ipynb was cut off .*goes on"):
+        course.run("smoke", out=str(tmp_path / "out"))
+    assert not list((tmp_path / "out" / "notebooks").iterdir())
+
+
 def test_a_second_run_is_refused(tmp_path):
     held = runtime.lock(tmp_path / ".lock")
     try:

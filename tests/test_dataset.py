@@ -108,6 +108,23 @@ def test_split_where_every_patient_has_several_slices_of_both_classes():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("slices", "in_test"), [(3, 3), (5, 2), (6, 0)])
+def test_patients_of_many_slices_fill_a_part_where_no_others_are_left(slices, in_test):
+    """Of a class of 100, test has 11 places: 3 are over a quarter, 5 are under half, 6 over it."""
+    count = 100 // slices
+    groups = np.repeat(np.arange(2 * count), slices)
+    labels = np.repeat([1, 0], count * slices)
+    if not in_test:
+        with pytest.raises(CourseError, match=r"test part would hold 0 of class 0 .* more pati"):
+            dataset.split_groups(labels, groups, 0)
+        return
+    parts = dataset.split_groups(labels, groups, 0)
+    for label in (0, 1):
+        held = groups[(parts == "test") & (labels == label)]
+        assert len(set(held)) == in_test and len(held) == in_test * slices
+    assert all(len(set(parts[groups == group])) == 1 for group in set(groups))
+
+
 def test_split_depends_on_the_seed_and_repeats():
     labels, groups = np.repeat([1, 0], 100), np.arange(200)
     first, again, other = (dataset.split_groups(labels, groups, s) for s in (1, 1, 2))
@@ -194,7 +211,7 @@ def word_label(folder):
 
 def id_twice(folder):
     write_labels(folder, [*rows(), (7, 1)])
-    return folder, r"line 62: id 7 stands on line 9 too"
+    return folder, r"line 62: id 7 is the image of line 9 again"
 
 
 def same_image_twice(folder):
@@ -246,6 +263,43 @@ def test_bad_input_is_refused_in_one_sentence(folder, fault):
 def test_column_not_found(folder):
     with pytest.raises(CourseError, match=r"has no column 'sex', only id, hemorrhage"):
         dataset.read_folder(folder, patient_column="sex")
+
+
+def test_commands_read_columns_of_other_names(folder, capsys):
+    """The label in a third column, and patients under a name of their own."""
+    lines = [(i, 60, int(i < 30), f"P{i // 2 if i < 10 else i}") for i in range(60)]
+    write_labels(folder, lines, ("file", "age", "diagnosis", "who"))
+    assert dataset.main(["check", str(folder)]) == 2
+    assert "label '60' of image 0 is neither" in capsys.readouterr().err
+    named = ["--label-column", "diagnosis", "--patient-column", "who"]
+    assert dataset.main(["check", str(folder), *named]) == 0
+    assert "60 images (30 of class 1) in 55 groups" in capsys.readouterr().out
+
+
+def test_groups_csv_joins_what_it_names_and_nothing_else(folder):
+    """Lines without a group, and groups called NA, are no group of all that say so."""
+    (folder / "groups.csv").write_text(
+        "file,group\n" + "".join(f"head_ct/{i:03}.png,\n" for i in range(20))
+        + "head_ct/020.png,NA\nhead_ct/021.png,NA\nhead_ct/022.png,None\n"
+    )  # fmt: skip
+    assert dataset.find_groups(dataset.read_folder(folder)).known == [[20, 21]]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"file,group\na,b,c,d\na,b,c,d,e\n", b"file,group\n\xff,1\n"]
+)
+def test_an_unreadable_groups_csv_is_named(folder, text):
+    (folder / "groups.csv").write_bytes(text)
+    with pytest.raises(CourseError, match=r"groups\.csv") as caught:
+        dataset.find_groups(dataset.read_folder(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_examining_a_folder_sees_another_grouping(folder):
+    """The same pictures and labels under other groups are other data: their split differs."""
+    before = dataset.examine(folder, 0, {})[-1]
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    assert dataset.examine(folder, 0, {})[-1] != before
 
 
 # --- The real set --------------------------------------------------------------------------------

@@ -91,6 +91,10 @@ def test_the_courses_own_generators_are_for_their_images_alone(own, tmp_path):
     assert np.array_equal(found["clear"].get_weights()[0], generator.get_weights()[0])
     assert paths == {"clear": tmp_path / "own" / "clear.h5"}
     assert runtime.read_json(out / "metrics.json")["gan"] == {"clear": card}
+    runtime.record(out, gan={"other": {"steps": 1}})
+    sampling.find_generators(out, Prepared(theirs), {"clear": 0})
+    known = runtime.read_json(out / "metrics.json")["gan"]
+    assert known == {"other": {"steps": 1}, "clear": card}, "of a GAN trained here nothing is lost"
     for name, images in (("clear", others), ("haemorrhage", theirs)):
         with pytest.raises(CourseError, match=r"run notebooks/03_training\.ipynb first"):
             sampling.open_generators(out, Prepared(images), {name: 0})
