@@ -79,7 +79,8 @@ def test_each_file_is_listed_with_its_command():
     page = (ROOT / "results" / "README.md").read_text()
     for path in (ROOT / "results").glob("*.json"):
         (line,) = [x for x in page.splitlines() if x.startswith("| ") and f"`{path.name}`" in x]
-        assert f"`{json.loads(path.read_text())['command']}`" in line
+        command = json.loads(path.read_text())["command"].replace("|", r"\|")  # as a table needs it
+        assert f"`{command}`" in line
 
 
 def test_the_simulated_slices_are_neither_easy_nor_hopeless():
@@ -99,3 +100,22 @@ def test_slow_averages_show_in_no_number_of_the_training():
     )
     assert healthy.drop(columns="variety").equals(slow.drop(columns="variety"))
     assert (slow["variety"] < healthy["variety"]).all()
+
+
+def test_what_each_trick_does():
+    """Student's interval of each measure, and of its change where the paper's recipe ran too."""
+    content = kept("ablation")
+    rows = pd.DataFrame(content["rows"]).set_index(["recipe", "seed"]).sort_index()
+    assert rows.index.is_unique
+    for name, found in content["summary"].items():
+        runs, paper = rows.loc[name], rows.loc["paper"]
+        assert found["seeds"] == len(runs) and runs["changes"].map(str).nunique() == 1
+        for key in ("kid", "coverage", "like_a_slice", "judge_agreement"):
+            change = (runs[key] - paper[key]).dropna()
+            for values, kept_as in ((runs[key], key), (change, f"{key}_change")):
+                mean, *ends = found[kept_as]
+                assert mean == pytest.approx(values.mean())
+                if values.std() > 0:  # the paper's own change is none
+                    assert ends == pytest.approx(
+                        list(stats.ttest_1samp(values, 0).confidence_interval())
+                    )
