@@ -593,8 +593,9 @@ class _State:
     seconds: float = 0.0
 
     def save(self, folder: Path) -> None:
-        """Write `step-N.npz` whole, then drop all but the two newest."""
-        with runtime.whole_file(folder / f"step-{len(self.rows):06d}.npz") as temporary:
+        """Write `step-N.npz` whole, then drop all but it and the one before."""
+        newest = folder / f"step-{len(self.rows):06d}.npz"
+        with runtime.whole_file(newest) as temporary:
             np.savez(
                 temporary,
                 *[np.asarray(variable) for variable in self.variables],
@@ -605,8 +606,11 @@ class _State:
                 watched=json.dumps(self.watched),
                 seconds=self.seconds,
             )
-        for old in sorted(folder.glob("step-*.npz"))[:-2]:
-            old.unlink()
+        found = sorted(folder.glob("step-*.npz"))
+        at = found.index(newest)
+        # Those after it could not be read: else this run would have gone on from there.
+        for other in found[: max(at - 1, 0)] + found[at + 1 :]:
+            other.unlink()
 
     def restore(self, content: dict[str, Any]) -> None:
         """Take what `_read_newest` gave."""

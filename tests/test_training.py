@@ -537,6 +537,18 @@ def test_a_header_that_asks_for_half_of_the_numbers_is_seen(tmp_path):
     assert len(training._read_newest(tmp_path)["rows"]) == 1
 
 
+def test_checkpoints_after_damaged_ones_are_kept(tmp_path):
+    """A run that had to go back keeps what it can go on from, not what it could not read."""
+    for step in (475, 500):
+        (tmp_path / f"step-{step:06d}.npz").write_bytes(b"damaged")
+    state = training._State([tf.zeros(3)], {"recipe": {}})
+    for done in range(1, 4):
+        state.rows.append([0.0] * len(training.COLUMNS))
+        state.save(tmp_path)
+        assert len(training._read_newest(tmp_path)["rows"]) == done
+    assert [path.stem for path in sorted(tmp_path.glob("*"))] == ["step-000002", "step-000003"]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [(8, 99), (6, 1), (6, 0x20)],
