@@ -229,8 +229,8 @@ def penalised(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, see
 def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
     """Shift, cut out and brighten each image at random, so that gradients pass through.
 
-    Real and generated images must go through the same seed: what is done to both alike tells
-    nothing about which is which, so the generator doesn't learn to draw shifted heads.
+    Real and generated images must be changed alike (here even by the same draws): what is done to
+    both tells nothing about which is which, so the generator doesn't learn to draw shifted heads.
 
     Args:
         images: ``(n, 32, 32, 1)``, -1 to 1.
@@ -249,6 +249,8 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
     def positions(seed, low, high):
         return tf.random.stateless_uniform((count, 1, 2), seed, low, high, dtype=tf.int32)
 
+    if "brightness" in kinds:  # first, so that edges and holes stay air
+        images = images + tf.random.stateless_uniform((count, 1, 1, 1), seeds[2], -0.5, 0.5)
     if "translation" in kinds:
         pad = edge // 8
         grid = tf.range(edge)[None, :, None] + positions(seeds[0], 0, 2 * pad + 1)
@@ -256,12 +258,10 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
         images = tf.gather(tf.gather(padded, grid[..., 0], axis=1, batch_dims=1), grid[..., 1],
                            axis=2, batch_dims=1)  # fmt: skip
     if "cutout" in kinds:
-        centre = positions(seeds[1], 0, edge)
-        inside = tf.abs(2 * (tf.range(edge)[None, :, None] - centre)) < edge // 2
+        offset = tf.range(edge)[None, :, None] - positions(seeds[1], 0, edge + 1)
+        inside = (offset >= -(edge // 4)) & (offset < edge // 4)
         hole = inside[:, :, None, :1] & inside[:, None, :, 1:]
         images = tf.where(hole, -1.0, images)
-    if "brightness" in kinds:
-        images += tf.random.stateless_uniform((count, 1, 1, 1), seeds[2], -0.5, 0.5)
     return images
 
 
