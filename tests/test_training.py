@@ -177,7 +177,10 @@ def test_augmentation_does_the_same_to_real_and_generated(images):
     some, seed = tf.constant(images[:8]), tf.constant([3, 4])
     for kind in training.AUGMENTATIONS:
         first = training.augment(some, (kind,), seed).numpy()
-        assert np.array_equal(first, training.augment(some, (kind,), seed).numpy())
+        other = training.augment(some + 0.25, (kind,), seed).numpy()
+        moved = other - first  # but where air came in, for both alike
+        assert np.isclose(moved, 0.25, atol=1e-6).mean() > 0.6
+        assert np.all(np.isclose(moved, 0.25, atol=1e-6) | ((first == -1) & (other == -1)))
         assert not np.array_equal(first, some.numpy())
         assert first.shape == some.shape
     assert np.array_equal(training.augment(some, (), seed).numpy(), some.numpy())
@@ -658,6 +661,9 @@ def test_wasserstein_trains_the_critic(monkeypatch, images):
     assert "LayerNormalization" in kinds and not kinds & {"BatchNormalization", "Activation"}
     assert networks.count_trainable(trained.discriminator) == 791_169
     assert trained.discriminator.name == "critic"
+    once = train(images, 1, recipe=recipe).discriminator.trainable_variables
+    for first, second in zip(once, trained.discriminator.trainable_variables, strict=True):
+        assert not np.array_equal(first, second), "the second step did not move it"
 
 
 def test_the_average_follows_weights_and_statistics(small_networks, images):
