@@ -97,8 +97,8 @@ def save_animation(previews: np.ndarray, path: Path, milliseconds: int = 400) ->
     return path
 
 
-def show_training(histories: dict[str, dict[str, np.ndarray]], window: int = 25) -> Figure:
-    """Losses, mean outputs and gradient lengths of each GAN by step, smoothed over `window` steps.
+def show_training(histories: dict[str, dict[str, np.ndarray]]) -> Figure:
+    """Losses, mean outputs and gradient lengths of each GAN by step, smoothed over 25 steps.
 
     The first steps can cost a hundred times what later ones do; the losses' axis leaves them out.
     """
@@ -116,7 +116,7 @@ def show_training(histories: dict[str, dict[str, np.ndarray]], window: int = 25)
     )
     for (name, history), column in zip(histories.items(), axes.T, strict=True):
         steps = len(history["generator_loss"])
-        width = min(window, steps)
+        width = min(25, steps)
         at = np.arange(width, steps + 1)
         for axis, (ylabel, lines) in zip(column, rows, strict=True):
             for (key, label), colour, dash in zip(lines.items(), (DARK, LIGHT), "-:", strict=True):

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, isotonic_regression
+from scipy.optimize import brentq
 from scipy.stats import binomtest, nct, t
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
@@ -70,16 +70,16 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[s
     return {"gained": gained, "lost": lost, "p_value": float(p_value)}
 
 
-def smallest_significant_gain(n: int, level: float = 0.05) -> float | None:
+def smallest_significant_gain(n: int) -> float | None:
     """The smallest gain in accuracy that an exact McNemar test on n images could call significant.
 
-    At best every image on which the two classifiers differ favours the same one.
+    At best every image on which the two classifiers differ favours the same one; the level is 5 %.
 
     Returns:
         A share of n, 0 to 1; None where even n such images would not do.
     """
     for flips in range(1, n + 1):
-        if binomtest(flips, flips).pvalue < level:
+        if binomtest(flips, flips).pvalue < 0.05:
             return flips / n
     return None
 
@@ -164,18 +164,16 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def power(
-    effect: float, sd: float, replicates: int, ratio: float = 0.0, level: float = 0.95
-) -> float:
+def power(effect: float, sd: float, replicates: int, ratio: float = 0.0) -> float:
     """How often `resampled_t` puts its whole interval above 0 if the true difference is `effect`.
 
     Args:
         effect: A share, 0 or more.
         sd: Of the differences, from replicate to replicate.
-        replicates, ratio, level: As in `resampled_t`.
+        replicates, ratio: As in `resampled_t`.
     """
     shift = effect / (sd * math.sqrt(1 / replicates + ratio))
-    return float(nct.sf(t.ppf(0.5 + level / 2, replicates - 1), replicates - 1, shift))
+    return float(nct.sf(t.ppf(0.975, replicates - 1), replicates - 1, shift))
 
 
 def smallest_detectable_effect(
@@ -184,56 +182,6 @@ def smallest_detectable_effect(
     """The true difference that is found with this chance; see `power`."""
     unit = sd * math.sqrt(1 / replicates + ratio)
     return brentq(lambda k: power(k * unit, sd, replicates, ratio) - chance, 0.0, 100.0) * unit
-
-
-def worth(
-    curve: dict[int, np.ndarray], augmented: np.ndarray, at: int, seed: int, rounds: int = 2000
-) -> dict[str, Any]:
-    """How many more real images would have given what synthetic ones gave.
-
-    The learning curve is made monotone (isotonic regression on the means) and joined by straight
-    lines over the logarithm of the size; the synthetic images are worth as many real ones as it
-    takes, from `at` on, to reach the accuracy that they gave. The interval is a percentile
-    bootstrap over replicates, each of which keeps its sizes and its augmented arm together.
-
-    Args:
-        curve: Real training images: ``(J,)`` accuracies without synthetic images, one a replicate.
-        augmented: ``(J,)``, of the same replicates with synthetic images beside `at` real ones.
-        at: Which of the sizes that is.
-        seed: Of the bootstrap.
-        rounds: Of the bootstrap.
-
-    Returns:
-        `images` and `ci`: from 0, which stands for "0 or less", to the largest size minus `at`,
-        which stands for "that or more"; `text` says it so.
-    """
-    sizes = np.array(sorted(curve))
-    table = np.stack([curve[size] for size in sizes], axis=1)
-
-    def value(chosen):
-        rising = isotonic_regression(table[chosen].mean(axis=0)).x
-        reached = augmented[chosen].mean()
-        if reached <= np.interp(at, sizes, rising):
-            return 0.0
-        # A level stretch is reached where it begins: of all sizes that would do, the smallest.
-        steps = np.concatenate([[True], np.diff(rising) > 1e-12])
-        found = np.interp(reached, rising[steps], np.log2(sizes[steps]))
-        return float(2**found - at) if reached <= rising[-1] else float(sizes[-1] - at)
-
-    everything = np.arange(len(augmented))
-    rng = np.random.default_rng(seed)
-    drawn = [value(rng.choice(everything, len(everything))) for _ in range(rounds)]
-    found, low, high = value(everything), *np.quantile(drawn, [0.025, 0.975])
-    most = float(sizes[-1] - at)
-
-    def words(images):
-        return "< 0" if images <= 0 else f"> {most:.0f}" if images >= most else f"{images:.0f}"
-
-    return {
-        "images": found,
-        "ci": [float(low), float(high)],
-        "text": f"{words(found)} (95 % interval {words(low)} to {words(high)})",
-    }
 
 
 # --- The verdict ---------------------------------------------------------------------------------
@@ -245,9 +193,7 @@ OTHERS = (
 )  # fmt: skip
 
 
-def judge_study(
-    accuracies: dict[str, np.ndarray], ratio: float, images: int, margin: float = MARGIN
-) -> dict[str, Any]:
+def judge_study(accuracies: dict[str, np.ndarray], ratio: float, images: int) -> dict[str, Any]:
     """The verdict on several replicates, by a rule fixed beforehand.
 
     *No*, if the interval of classic + GAN minus classic ends below the margin. *Yes*, if it begins
@@ -259,7 +205,6 @@ def judge_study(
         accuracies: By arm, ``(J,)``: one share a replicate, averaged over seeds.
         ratio: See `resampled_t`; 0 for independent sets.
         images: In all, of one replicate; for the advice on how many would do.
-        margin: Smallest gain worth having, a share.
 
     Returns:
         `answer`, `text`, `contrasts` (by "first - second", as `resampled_t` gives them; the
@@ -279,7 +224,7 @@ def judge_study(
     low, high = primary["ci"]
     if primary["replicates"] < FEWEST_REPLICATES:
         answer = "not enough data"
-    elif high < margin:
+    elif high < MARGIN:
         answer = "no"
     elif low > 0 and control["ci"][0] > 0:
         answer = "yes"
@@ -288,20 +233,18 @@ def judge_study(
     smallest, takes = None, ("images", None)
     if primary["sd"] > 1e-12 and primary["replicates"] >= FEWEST_REPLICATES:
         smallest = smallest_detectable_effect(primary["sd"], primary["replicates"], ratio)
-        takes = what_it_takes(primary, ratio, images, margin)
+        takes = what_it_takes(primary, ratio, images)
     return {
         "answer": answer,
-        "text": _say(answer, primary, control, smallest, takes, images, margin),
+        "text": _say(answer, primary, control, smallest, takes, images),
         "contrasts": contrasts,
         "smallest_detectable_effect": smallest,
         f"{takes[0]}_needed": takes[1],
-        "margin": margin,
+        "margin": MARGIN,
     }
 
 
-def what_it_takes(
-    primary: dict[str, Any], ratio: float, images: int, margin: float
-) -> tuple[str, int]:
+def what_it_takes(primary: dict[str, Any], ratio: float, images: int) -> tuple[str, int]:
     """How many sets, or images, would find a true gain of the margin four times in five.
 
     Independent sets tell more the more there are. Splits of one set share its images, so more of
@@ -309,7 +252,7 @@ def what_it_takes(
 
     Args:
         primary: The contrast, as `resampled_t` gives it.
-        ratio, images, margin: As in `judge_study`.
+        ratio, images: As in `judge_study`.
 
     Returns:
         "replicates" or "images", and how many in all.
@@ -317,18 +260,18 @@ def what_it_takes(
     sd, count = primary["sd"], primary["replicates"]
     if ratio == 0:
         # Within a set or two of the answer at once; then one by one.
-        count = max(FEWEST_REPLICATES, int((2.5 * sd / margin) ** 2))
-        while smallest_detectable_effect(sd, count) > margin:
+        count = max(FEWEST_REPLICATES, int((2.5 * sd / MARGIN) ** 2))
+        while smallest_detectable_effect(sd, count) > MARGIN:
             count += 1
         return "replicates", count
     smallest = smallest_detectable_effect(sd, count, ratio)
-    return "images", math.ceil(images * max(1.0, smallest / margin) ** 2)
+    return "images", math.ceil(images * max(1.0, smallest / MARGIN) ** 2)
 
 
-def _say(answer, primary, control, smallest, takes, images, margin) -> str:
+def _say(answer, primary, control, smallest, takes, images) -> str:
     """The verdict in words."""
     low, high = (f"{100 * edge:+.1f}" for edge in primary["ci"])
-    count, points = primary["replicates"], f"{100 * margin:.0f} points"
+    count, points = primary["replicates"], f"{100 * MARGIN:.0f} points"
     gain = (
         f"Adding GAN images to classic augmentation moved the accuracy by "
         f"{100 * primary['mean']:+.1f} points (95 % interval {low} to {high}, {count} replicates)"
@@ -354,7 +297,7 @@ def _say(answer, primary, control, smallest, takes, images, margin) -> str:
             else f"about {needed - images} more images (more splits of the same ones help little)"
         )
         end = f"for one of {points} it takes {more}."
-        if smallest <= margin:
+        if smallest <= MARGIN:
             end = f"that is under the margin of {points}: the gain itself is small or none."
         text += (
             f" With {images} images and {count} replicates only a gain of {100 * smallest:.0f} "

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom, ttest_rel
 
 from benchmarks import verdict
+from benchmarks.worth import worth
 from helpers import statistics
 
 
@@ -257,27 +258,27 @@ def drawn_curve(replicates, extra, seed, spread=0.02):
 @pytest.mark.parametrize("extra", [0, 72, 144, 300])
 def test_worth_is_found_where_it_is_known(extra):
     curve = {size: np.full(3, learnt(size)) for size in SIZES}
-    found = statistics.worth(curve, np.full(3, learnt(144 + extra)), 144, seed=0, rounds=50)
+    found = worth(curve, np.full(3, learnt(144 + extra)), 144, seed=0, rounds=50)
     assert found["images"] == pytest.approx(extra, abs=1e-6)
 
 
 def test_worth_is_censored_where_it_must_be():
     curve = {size: np.full(3, learnt(size)) for size in SIZES}
     for reached, words in ((0.5, "< 0"), (0.99, "> 432")):
-        found = statistics.worth(curve, np.full(3, reached), 144, seed=0, rounds=50)
+        found = worth(curve, np.full(3, reached), 144, seed=0, rounds=50)
         assert found["text"].startswith(words)
 
 
 def test_worth_on_a_level_curve_is_the_smallest_that_would_do():
     curve = {36: np.array([0.6]), 72: np.array([0.65]), 144: np.array([0.7]),
              288: np.array([0.8]), 576: np.array([0.78])}  # fmt: skip
-    found = statistics.worth(curve, np.array([0.79]), 144, seed=0, rounds=10)
+    found = worth(curve, np.array([0.79]), 144, seed=0, rounds=10)
     assert found["images"] == pytest.approx(288 - 144)  # made monotone: 0.79 from 288 on
 
 
 def test_the_interval_of_worth_covers():
     covered = 0
     for i in range(100):
-        found = statistics.worth(*drawn_curve(12, 144, i), 144, seed=i, rounds=200)
+        found = worth(*drawn_curve(12, 144, i), 144, seed=i, rounds=200)
         covered += found["ci"][0] <= 144 <= found["ci"][1]
     assert covered >= 85
