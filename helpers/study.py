@@ -4,8 +4,9 @@
 
 A run is the whole course on one split (or, without data, on one simulated set) with one seed: GANs
 trained anew, classifiers fitted, everything kept in `OUT/split-K/seed-S`. A run that is finished is
-never run again, and one that was cut off goes on, so the same command resumes a study. On a cluster
-all workers must see OUT and DATA under the same paths.
+never run again, and one that was cut off goes on, so the same command resumes a study; of what is
+finished the row in `OUT/study.json` is enough, so a study can move to another machine with that
+file alone. On a cluster all workers must see OUT and DATA under the same paths.
 """
 
 import argparse
@@ -118,6 +119,13 @@ def plain_numbers(found: dict[str, Any]) -> dict[str, float]:
 # --- All of them ---------------------------------------------------------------------------------
 
 
+def read_rows(tasks: list[dict[str, Any]], out: Path) -> list[dict[str, Any] | None]:
+    """A row for each run, or None: from the run's folder, or as `study.json` kept it."""
+    kept = runtime.read_json(out / "study.json").get("rows", [])
+    by_run = {(row["split"], row["seed"]): row for row in kept}
+    return [read_row(task) or by_run.get((task["split"], task["seed"])) for task in tasks]
+
+
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The verdict on the rows: seeds averaged first, so that a replicate is a split.
 
@@ -155,10 +163,12 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) -> dict[str, Any]:
     """Write `study.json` from what is finished; a split with a seed missing is not judged yet."""
-    rows = [row for task in tasks if (row := read_row(task))]
+    rows = [row for row in read_rows(tasks, out) if row]
     seeds = [row["split"] for row in rows]
     whole = [row for row in rows if seeds.count(row["split"]) == settings["seeds"]]
-    study = {"settings": settings, "versions": runtime.versions(), "rows": rows}
+    command = " ".join(["python -m helpers.study", *sys.argv[1:]])
+    made_by = {"command": command, "settings": settings, "versions": runtime.versions()}
+    study = made_by | {"rows": rows}
     if len({row["split"] for row in whole}) > 1:
         study["summary"] = summarise(whole)
         write_report(study, out)
@@ -166,9 +176,17 @@ def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) ->
     return study
 
 
-def write_report(study: dict[str, Any], out: Path) -> Path:
-    """Write the study's `report.html`: it links to the runs' own, and shows data of the first."""
+def write_report(study: dict[str, Any], out: Path) -> None:
+    """Write the study's `report.html`: it links to the runs' own, and shows data of the first.
+
+    Of the first whose folder is there; with none there is no report but the numbers.
+    """
     verdict, rows = study["summary"]["verdict"], study["rows"]
+    runs = [(row["split"], row["seed"]) for row in rows]
+    here = [run for run in runs if (out / "split-{}/seed-{}/report.html".format(*run)).exists()]
+    if not here:
+        return
+    first = out / "split-{}/seed-{}".format(*here[0])
     figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"])
     plots.save_figure(figure, out, "contrasts")
     curve = study["summary"]["learning_curve"].values()
@@ -177,11 +195,11 @@ def write_report(study: dict[str, Any], out: Path) -> Path:
         gan = study["summary"]["arms"][statistics.PRIMARY[0]]
         figure = plots.show_curve(points, gan=(max(points), [gan["accuracy"], *gan["ci"]]))
         plots.save_figure(figure, out, "learning_curve")
-    first = out / f"split-{rows[0]['split']}" / f"seed-{rows[0]['seed']}"
     audits = {name: pd.DataFrame([row["audit"][name] for row in rows]) for name in rows[0]["audit"]}
-    return course.render(
+    course.render(
         "study.html",
         out,
+        here=here,
         title=f"{study['summary']['replicates']} replicates",
         v=verdict,
         simulated=rows[0]["simulated"],
@@ -247,7 +265,8 @@ def run(
     held = runtime.lock(runtime.make_folder(folder) / ".lock")
     try:
         study = collect(tasks, settings, folder)  # the settings stand before anything has run
-        if todo := [task for task in tasks if read_row(task) is None]:
+        rows = read_rows(tasks, folder)
+        if todo := [task for task, row in zip(tasks, rows, strict=True) if row is None]:
             try:
                 spread(run_one, todo, len(tasks), workers, scheduler)
             finally:  # what is finished counts, whatever stopped the rest

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -147,6 +148,13 @@ def test_the_report_shows_samples_audit_and_data_of_its_runs(tmp_path):
     links = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', html)
     assert links == [f"split-{k}/seed-{n}/report.html" for k in (0, 1) for n in (0, 1)]
     assert kept["rows"][0]["audit"]["ill"]["copies_suspected"] is True
+    # On another machine, where its folder is not: the row is kept, and nothing links to the folder.
+    shutil.rmtree(tmp_path / "split-0" / "seed-0")
+    again = study.collect(tasks, SETTINGS | {"splits": 2}, tmp_path)
+    assert again["rows"] == kept["rows"] and again["summary"] == kept["summary"]
+    html = (tmp_path / "report.html").read_text()
+    assert "split 0, seed 0" in html and "split-0/seed-0" not in html
+    assert base64.b64encode(b"samples of run 1").decode() in html
     assert "realism" not in json.dumps(kept["rows"]), "its lists stay with the run"
 
 
