@@ -12,7 +12,6 @@ of batches, each time in a process of its own, in turns; loading TensorFlow is n
 
 import argparse
 import itertools
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,9 +21,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from helpers import runtime  # noqa: E402  after the path
+from benchmarks.gan_step import RESULTS, ratio  # noqa: E402  after the path
+from helpers import runtime  # noqa: E402
 
-RESULTS = PROJECT / "benchmarks" / "results.json"
 STEPS, TEST = 120, 22
 SEEDS = {"scratch": 2, "imagenet": 10}
 
@@ -92,12 +91,6 @@ def said(*command: str) -> str:
         [sys.executable, *command], check=True, cwd=PROJECT, capture_output=True, text=True
     )
     return done.stdout.splitlines()[-1]
-
-
-def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
-    """How many times faster, round by round."""
-    each = [a / b for a, b in zip(slower, faster, strict=True)]
-    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
 
 
 def compare_classifiers(rounds: int) -> dict[str, dict]:

@@ -7,7 +7,7 @@ two processes of one thread; the better one counts. The rival "tutorial_float32"
 step as a tutorial would write it: in float32, and with Keras' BatchNorm instead of the fused one.
 "xla" and "four_at_once" are the course's step compiled by XLA, and four of it in one call: what
 the course does not do on a processor, so that it shows if it should.
-PyTorch takes part where it is installed: `.venv/bin/pip install torch`.
+PyTorch takes part where it is installed: `.venv/bin/pip install -e '.[bench]'`.
 """
 
 import argparse
