@@ -21,15 +21,16 @@ from scipy.stats import binomtest
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from helpers import runtime  # noqa: E402  after the path
+from helpers import runtime, statistics  # noqa: E402  after the path
 
 RESULTS = PROJECT / "results" / "copying.json"
 TRAIN, HELD_OUT, GENERATED = 72, 17, 100
 
 
-def move(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shift each image by up to two pixels, and mirror every other one."""
-    shifts = rng.integers(-2, 3, (len(images), 2))
+def move(images: np.ndarray, rng: np.random.Generator, least: int = 0, most: int = 2) -> np.ndarray:
+    """Shift each image by `least` to `most` pixels either way, and mirror every other one."""
+    shifts = rng.integers(least, most + 1, (len(images), 2))
+    shifts *= rng.choice([-1, 1], shifts.shape)
     moved = np.stack([np.roll(x, s, (0, 1)) for x, s in zip(images, shifts, strict=True)])
     mirrored = rng.random(len(images)) < 0.5
     return np.where(mirrored[:, None, None, None], moved[:, :, ::-1], moved)
@@ -39,7 +40,10 @@ PLANTED = {
     "copies": lambda copies, fresh, rng: copies,
     "copies under noise": lambda copies, fresh, rng: copies + rng.normal(0, 0.3, copies.shape),
     "copies, shifted and mirrored": lambda copies, fresh, rng: move(copies, rng),
+    "copies, shifted too far": lambda copies, fresh, rng: move(copies, rng, 4, 4),
     "one copy in three": lambda copies, fresh, rng: np.concatenate([copies[:33], fresh[33:]]),
+    "one copy in five": lambda copies, fresh, rng: np.concatenate([copies[:20], fresh[20:]]),
+    "one copy in ten": lambda copies, fresh, rng: np.concatenate([copies[:10], fresh[10:]]),
     "fresh slices": lambda copies, fresh, rng: fresh,
     "fresh slices, blurred": lambda copies, fresh, rng: gaussian_filter(fresh, (0, 0.8, 0.8, 0)),
 }
@@ -80,8 +84,7 @@ def main() -> None:
 
     def rate(name, test):
         count = sum(row[test] for row in rows if row["planted"] == name)
-        interval = binomtest(count, draws).proportion_ci(method="wilson")
-        return {"share": count / draws, "ci": list(interval)}
+        return {"share": count / draws, "ci": statistics.wilson_interval(count, draws)}
 
     rates = {name: {test: rate(name, test) for test in ("course", "plain")} for name in PLANTED}
     runtime.write_json(
