@@ -86,20 +86,25 @@ def like_a_slice(images: np.ndarray, real: np.ndarray) -> np.ndarray:
 
     Returns:
         ``(n,)``, bool.
+
+    Raises:
+        CourseError: Too few real slices to say how odd one can be.
     """
+    if len(real) < 3:
+        raise runtime.CourseError(f"likeness needs at least 3 real images, not {len(real)}.")
     among_real = pixel_likeness(real, real, reach=0)
     np.fill_diagonal(among_real, -1)
     oddest = among_real.max(axis=1).min()
     return pixel_likeness(images, real, reach=0).max(axis=1) >= oddest
 
 
-def judge_agreement(images: np.ndarray, label: int, judge: keras.Model | None = None) -> float:
+def judge_agreement(images: np.ndarray, label: int, judge: keras.Model) -> float:
     """Share of images in which the judge sees the class that they are meant to show.
 
     Args:
         images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1.
         label: What they are meant to show, 1 haemorrhage, 0 clear.
-        judge: The judge where it is loaded already.
+        judge: See `load_judge`.
 
     Returns:
         0 to 1; on simulated slices themselves nearly 1 (`results/phantom.json`). The judge names a
@@ -107,18 +112,16 @@ def judge_agreement(images: np.ndarray, label: int, judge: keras.Model | None = 
     """
     if len(images) == 0:
         return 0.0
-    judge = judge or load_judge()
     seen = judge.predict(images, batch_size=256, verbose=0)[:, 0] > 0.5
     return float(np.mean(seen == bool(label)))
 
 
-def judge_features(images: np.ndarray, judge: keras.Model | None = None) -> np.ndarray:
+def judge_features(images: np.ndarray, judge: keras.Model) -> np.ndarray:
     """The judge's last hidden layer: where images that show alike things lie in like directions.
 
     Returns:
         ``(n, 64)``, each of length 8, as `choose_features` has them.
     """
-    judge = judge or load_judge()
     return _describe(keras.Model(judge.input, judge.get_layer("features").output), images)
 
 
@@ -228,9 +231,7 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     }
 
 
-def quality(
-    real: np.ndarray, generated: np.ndarray, seed: int, k: int = 5, rounds: int = 50
-) -> dict[str, Any]:
+def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any]:
     """All measures of quality, each beside what images of the same kind would give.
 
     The real images are halved at random, again and again: one half is compared with the other, and
@@ -239,8 +240,6 @@ def quality(
     Args:
         real, generated: ``(n, d)`` and ``(m, d)`` features, each at least `FEWEST`.
         seed: Of the halvings.
-        k: Neighbours, as in `neighbour_measures`.
-        rounds: Halvings.
 
     Returns:
         `kid` with `kid_ci` (95 %, all images, jackknife) and `kid_floor`, which 19 of 20 pairs of
@@ -258,12 +257,12 @@ def quality(
         )
     rng = np.random.default_rng(seed)
     found, expected, floor = [], [], []
-    for _ in range(rounds):
+    for _ in range(50):
         order = rng.permutation(len(real))
         first, second = real[order[:half]], real[order[half : 2 * half]]
         drawn = generated[rng.permutation(len(generated))[:half]]
-        found.append(neighbour_measures(first, drawn, k))
-        expected.append(neighbour_measures(first, second, k))
+        found.append(neighbour_measures(first, drawn))
+        expected.append(neighbour_measures(first, second))
         floor.append(kid(first, second)[0])
     value, error = kid(real, generated)
     means = [pd.DataFrame(rows).mean().to_dict() for rows in (found, expected)]
@@ -483,8 +482,8 @@ def audit_class(
     describe, report["features"] = choose_features(features, simulated=fresh is not None)
     real = describe(np.concatenate([train, held_out]) if fresh is None else fresh)
     drawn = describe(images)
-    report["like_a_slice"] = float(like_a_slice(images, train).mean())
     for measure in (
+        lambda: {"like_a_slice": float(like_a_slice(images, train).mean())},
         lambda: quality(real, drawn, seed),
         lambda: {"realism": two_sample_test(real, drawn, seed)},
         lambda: {"copying": copying_audit(images, train, held_out, groups, describe, seed)},
@@ -499,7 +498,7 @@ def audit_class(
 
 
 def run(
-    samples: Path, data: Path, split: Path, out: Path, seed: int = 0, features: str = "auto",
+    samples: Path, data: Path, split: Path, out: Path, features: str = "auto",
     positive: str = "haemorrhage", negative: str = "clear", **columns: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Audit a folder of images against the data and the split that its generators were trained on.
@@ -509,7 +508,6 @@ def run(
         split: `split.csv` with file, label, group, split: of `data`.
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
             most like a real one, above that one.
-        seed: Of all that is drawn.
         features: See `choose_features`.
         positive, negative: Names of label 1 and label 0, as in the notebooks.
         columns: Of `data`'s labels.csv, as `dataset.read_folder` takes them.
@@ -520,8 +518,10 @@ def run(
     Raises:
         CourseError: Whatever is wrong with a folder, the split or the names.
     """
-    if positive == negative:
-        raise runtime.CourseError(f"both classes are called {positive!r}: give each its own name.")
+    dataset.check_names(positive, negative)
+    split, out = map(runtime.project_path, (split, out))
+    for folder in (samples, data):
+        dataset.refuse_inside(out, runtime.project_path(folder))
     made, slices = dataset.read_folder(samples), dataset.read_folder(data, **columns)
     try:
         table = pd.read_csv(split).set_index("file")[["group", "split"]]
@@ -534,6 +534,10 @@ def run(
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         raise runtime.CourseError(f"{split} names {twice} twice: delete one line.")
+    if odd := set(table["split"]) - {"train", "validation", "test"}:
+        raise runtime.CourseError(
+            f"{split}: {min(odd, key=str)!r} is no part: write train, validation or test."
+        )
     table = slices.table.join(table, on="file")
     real, drawn = dataset.prepare(slices.greys), dataset.prepare(made.greys)
     report = {}
@@ -545,7 +549,7 @@ def run(
         images = drawn[(made.table["label"] == label).to_numpy()]
         groups = table["group"].to_numpy()[np.concatenate(parts)]
         train, held_out = (real[part] for part in parts)
-        report[name] = audit_class(images, train, held_out, groups, seed, features=features)
+        report[name] = audit_class(images, train, held_out, groups, 0, features=features)
         if "copying" in report[name]:
             found = report[name]["copying"]
             top = np.argsort(-found["likeness"])[:10]
@@ -583,7 +587,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, found in report.items():
         for line in summary(found):
             print(f"{name}: {line}")
-    print(f"All numbers: {asked.out / 'audit.json'}")
+    print(f"All numbers: {runtime.project_path(asked.out) / 'audit.json'}")
     return 0
 
 

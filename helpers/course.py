@@ -37,7 +37,6 @@ WRITES = (
     "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",
     "samples", "checkpoints", "figures", "logs", "prepared.npz", "run.json",
 )  # fmt: skip
-SMALL = ("run.json", "metrics.json", ".lock", ".kernel.lock", "progress.json")
 
 
 # --- Parameters ----------------------------------------------------------------------------------
@@ -52,12 +51,13 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     known = sorted(path.stem for path in (runtime.PROJECT / "params").glob("*.yaml"))
     if profile not in known:
         raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
-    files = [runtime.PROJECT / "params" / f"{profile}.yaml"] + ([extra] if extra else [])
-    declared = set().union(*declared_parameters().values())
+    files = [f"params/{profile}.yaml"] + ([extra] if extra else [])
+    # The two folders are the command's own to give, for it looks at what lies in them.
+    declared = set().union(*declared_parameters().values()) - {"data_dir", "out_dir"}
     values: dict[str, Any] = {}
-    for path in files:
+    for path in map(runtime.project_path, files):
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             reason = str(error).split("\n")[0]
             raise CourseError(f"{path} cannot be read as YAML ({reason}): mend the file.") from None
@@ -116,22 +116,24 @@ def run(
         CourseError: Anything a user can mend; nothing has been written then but what was finished.
     """
     parameters = load_parameters(profile, extra) | (changes or {})
+    runtime.check_numbers(**parameters)
+    names = parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear")
+    dataset.check_names(*names)
     folder = runtime.project_path(out or f"runs/{profile}")
     fingerprint = "simulated"
     if data:
         data_folder = runtime.project_path(data)
-        if folder.is_relative_to(data_folder):
-            raise CourseError(f"OUT {folder} lies inside DATA {data_folder}: choose another OUT.")
+        dataset.refuse_inside(folder, data_folder)
         if data_folder.is_relative_to(folder):  # where FRESH=1 would remove it
             raise CourseError(f"DATA {data_folder} lies inside OUT {folder}: choose another OUT.")
-        *_, fingerprint = dataset.examine(data_folder, parameters["split_seed"], parameters)
+        _, fingerprint = dataset.examine(data_folder, parameters["split_seed"], parameters)
         parameters["data_dir"] = str(data_folder)
     settings = {"parameters": parameters, "data": fingerprint}
     before = runtime.read_json(folder / "run.json")
     known = before or (folder / "prepared.npz").exists()  # the second from notebook 01, run alone
-    if folder.is_dir() and not known and {p.name for p in folder.glob("[!.]*")} - set(SMALL):
+    if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
-    if before and before["settings"] != settings and not fresh:
+    if before and _of_the_gans(before["settings"]) != _of_the_gans(settings) and not fresh:
         raise CourseError(
             f"{folder} holds a run with other settings or data (profile "
             f"{before['settings']['parameters'].get('profile')}): choose another OUT, or start "
@@ -153,23 +155,32 @@ def run(
         held.release()
 
 
-def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
-    """Execute each notebook that is not finished; with one that has changed, all later ones."""
+def _of_the_gans(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What the trained GANs depend on: the data, and the parameters of the notebooks up to them."""
     declared = declared_parameters()
-    # Executed notebooks of older code are no longer finished.
+    names = set().union(*(declared[name] for name in NOTEBOOKS[:3]))
+    return settings["data"], {k: v for k, v in settings["parameters"].items() if k in names}
+
+
+def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute each notebook that is not finished; with one that has changed, all later ones.
+
+    A notebook changes with its text, with the parameters that it reads, with `helpers` and data.
+    """
+    declared = declared_parameters()
     helpers = sorted((runtime.PROJECT / "helpers").glob("*.py"))
-    key = runtime.sha256(*[path.read_bytes() for path in helpers])
-    finished = runtime.read_json(folder / "run.json")
+    data = runtime.read_json(folder / "run.json")["settings"]["data"]
+    key = runtime.digest(data.encode(), *[path.read_bytes() for path in helpers])
     done: dict[str, str] = runtime.read_json(folder / "notebooks" / "finished.json")
     for number, name in enumerate(NOTEBOOKS, start=1):
         source = _source(name)
-        key = runtime.sha256(key.encode(), source.read_bytes(), repr(finished).encode())
+        share = {k: v for k, v in sorted(parameters.items()) if k in declared[name]}
+        key = runtime.digest(key.encode(), source.read_bytes(), repr(share).encode())
         target = folder / "notebooks" / f"{name}.ipynb"
         head = f"[{number}/{len(NOTEBOOKS)}] {name}"
         if done.get(name) == key and target.exists():
             print(f"{head}: finished before", flush=True)
             continue
-        share = {k: v for k, v in parameters.items() if k in declared[name]}
         share["out_dir"] = str(folder)
         started = time.monotonic()
         _execute(source, target, share, head, list(NOTEBOOKS[number:]))
@@ -226,6 +237,7 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
             "disk, then run the same again, which goes on from here."
         ) from error
     finally:
+        del os.environ[runtime.KERNEL_LOCK], os.environ[runtime.PROGRESS_FILE]
         progress.unlink(missing_ok=True)
         running.unlink(missing_ok=True)
 
@@ -337,7 +349,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Run all notebooks in order, then print the table of arms and the verdict.",
         epilog="The same command again skips what is finished and resumes what was cut off.",
     )
-    parser.add_argument("--profile", default="quick", help="smoke, quick (default) or paper")
+    parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
     parser.add_argument(
         "--data", default="", help="your folder with labels.csv; default: simulated"
     )

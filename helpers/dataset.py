@@ -3,6 +3,7 @@
 import argparse
 import csv
 import hashlib
+import re
 import sys
 from collections import defaultdict, namedtuple
 from dataclasses import dataclass
@@ -226,7 +227,7 @@ class Slices:
     def fingerprint(self) -> str:
         """One hash of all names, labels and pixels."""
         rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
-        return runtime.sha256(*[row.encode() for row in sorted(rows)])
+        return runtime.digest(*[row.encode() for row in sorted(rows)])
 
 
 def read_folder(
@@ -372,7 +373,7 @@ def _read_image(path: Path) -> tuple[np.ndarray, dict]:
         "tinted": bool(np.ptp(colours, axis=2).max() > 20),
         "constant": bool(np.ptp(grey) < 8),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "pixels": runtime.sha256(str(grey.shape).encode(), grey.tobytes()),
+        "pixels": runtime.digest(str(grey.shape).encode(), grey.tobytes()),
     }
 
 
@@ -431,9 +432,24 @@ def find_groups(slices: Slices) -> Grouping:
     return Grouping(join_groups(len(table), pairs), identical, proposed, known)
 
 
-def examine(
-    folder: str | Path, seed: int, parameters: dict[str, Any]
-) -> tuple[Slices, np.ndarray, str]:
+def refuse_inside(out: Path, data: Path) -> None:
+    """Refuse to write below a folder of images: they are only read."""
+    if out.is_relative_to(data):
+        raise CourseError(f"OUT {out} lies inside DATA {data}: choose another OUT.")
+
+
+def check_names(positive: str, negative: str) -> None:
+    """Refuse names of the two classes that cannot be names of files, or are one."""
+    for name in (positive, negative):
+        if not re.fullmatch(r"\w[\w .-]*", str(name)):
+            raise CourseError(
+                f"the class name {name!r} goes into file names: use letters, digits, spaces and -."
+            )
+    if positive == negative:
+        raise CourseError(f"both classes are called {positive!r}: give each its own name.")
+
+
+def examine(folder: str | Path, seed: int, parameters: dict[str, Any]) -> tuple[np.ndarray, str]:
     """Read, group and split a folder as notebook 01 will, so that it is refused before any run.
 
     Args:
@@ -442,12 +458,12 @@ def examine(
         parameters: Of notebook 01.
 
     Returns:
-        The slices, the part that each belongs to, and a hash of images, labels and groups.
+        The part that each slice belongs to, and a hash of images, labels and groups.
     """
     slices = read_folder(folder, **{name: parameters.get(name, "") for name in COLUMNS})
     groups = find_groups(slices).groups
     part = split_groups(slices.table["label"].to_numpy(), groups, seed)
-    return slices, part, runtime.sha256(slices.fingerprint.encode(), groups.tobytes())
+    return part, runtime.digest(slices.fingerprint.encode(), groups.tobytes())
 
 
 @dataclass(frozen=True)
@@ -487,7 +503,7 @@ def fetch() -> Path:
     try:
         import kagglehub
     except ImportError:
-        raise CourseError("kagglehub is missing: run .venv/bin/pip install kagglehub.") from None
+        raise CourseError("kagglehub is missing: run .venv/bin/pip install -e .[kaggle]") from None
     try:
         folder = Path(kagglehub.dataset_download(KAGGLE_NAME))
     except Exception as error:  # kagglehub passes on whatever its network layer raises

@@ -6,13 +6,14 @@ units (HU, water 0), as on CT. A level is the height of a slice, 0 (cisterns) to
 """
 
 import math
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+
+from helpers import runtime
 
 BLEEDS = ("intraparenchymal", "epidural", "subdural", "subarachnoid", "intraventricular")
 SHARES = 0.4, 0.15, 0.15, 0.15, 0.15  # in the brain itself most often, as by eye in the real set
@@ -181,13 +182,8 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
         raise FileExistsError(f"{folder} is not empty; name a new folder, or empty this one first")
     if n % 2 or n < 24:
         raise ValueError(f"n is {n}; use an even number of at least 24 images")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        whole = Path(scratch, "whole")
-        _write_files(whole, n, seed)
-        if folder.exists():
-            folder.rmdir()  # empty, or this refuses; Windows can't replace a folder
-        whole.replace(folder)
+    with runtime.whole_folder(folder) as made:
+        _write_files(made, n, seed)
     return folder
 
 

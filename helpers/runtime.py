@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -99,13 +100,37 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise CourseError(
-            f"{path} could not be written ({error.strerror or error}): free some space or choose "
-            "another OUT; whatever stood there before is unchanged."
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder, which becomes `path` only if the block ends well; an earlier one goes.
+
+    Raises:
+        CourseError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            yield made
+            if path.exists():
+                path.rename(Path(temporary) / "before")
+            made.rename(path)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> CourseError:
+    return CourseError(
+        f"{path} could not be written ({error.strerror or error}): free some space or choose "
+        "another OUT; whatever stood there before is unchanged."
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -130,6 +155,26 @@ def record(out: Path, **parts: Any) -> None:
     write_json(out / "metrics.json", read_json(out / "metrics.json") | parts)
 
 
+# The least that a whole number may be which a user gives.
+LEAST = {
+    "seed": 0, "split_seed": 0, "gan_steps": 1, "preview_every": 1, "checkpoint_every": 1,
+    "gallery_steps": 1, "samples_per_class": 1, "classifier_size": 32, "classifier_steps": 1,
+    "fresh_count": 2, "splits": 1, "seeds": 1, "first_seed": 0, "workers": 1, "threads": 1,
+}  # fmt: skip
+
+
+def check_numbers(**values: Any) -> None:
+    """Refuse whole numbers that are none, or too small; other names pass.
+
+    Raises:
+        CourseError: One of them is.
+    """
+    for name, least in LEAST.items():
+        value = values.get(name, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise CourseError(f"{name} is {value!r}: use a whole number of {least} or more.")
+
+
 def need(path: Path, made_by: str) -> Path:
     """The path, or a sentence that says which notebook makes it."""
     if not path.exists():
@@ -143,18 +188,18 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
 
 
-def sha256(*parts: bytes) -> str:
-    """One hexadecimal hash of all parts, each with its length, so that joints count."""
-    digest = hashlib.sha256()
+def digest(*parts: bytes) -> str:
+    """One hexadecimal SHA-256 of all parts, each with its length, so that joints count."""
+    made = hashlib.sha256()
     for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
+        made.update(len(part).to_bytes(8, "little"))
+        made.update(part)
+    return made.hexdigest()
 
 
 def fingerprint(images: Any) -> str:
     """One hash of an array's numbers, in their order."""
-    return sha256(images.tobytes())
+    return digest(images.tobytes())
 
 
 def set_environment() -> None:
@@ -229,11 +274,8 @@ def use_devices() -> str:
         device = "GPU: " + ", ".join(str(name) for name in names)
     else:
         device = "no GPU: CPU"
-    found = versions()
-    return (
-        f"Python {found['python']} · TensorFlow {found['tensorflow']} · "
-        f"Keras {found['keras']} · {device}"
-    )
+    names = "Python {python} · TensorFlow {tensorflow} · Keras {keras}".format(**versions())
+    return f"{names} · {device}"
 
 
 XLA = "+xla"  # behind a number format: steps compiled by XLA
@@ -278,7 +320,7 @@ def time_precisions() -> dict[str, float]:
     return {name: float(value) for name, value in map(str.split, timed.stdout.splitlines())}
 
 
-def _print_times(rounds: int = 8) -> None:
+def _print_times() -> None:
     """Time the formats by turns, so that what else the machine does falls on both.
 
     One that takes more than twice as long is timed once: where bfloat16 is not in the processor, a
@@ -291,7 +333,7 @@ def _print_times(rounds: int = 8) -> None:
     for precision in ways:
         steps[precision] = _make_step(precision)
         steps[precision]()  # compiles; where it ends the process, the formats before stand printed
-        for _ in range(rounds):
+        for _ in range(8):
             for name, step in steps.items():
                 if best.get(name, 0.0) > 2 * min(best.values(), default=float("inf")):
                     continue
@@ -308,15 +350,11 @@ def _make_step(precision: str) -> Callable[[], Any]:
     import tensorflow as tf
 
     keras.config.set_dtype_policy(precision.removesuffix(XLA))
-    network = keras.Sequential(
-        [
-            keras.layers.Dense(128 * 16 * 16),
-            keras.layers.Reshape((16, 16, 128)),
-            keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same"),
-            keras.layers.Conv2D(128, 5, padding="same"),
-            keras.layers.Conv2D(128, 4, strides=2, padding="same"),
-        ]
-    )
+    dense = keras.layers.Dense(128 * 16 * 16), keras.layers.Reshape((16, 16, 128))
+    up = keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same")
+    on = keras.layers.Conv2D(128, 5, padding="same")
+    down = keras.layers.Conv2D(128, 4, strides=2, padding="same")
+    network = keras.Sequential([*dense, up, on, down])
     network.build((16, 100))
     latent = tf.ones((16, 100))
 

@@ -1,8 +1,6 @@
 """Draw images from a saved generator and write them as a data set like any other."""
 
 import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -167,21 +165,9 @@ def write_samples(
         labels: ``(n,)``, 0 or 1.
         manifest: Where they come from (model, latent seed, filter): `manifest.json`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".samples-", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
-        try:
-            made.mkdir()
-            for i, image in enumerate(dataset.to_grey_levels(images[..., 0])):
-                Image.fromarray(image).save(made / f"{i:03d}.png")
-            lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
-            (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            runtime.write_json(made / "manifest.json", manifest)
-        except OSError as error:
-            raise runtime.CourseError(
-                f"{folder} could not be written ({error.strerror}): free some space or choose "
-                "another OUT; whatever stood there before is unchanged."
-            ) from error
-        if folder.exists():
-            shutil.move(folder, Path(temporary) / "before")
-        made.rename(folder)
+    with runtime.whole_folder(folder) as made:
+        for i, image in enumerate(dataset.to_grey_levels(images[..., 0])):
+            Image.fromarray(image).save(made / f"{i:03d}.png")
+        lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
+        (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        runtime.write_json(made / "manifest.json", manifest)

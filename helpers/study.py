@@ -245,6 +245,8 @@ def run(
     folder = runtime.project_path(out)
     before = runtime.read_json(folder / "study.json").get("settings")
     changes = course.load_parameters(profile, extra)
+    may_change = {"splits": splits, "seeds": seeds, "threads": threads}
+    runtime.check_numbers(**changes, **may_change, first_seed=first_seed, workers=workers)
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         begun = before["changes"].get("precision", "auto") if before else "auto"
         changes["precision"] = runtime.choose_precision(begun, xla=True)
@@ -253,10 +255,10 @@ def run(
         "profile": profile, "data": data, "splits": splits, "seeds": seeds, "threads": threads,
         "first_seed": first_seed, "changes": changes,
     }  # fmt: skip
-    may_change = {"splits": splits, "seeds": seeds, "threads": threads}
     ratio = 0.0
     if data:
-        _, part, settings["fingerprint"] = dataset.examine(data, first_seed, changes)
+        dataset.refuse_inside(folder, runtime.project_path(data))
+        part, settings["fingerprint"] = dataset.examine(data, first_seed, changes)
         ratio = np.sum(part == "test") / np.sum(part != "test")
     if before and before | may_change != settings:
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")

@@ -469,9 +469,12 @@ def train_gan(
         title: For the progress bar.
 
     Raises:
-        CourseError: Too few images, a checkpoint of other data or settings or of more steps, or a
-            loss that is no number any more.
+        CourseError: Numbers under 1, too few images, a checkpoint of other data or settings or of
+            more steps, or a loss that is no number any more.
     """
+    runtime.check_numbers(
+        seed=seed, gan_steps=steps, preview_every=preview_every, checkpoint_every=checkpoint_every
+    )
     if len(images) < BATCH_SIZE:
         raise runtime.CourseError(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "
@@ -599,6 +602,7 @@ class _State:
             np.savez(
                 temporary,
                 *[np.asarray(variable) for variable in self.variables],
+                # The six named here, and one for each variable.
                 origin=json.dumps(self.origin | {"members": 6 + len(self.variables)}),
                 rows=np.array(self.rows),
                 frames=np.array(self.frames, dtype="float32"),

@@ -28,7 +28,7 @@ def code_hash(notebook: nbformat.NotebookNode) -> str:
     """Changes with any code cell."""
     from helpers import runtime
 
-    return runtime.sha256(
+    return runtime.digest(
         *[cell.source.encode() for cell in notebook.cells if cell.cell_type == "code"]
     )
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import snapshot
 from PIL import Image
 from sklearn.metrics.pairwise import polynomial_kernel
 
@@ -70,7 +71,8 @@ def test_features_tell_kinds_apart_and_fresh_slices_not():
     from helpers import dataset
 
     images, labels = dataset.fresh_slices(400, 8)
-    bleeds, clear = (audit.judge_features(images[labels == k]) for k in (1, 0))
+    judge = audit.load_judge()
+    bleeds, clear = (audit.judge_features(images[labels == k], judge) for k in (1, 0))
     assert np.allclose(np.linalg.norm(bleeds, axis=1), 8, atol=1e-3)
     value, error = audit.kid(bleeds[:100], bleeds[100:])
     assert abs(value) < 3 * error
@@ -202,6 +204,22 @@ def flagged(pool, make, draws=24):
 def test_copies_are_flagged_nearly_always(pool, kind):
     least = 5 if "one" in kind else 7  # of 8
     assert flagged(pool, PLANTED[kind], draws=8) >= least
+
+
+def test_an_audit_writes_nothing_below_the_images_that_it_reads(folder, tmp_path, capsys):
+    before = snapshot(folder)
+    ask = ["--samples", folder, "--data", folder, "--split", tmp_path / "split.csv"]
+    assert audit.main([str(part) for part in [*ask, "--out", folder / "audit"]]) == 2
+    assert "lies inside DATA" in capsys.readouterr().err and snapshot(folder) == before
+
+
+def test_a_split_with_other_parts_is_refused(folder, tmp_path, capsys):
+    split = tmp_path / "split.csv"
+    rows = "".join(f"head_ct/{i:03d}.png,{int(i < 30)},{i},holdout\n" for i in range(60))
+    split.write_text("file,label,group,split\n" + rows)
+    ask = ["--samples", folder, "--data", folder, "--split", split, "--out", tmp_path / "a"]
+    assert audit.main([str(part) for part in ask]) == 2
+    assert "'holdout' is no part" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PLANTED if "fresh" in kind])

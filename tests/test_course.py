@@ -51,6 +51,30 @@ def test_misspelt_parameter(tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("text", [
+    "gan_steps: 0", "seed: -1", "preview_every: 0", "fresh_count: 1", "classifier_steps: many",
+    "samples_per_class: true", "gallery_steps: 1.5",
+])  # fmt: skip
+def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(runtime.CourseError, match=f"{text.split(':')[0]} is .*: use a whole num"):
+        course.run("smoke", out=str(tmp_path / "out"), extra=mine)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
+    ("positive: a/b", "class name 'a/b' goes into file names"),
+    ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
+])  # fmt: skip
+def test_other_parameters_that_cannot_be_are_refused_too(tmp_path, text, words):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(runtime.CourseError, match=words):
+        course.run("smoke", out=str(tmp_path / "out"), extra=mine)
+
+
 @pytest.mark.parametrize("text", ["- a\n", "a: [1\n"])
 def test_unreadable_parameters(tmp_path, text):
     mine = tmp_path / "mine.yaml"
@@ -70,11 +94,12 @@ def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
+@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json"])
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("years of work")
     for fresh in ([], ["--fresh"]):
         refused("not empty and holds no run", "--profile", "smoke", "--out", tmp_path, *fresh)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_data_inside_out_is_refused_since_fresh_would_remove_it(folder, tmp_path):
@@ -114,6 +139,30 @@ def test_other_columns_and_other_groups_are_seen_before_anything_runs(quiet_run,
         quiet_run(**named)
 
 
+def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, tmp_path):
+    executed = []
+
+    def execute(source, target, *_):
+        executed.append(source.stem)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("{}")
+
+    def run(**changes):
+        executed.clear()
+        course.run("smoke", out=str(tmp_path / "out"), changes=changes)
+        return executed
+
+    monkeypatch.setattr(course, "_execute", execute)
+    monkeypatch.setattr(course, "write_report", lambda out: out / "report.html")
+    assert run() == list(course.NOTEBOOKS)
+    assert run() == []
+    assert run(classifier_steps=3) == ["05_evaluation"]
+    assert run(classifier_steps=3, samples_per_class=21) == ["04_sampling", "05_evaluation"]
+    for changes in ({"gan_steps": 5}, {"split_seed": 7}):
+        with pytest.raises(runtime.CourseError, match="other settings or data"):
+            run(**changes)
+
+
 def test_starting_over_can_itself_be_cut_off(quiet_run, monkeypatch, tmp_path):
     """What is left then is still a run of the course, and a linked folder stays linked to."""
     out, elsewhere = tmp_path / "out", tmp_path / "big disk"
@@ -151,6 +200,7 @@ def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path
     with pytest.raises(runtime.CourseError, match=r"01_preprocessing\.ipynb was cut off .*goes on"):
         course.run("smoke", out=str(tmp_path / "out"))
     assert not list((tmp_path / "out" / "notebooks").iterdir())
+    assert not {runtime.KERNEL_LOCK, runtime.PROGRESS_FILE} & set(os.environ)
 
 
 def test_a_second_run_is_refused(tmp_path):

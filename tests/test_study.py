@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from conftest import snapshot
 
 from helpers import runtime, statistics, study
 from helpers.runtime import CourseError
@@ -65,17 +66,6 @@ def test_a_replicate_is_a_split_and_seeds_are_averaged_first(simulated):
     assert study.summarise(rows * 5)["verdict"]["contrasts"]["classic_gan - classic"]["ci"] == (
         pytest.approx(by_hand["ci"])
     )
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "results").glob("study*.json")), ids=lambda p: p.stem
-)
-def test_a_kept_study_is_what_its_rows_say(path):
-    kept = json.loads(path.read_text())
-    again = json.loads(json.dumps(study.summarise(kept["rows"]), default=float))
-    assert again["verdict"]["answer"] == kept["summary"]["verdict"]["answer"]
-    for name, arm in kept["summary"]["arms"].items():
-        assert again["arms"][name] == pytest.approx(arm)
 
 
 @pytest.mark.parametrize(("splits", "ratio"), [(5, 0.0), (10, 22 / 178)])
@@ -307,6 +297,16 @@ def test_another_study_in_the_folder_is_refused(tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
     assert study.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, capsys):
+    before = snapshot(folder)
+    ask = ["--profile", "smoke", "--data", str(folder), "--out"]
+    assert study.main([*ask, str(folder / "study")]) == 2
+    assert "lies inside DATA" in capsys.readouterr().err and snapshot(folder) == before
+    assert study.main([*ask, str(tmp_path / "out"), "--splits", "0"]) == 2
+    assert "splits is 0: use a whole number" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_data_under_the_same_path_is_another_study(folder, tmp_path, monkeypatch, capsys):
