@@ -57,7 +57,7 @@ def open_generators(
     return {name: load_generator(path) for name, path in found.items()}
 
 
-def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.Model:
+def load_generator(path: Path) -> keras.Model:
     """Build the generator from code and load only numbers from the file: nothing in it is run.
 
     Raises:
@@ -66,13 +66,13 @@ def load_generator(path: Path, latent_dim: int = networks.LATENT_DIM) -> keras.M
     """
     if not Path(path).is_file():
         raise runtime.CourseError(f"{path} is missing: run notebooks/03_training.ipynb first.")
-    generator = networks.build_generator(latent_dim)
+    generator = networks.build_generator()
     try:
         generator.load_weights(path)
     except Exception as error:  # Keras and h5py raise whatever they stumble over
         raise runtime.CourseError(
-            f"{path} does not hold this course's generator with {latent_dim} latent numbers "
-            f"({type(error).__name__}): train it again with notebooks/03_training.ipynb."
+            f"{path} does not hold this course's generator ({type(error).__name__}): train it "
+            "again with notebooks/03_training.ipynb."
         ) from None
     if not all(np.isfinite(weights).all() for weights in generator.get_weights()):
         raise runtime.CourseError(f"{path} holds weights that are not finite: train it again.")
@@ -138,8 +138,14 @@ def neighbours(latent: np.ndarray, count: int, spread: float, seed: int) -> np.n
 
     Returns:
         ``(count, latent_dim)``, ``float32``.
+
+    Raises:
+        CourseError: A spread that is no share.
     """
-    others = draw_latent(count, seed, len(latent))
+    if not 0 <= spread <= 1:
+        raise runtime.CourseError(f"spread {spread} is no share: use a number from 0 to 1.")
+    rng = np.random.default_rng([seed, 1])  # not draw_latent's, which may have drawn this vector
+    others = rng.standard_normal((count, len(latent)))
     return (np.sqrt(1 - spread**2) * latent + spread * others).astype(np.float32)
 
 

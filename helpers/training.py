@@ -24,22 +24,13 @@ BATCH_SIZE = 16
 AUGMENTATIONS = ("translation", "cutout", "brightness")
 # Of a recipe's values: the lowest and the highest, or all that there are.
 ALLOWED: dict[str, tuple[float, float] | list] = {
-    "loss": ["bce", "wasserstein"],
-    "penalty_on": ["mixtures", "real"],
-    "penalty_weight": (0, np.inf),
-    "generator_learning_rate": (1e-9, 1),
-    "discriminator_learning_rate": (1e-9, 1),
-    "beta_1": (0, 0.99999),
-    "swap_labels": [True, False],
-    "flip_share": (0, 0.5),
-    "soften_real": (0, 0.5),
-    "soften_generated": (0, 0.5),
-    "noisy_labels": [True, False],
-    "instance_noise": (0, np.inf),
-    "instance_noise_steps": (1, np.inf),
-    "dropout": (0, 0.99),
-    "average_decay": (0, 0.99999),
-}
+    "loss": ["bce", "wasserstein"], "penalty_on": ["mixtures", "real"],
+    "penalty_weight": (0, np.inf), "generator_learning_rate": (1e-9, 1),
+    "discriminator_learning_rate": (1e-9, 1), "beta_1": (0, 0.99999),
+    "swap_labels": [True, False], "flip_share": (0, 0.5), "soften_real": (0, 0.5),
+    "soften_generated": (0, 0.5), "noisy_labels": [True, False], "instance_noise": (0, np.inf),
+    "instance_noise_steps": (1, np.inf), "dropout": (0, 0.99), "average_decay": (0, 0.99999),
+}  # fmt: skip
 # What zipfile and NumPy raise on a checkpoint that is cut short, overwritten or has a byte flipped.
 DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -54,14 +45,14 @@ class Recipe:
 
     loss: str = "bce"  # or "wasserstein" (Arjovsky et al. 2017): the critic has no labels
     penalty_on: str = "mixtures"  # slope 1 there (Gulrajani 2017); "real": slope 0 (Mescheder 2018)
-    penalty_weight: float = 10.0  # of the gradient penalty, 0 or more; 10: Gulrajani et al. 2017
+    penalty_weight: float = 10.0  # 0 or more; 10: Gulrajani 2017; half of Mescheder's gamma
     generator_learning_rate: float = 2e-4  # of Adam, over 0; the report's value
     discriminator_learning_rate: float = 2e-4  # the same; higher: Heusel et al. 2017 (TTUR)
     beta_1: float = 0.5  # of Adam, both networks, 0 to 1; as published, after Radford et al. 2016
     swap_labels: bool = True  # label inversion, for the generator's update; Goodfellow et al. 2014
     flip_share: float = 0.05  # label inversion, at random: share 0 to 0.5; Chintala et al. 2016
     soften_real: float = 0.2  # targets from 1 down to 1 minus this, 0 to 0.5; Salimans et al. 2016
-    soften_generated: float = 0.2  # targets from 0 up to this, 0 to 0.5; 0: one-sided softening
+    soften_generated: float = 0.2  # from 0 up to this, 0 to 0.5; our reading: Salimans' would be 0
     noisy_labels: bool = True  # soft targets drawn for each image; Chintala et al. 2016
     instance_noise: float = 0.0  # standard deviation at the first step, 0 or more; Sønderby 2017
     instance_noise_steps: int = 1000  # in which it fades to nothing, 1 or more; Sønderby 2017
@@ -91,6 +82,11 @@ class Recipe:
                 "recipe: the Wasserstein loss has no labels: set flip_share, soften_real and "
                 "soften_generated to 0 and swap_labels to True, or use loss bce."
             )
+        if self.loss == "wasserstein" and not self.penalty_weight:
+            raise runtime.CourseError(
+                "recipe: the Wasserstein loss has no bound without its penalty: set penalty_weight "
+                "over 0, or use loss bce."
+            )
 
     @property
     def augmentations(self) -> tuple[str, ...]:
@@ -98,8 +94,8 @@ class Recipe:
         return tuple(part.strip() for part in str(self.augmentation).split(",") if part.strip())
 
 
-# A few hundred steps need larger ones than the published 2e-4, and an average over the last ones,
-# since single ones still swing.
+# For a few hundred steps: larger ones than the published 2e-4, chosen by eye, and an average over
+# the last ones, since single ones still swing. `benchmarks/ablation.py` measures both.
 RECIPES = {
     "paper": Recipe(),
     "brief": Recipe(
@@ -200,7 +196,8 @@ def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0)
         critic: Gives a logit for an image.
         images: ``(n, 32, 32, 1)``: mixtures of real and generated ones, or real ones.
         slope: What is asked for: 1 on mixtures (Gulrajani et al. 2017, arXiv:1704.00028, equation
-            3), 0 on real images (Mescheder et al. 2018, arXiv:1801.04406, "R1").
+            3), 0 on real images (Mescheder et al. 2018, arXiv:1801.04406, "R1", who halve the
+            weight: their 10 is a `penalty_weight` of 5).
 
     Returns:
         A scalar, 0 or more.
@@ -214,7 +211,14 @@ def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0)
 
 
 def penalised(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, seed) -> tf.Tensor:
-    """The recipe's gradient penalty, before its weight."""
+    """The recipe's gradient penalty, before its weight.
+
+    Args:
+        critic: Gives a logit for an image.
+        real, fake: ``(n, 32, 32, 1)``, as the critic was shown them.
+        recipe: Says at which images, and whether at all.
+        seed: Two integers, for the mixtures.
+    """
     if not recipe.penalty_weight:
         return tf.constant(0.0)
     if recipe.penalty_on == "real":

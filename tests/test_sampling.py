@@ -51,6 +51,15 @@ def test_neighbours_are_standard_normal_and_as_near_as_asked(spread):
     assert np.linalg.norm(near, axis=1).mean() == pytest.approx(length, rel=0.02)
 
 
+def test_a_neighbour_is_not_the_vector_itself_again():
+    """Drawn from the seed that drew the vector, the first one was the vector made longer."""
+    latent = sampling.draw_latent(3, 2)
+    near = sampling.neighbours(latent[0], 3, 1.0, seed=2)
+    assert max(abs(np.corrcoef(latent[0], other)[0, 1]) for other in near) < 0.4
+    with pytest.raises(CourseError, match=r"spread 1\.5 is no share"):
+        sampling.neighbours(latent[0], 3, 1.5, seed=2)
+
+
 def test_samples_are_written_with_their_manifest(tmp_path):
     images = np.zeros((4, 32, 32, 1), "float32")
     manifest = {"clear": {"model": "models/clear.h5", "latent_seed": 3}}
