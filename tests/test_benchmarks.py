@@ -7,13 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from scipy import stats
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import ablation
-import gan_step
-import simulator
+from benchmarks import ablation, gan_step, simulator
 
 # --- The ablation --------------------------------------------------------------------------------
 

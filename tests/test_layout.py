@@ -5,18 +5,17 @@ import json
 import math
 import re
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import ROOT
 from PIL import Image
 from scipy import stats
 
 import helpers
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 ROOMS = (
     "runtime", "phantom", "dataset", "networks", "training", "sampling",

@@ -5,16 +5,15 @@ import itertools
 import json
 import math
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from conftest import ROOT
 from keep_outputs import code_hash
 
 from helpers import course
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What each notebook's objectives name, by the room that holds the importable copy.
 TAUGHT = {

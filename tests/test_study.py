@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import snapshot
+from conftest import ROOT, snapshot
 
 from helpers import runtime, statistics, study
 from helpers.runtime import CourseError
 
-ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"profile": "smoke", "data": "", "splits": 3, "seeds": 2, "threads": 1,
             "first_seed": 7, "changes": {}}  # fmt: skip
 
