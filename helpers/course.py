@@ -129,15 +129,15 @@ def run(
         _, fingerprint = dataset.examine(data_folder, parameters["split_seed"], parameters)
         parameters["data_dir"] = str(data_folder)
     settings = {"parameters": parameters, "data": fingerprint}
-    before = runtime.read_json(folder / "run.json")
+    before = runtime.read_json(folder / "run.json").get("settings")
     known = before or (folder / "prepared.npz").exists()  # the second from notebook 01, run alone
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
-    if before and _of_the_gans(before["settings"]) != _of_the_gans(settings) and not fresh:
+    if before and _of_the_gans(before) != _of_the_gans(settings) and not fresh:
         raise CourseError(
             f"{folder} holds a run with other settings or data (profile "
-            f"{before['settings']['parameters'].get('profile')}): choose another OUT, or start "
-            "over with FRESH=1."
+            f"{before['parameters'].get('profile')}): choose another OUT, or start over with "
+            "FRESH=1."
         )
     held = runtime.lock(runtime.make_folder(folder) / ".lock", wait=wait)
     try:

@@ -94,9 +94,9 @@ def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json"])
+@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json", "run.json"])
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
-    (tmp_path / name).write_text("years of work")
+    (tmp_path / name).write_text('{"years": "of work"}')
     for fresh in ([], ["--fresh"]):
         refused("not empty and holds no run", "--profile", "smoke", "--out", tmp_path, *fresh)
     assert [path.name for path in tmp_path.iterdir()] == [name]
