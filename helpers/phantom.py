@@ -173,7 +173,8 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
     one patient's whole series. ``groups.csv`` (`file,group`) tells the truth about the last two.
 
     Args:
-        folder: Written whole or not at all, and returned; a non-empty one is a `FileExistsError`.
+        folder: Written whole or not at all (then a `CourseError` says why), and returned; a
+            non-empty one is a `FileExistsError`.
         n: Images, even, at least 24 (else a `ValueError`); the first half haemorrhage.
         seed: The same one writes the same pixels.
     """

@@ -476,9 +476,8 @@ def train_gan(
         CourseError: Numbers under 1, too few images, a checkpoint of other data or settings or of
             more steps, or a loss that is no number any more.
     """
-    runtime.check_numbers(
-        seed=seed, gan_steps=steps, preview_every=preview_every, checkpoint_every=checkpoint_every
-    )
+    numbers = {"preview_every": preview_every, "checkpoint_every": checkpoint_every}
+    runtime.check_numbers(seed=seed, **numbers)
     if len(images) < BATCH_SIZE:
         raise runtime.CourseError(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "

@@ -194,7 +194,7 @@ def test_an_empty_folder_is_filled_and_nothing_stays_beside_it(tmp_path):
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "save", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(CourseError, match=r"heads could not be written \(full\)"):
         phantom.write_dataset(tmp_path / "heads", n=24)
     assert list(tmp_path.iterdir()) == []
 

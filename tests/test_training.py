@@ -612,6 +612,12 @@ def test_too_few_images(images):
         train(images[:15], 1)
 
 
+@pytest.mark.parametrize("name", ["preview_every", "checkpoint_every"])
+def test_an_interval_of_no_steps_is_a_sentence(images, name):
+    with pytest.raises(CourseError, match=f"{name} is 0: use a whole number of 1 or more"):
+        train(images, 1, **{name: 0})
+
+
 @pytest.mark.parametrize("every", [1, 50])
 def test_nan_stops_with_advice_that_can_be_followed(small_networks, images, tmp_path, every):
     bad = training.batch_of(1, len(images), 16, 3)[0]  # of the second step, so not of the first
