@@ -119,11 +119,12 @@ def plain_numbers(found: dict[str, Any]) -> dict[str, float]:
 # --- All of them ---------------------------------------------------------------------------------
 
 
-def read_rows(tasks: list[dict[str, Any]], out: Path) -> list[dict[str, Any] | None]:
-    """A row for each run, or None: from the run's folder, or as `study.json` kept it."""
+def read_rows(tasks: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """A row for each run that is finished: from its folder, or as `study.json` kept it."""
     kept = runtime.read_json(out / "study.json").get("rows", [])
     by_run = {(row["split"], row["seed"]): row for row in kept}
-    return [read_row(task) or by_run.get((task["split"], task["seed"])) for task in tasks]
+    found = [read_row(task) or by_run.get((task["split"], task["seed"])) for task in tasks]
+    return [row for row in found if row]
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) -> dict[str, Any]:
     """Write `study.json` from what is finished; a split with a seed missing is not judged yet."""
-    rows = [row for row in read_rows(tasks, out) if row]
+    rows = read_rows(tasks, out)
     seeds = [row["split"] for row in rows]
     whole = [row for row in rows if seeds.count(row["split"]) == settings["seeds"]]
     command = " ".join(["python -m helpers.study", *sys.argv[1:]])
@@ -267,8 +268,8 @@ def run(
     held = runtime.lock(runtime.make_folder(folder) / ".lock")
     try:
         study = collect(tasks, settings, folder)  # the settings stand before anything has run
-        rows = read_rows(tasks, folder)
-        if todo := [task for task, row in zip(tasks, rows, strict=True) if row is None]:
+        done = {(row["split"], row["seed"]) for row in study["rows"]}
+        if todo := [task for task in tasks if (task["split"], task["seed"]) not in done]:
             try:
                 spread(run_one, todo, len(tasks), workers, scheduler)
             finally:  # what is finished counts, whatever stopped the rest

@@ -473,8 +473,8 @@ def train_gan(
         title: For the progress bar.
 
     Raises:
-        CourseError: Numbers under 1, too few images, a checkpoint of other data or settings or of
-            more steps, or a loss that is no number any more.
+        CourseError: An interval under 1, a seed under 0, too few images, a checkpoint of other
+            data or settings or of more steps, or a loss that is no number any more.
     """
     numbers = {"preview_every": preview_every, "checkpoint_every": checkpoint_every}
     runtime.check_numbers(seed=seed, **numbers)
