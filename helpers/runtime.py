@@ -184,8 +184,12 @@ def need(path: Path, made_by: str) -> Path:
 
 def versions() -> dict[str, str]:
     """Python and the packages that decide the numbers."""
-    names = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pillow")
-    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+    find = importlib.metadata.distributions
+    # Binder's is the build for processors alone, which goes by another name.
+    tensorflow = [*find(name="tensorflow"), *find(name="tensorflow-cpu")][0].version
+    names = ("keras", "numpy", "scipy", "scikit-learn", "pillow")
+    found = {"python": platform.python_version(), "tensorflow": tensorflow}
+    return found | {name: importlib.metadata.version(name) for name in names}
 
 
 def digest(*parts: bytes) -> str:

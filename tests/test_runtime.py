@@ -162,3 +162,16 @@ def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert runtime.project_path("runs/quick") == runtime.PROJECT / "runs" / "quick"
     assert runtime.project_path(tmp_path / "x") == (tmp_path / "x").resolve()
+
+
+def test_versions_know_the_build_for_processors(tmp_path, monkeypatch):
+    """Binder installs `tensorflow-cpu`: the first cell of every notebook asks for the version."""
+    names = ("tensorflow_cpu", "keras", "numpy", "scipy", "scikit_learn", "pillow")
+    for number, name in enumerate(names):
+        folder = tmp_path / f"{name}-2.{number}.dist-info"
+        folder.mkdir()
+        content = f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.{number}\n"
+        (folder / "METADATA").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert runtime.versions()["tensorflow"] == "2.0"
+    assert runtime.versions()["pillow"] == "2.5"
