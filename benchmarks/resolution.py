@@ -11,7 +11,7 @@ goes on where it was stopped.
 import argparse
 import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,7 @@ def main() -> None:
     )
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--replicates", type=int, default=5)
+    parser.add_argument("--at-once", type=int, default=1, help="fits, each with 2 GB")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     steps = course.load_parameters("study")["classifier_steps"]
@@ -95,26 +96,31 @@ def main() -> None:
     if results.get("settings", {"steps": steps}) != {"steps": steps}:
         sys.exit(f"{asked.results} holds fits of {results['settings']}: move it away first.")
     name = Path(asked.data).name or "simulated"
+    done = {(row["data"], row["replicate"], row["edge"]) for row in rows}
     spawn = multiprocessing.get_context("spawn")  # each fit's memory ends with its process
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        for replicate in range(asked.replicates):
-            for edge in EDGES:
-                if any(
-                    (r["data"], r["replicate"], r["edge"]) == (name, replicate, edge) for r in rows
-                ):
-                    continue
-                rows.append(pool.submit(fit_one, replicate, edge, asked.data, steps).result())
-                runtime.write_json(
-                    asked.results,
-                    {
-                        "command": "python benchmarks/resolution.py [--data FOLDER]",
-                        "settings": {"steps": steps},
-                        "versions": runtime.versions(),
-                        "summary": summarise(rows),
-                        "rows": rows,
-                    },
-                )
-                print(rows[-1], flush=True)
+    pool = ProcessPoolExecutor(asked.at_once, mp_context=spawn, max_tasks_per_child=1)
+    try:
+        fits = [
+            pool.submit(fit_one, replicate, edge, asked.data, steps)
+            for replicate in range(asked.replicates)
+            for edge in EDGES
+            if (name, replicate, edge) not in done
+        ]
+        for fit in as_completed(fits):
+            rows.append(fit.result())
+            runtime.write_json(
+                asked.results,
+                {
+                    "command": "python benchmarks/resolution.py [--data FOLDER]",
+                    "settings": {"steps": steps},
+                    "versions": runtime.versions(),
+                    "summary": summarise(rows),
+                    "rows": sorted(rows, key=lambda r: (r["data"], r["replicate"], r["edge"])),
+                },
+            )
+            print(rows[-1], flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # one that fails or is cut off ends the rest too
 
 
 if __name__ == "__main__":

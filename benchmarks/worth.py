@@ -13,7 +13,7 @@ import argparse
 import multiprocessing
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,7 @@ def main() -> None:
     )
     parser.add_argument("--replicates", type=int, default=10)
     parser.add_argument("--profile", default="study", help="whose steps and recipe")
+    parser.add_argument("--at-once", type=int, default=1, help="replicates, each with 3 GB")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     parameters = course.load_parameters(asked.profile)
@@ -174,12 +175,18 @@ def main() -> None:
     if results and results["settings"] != settings:
         sys.exit(f"{asked.results} holds runs with {results['settings']}: move it away first.")
     rows = results.get("rows", [])
+    done = {row["replicate"] for row in rows}
     spawn = multiprocessing.get_context("spawn")  # each replicate's memory ends with its process
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        for replicate in range(asked.replicates):
-            if any(row["replicate"] == replicate for row in rows):
-                continue
-            rows += pool.submit(run_replicate, replicate, parameters, precision).result()
+    pool = ProcessPoolExecutor(asked.at_once, mp_context=spawn, max_tasks_per_child=1)
+    try:
+        replicates = [
+            pool.submit(run_replicate, replicate, parameters, precision)
+            for replicate in range(asked.replicates)
+            if replicate not in done
+        ]
+        for finished in as_completed(replicates):
+            rows += finished.result()
+            rows.sort(key=lambda row: row["replicate"])  # arms stay in their order
             runtime.write_json(
                 asked.results,
                 {
@@ -190,8 +197,10 @@ def main() -> None:
                     "rows": rows,
                 },
             )
-            last = rows[-len(SIZES) - len(DOSES) :]
+            last = finished.result()
             print({f"{r['arm']} {r['images']} {r['dose']:.2f}": r["accuracy"] for r in last})
+    finally:
+        pool.shutdown(cancel_futures=True)  # one that fails or is cut off ends the rest too
 
 
 if __name__ == "__main__":
