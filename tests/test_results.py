@@ -17,7 +17,9 @@ def kept(name):
 def test_every_file_says_what_made_it():
     for path in (ROOT / "results").glob("*.json"):
         content = json.loads(path.read_text())
-        program = content["command"].split()[1]
+        _, program, *rest = content["command"].split()
+        if program == "-m":
+            program = rest[0].replace(".", "/") + ".py"
         assert (ROOT / program).is_file() or content["command"] == "make outputs"
         assert content["versions"]["tensorflow"]
 
@@ -119,3 +121,70 @@ def test_what_each_trick_does():
                     assert ends == pytest.approx(
                         list(stats.ttest_1samp(values, 0).confidence_interval())
                     )
+
+
+def interval(differences, ratio=0.0):
+    """Mean and 95 % interval of a t-test, with Nadeau and Bengio's ratio in its error."""
+    mean, count = np.mean(differences), len(differences)
+    error = np.std(differences, ddof=1) * np.sqrt(1 / count + ratio)
+    return [mean, *stats.t.interval(0.95, count - 1, mean, error)]
+
+
+def test_the_study_of_the_real_slices():
+    """One row a split and seed; seeds are averaged, then splits compared; the rule, once more."""
+    content = kept("study_real")
+    rows = pd.DataFrame(content["rows"])
+    settings, summary = content["settings"], content["summary"]
+    assert not rows.duplicated(["split", "seed"]).any()
+    assert (rows.groupby("split").size() == settings["seeds"]).all()
+    assert rows["split"].nunique() == settings["splits"] == summary["replicates"] >= 5
+    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+    ratio = test / (images - test)
+    arms = pd.json_normalize(rows["arms"]).filter(like=".accuracy")
+    hits = test * arms.to_numpy()
+    assert np.allclose(hits, hits.round(), atol=1e-6), "shares of so many test images"
+    by_split = arms.groupby(rows["split"]).mean().rename(columns=lambda c: c.split(".")[0])
+    for name, found in summary["arms"].items():
+        mean, *ends = interval(by_split[name], ratio)
+        assert [found["accuracy"], *found["ci"]] == pytest.approx([mean, *np.clip(ends, 0, 1)])
+    for pair, found in summary["verdict"]["contrasts"].items():
+        first, second = pair.split(" - ")
+        expected = interval(by_split[first] - by_split[second], ratio)
+        assert [found["mean"], *found["ci"]] == pytest.approx(expected)
+    low, high = summary["verdict"]["contrasts"]["classic_gan - classic"]["ci"]
+    assert low < 0 and high < 0.05 and summary["verdict"]["answer"] == "no"
+
+
+def test_what_the_generated_images_are_worth():
+    """Every interval from its rows; and the worth by hand: below the curve at 144 it is none."""
+    content = kept("worth")
+    rows, summary = pd.DataFrame(content["rows"]), content["summary"]
+    assert not rows.duplicated(["replicate", "arm", "images", "dose"]).any()
+    by_arm = rows.pivot(index="replicate", columns=["images", "dose"], values="accuracy")
+    assert len(by_arm) == summary["replicates"] and by_arm.notna().all(axis=None)
+    for size, found in summary["classic"].items():
+        assert [found["mean"], *found["ci"]] == pytest.approx(interval(by_arm[int(size), 0.0]))
+    for dose, found in summary["gain_by_dose"].items():
+        (exact,) = [d for d in rows["dose"].unique() if f"{d:.2f}" == dose]
+        gain = by_arm[144, exact] - by_arm[144, 0.0]
+        assert [found["mean"], *found["ci"]] == pytest.approx(interval(gain))
+    means = [summary["classic"][str(size)]["mean"] for size in (36, 72, 144, 288, 576)]
+    assert means == sorted(means), "so that the curve is as measured"
+    assert summary["classic_gan"]["mean"] < means[2]
+    assert summary["worth"]["images"] == summary["worth"]["ci"][0] == 0
+
+
+def test_what_resolution_is_worth():
+    content = kept("resolution")
+    rows = pd.DataFrame(content["rows"])
+    assert not rows.duplicated(["data", "replicate", "edge"]).any()
+    simulated = rows[rows["data"] == "simulated"]
+    by_edge = simulated.pivot(index="replicate", columns="edge", values="accuracy")
+    found = content["summary"]["simulated"]
+    assert len(by_edge) == found["replicates"] == 5 and by_edge.notna().all(axis=None)
+    for edge, values in by_edge.items():
+        accuracy, gain = (found[str(edge)][key] for key in ("accuracy", "gain"))
+        assert [accuracy["mean"], *accuracy["ci"]] == pytest.approx(interval(values))
+        if edge > 32:
+            expected = interval(values - by_edge[32])
+            assert [gain["mean"], *gain["ci"]] == pytest.approx(expected)
