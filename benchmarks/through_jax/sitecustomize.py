@@ -31,7 +31,7 @@ class OnDevice:
         """`owners`: the models, optimizers and metrics whose variables the function may use."""
         self.function = function
         found = [variable for owner in owners for variable in owner.variables]
-        # In the order in which they were made: one program in every process, compiled once.
+        # Always in the same order: one program in every process, compiled once.
         self.variables = list({id(variable): variable for variable in found}.values())
         self.values: list[Any] = []
         self._jitted: Callable | None = None
