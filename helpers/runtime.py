@@ -119,9 +119,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
             made = Path(temporary) / "made"
             made.mkdir()
             yield made
-            if path.exists():
-                path.rename(Path(temporary) / "before")
-            made.rename(path)
+            before = path.rename(Path(temporary) / "before") if path.exists() else None
+            try:
+                made.rename(path)
+            except OSError:
+                if before:
+                    before.rename(path)
+                raise
     except OSError as error:
         raise _not_written(path, error) from error
 
@@ -273,11 +277,10 @@ def use_devices() -> str:
         with contextlib.suppress(RuntimeError):  # set already: a cell run for the second time
             for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
+    device = "no GPU: CPU"
     if gpus:
-        names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-        device = "GPU: " + ", ".join(str(name) for name in names)
-    else:
-        device = "no GPU: CPU"
+        found = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
+        device = "GPU: " + ", ".join(map(str, found))
     names = "Python {python} · TensorFlow {tensorflow} · Keras {keras}".format(**versions())
     return f"{names} · {device}"
 
@@ -333,8 +336,7 @@ def _print_times() -> None:
     best: dict[str, float] = {}
     steps = {}
     # On a processor XLA is in `make bench` alone.
-    ways = PRECISIONS[:2] if "no GPU" in use_devices() else PRECISIONS
-    for precision in ways:
+    for precision in PRECISIONS[:2] if "no GPU" in use_devices() else PRECISIONS:
         steps[precision] = _make_step(precision)
         steps[precision]()  # compiles; where it ends the process, the formats before stand printed
         for _ in range(8):
@@ -378,8 +380,7 @@ def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Ite
     Under `helpers.course` the word goes to a small file that the command shows in the terminal, so
     that no progress bar is kept in an executed notebook; elsewhere tqdm draws its bar.
     """
-    target = os.environ.get(PROGRESS_FILE)
-    if not target:
+    if not (target := os.environ.get(PROGRESS_FILE)):
         from tqdm.auto import tqdm
 
         yield from tqdm(items, desc=title, total=total, initial=done, leave=False)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -30,6 +31,28 @@ def test_an_error_inside_leaves_the_old_file(tmp_path):
         temporary.write_text("new")
         raise ZeroDivisionError
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(monkeypatch, tmp_path):
+    path, rename = tmp_path / "samples", pathlib.Path.rename
+    path.mkdir()
+    (path / "old.png").touch()
+
+    def failing(self, target):
+        if self.name == "made":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(CourseError, match="is unchanged"), runtime.whole_folder(path) as made:
+        (made / "new.png").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == [
+        "samples", "samples/old.png",
+    ]  # fmt: skip
+    monkeypatch.undo()
+    with runtime.whole_folder(path) as made:
+        (made / "new.png").touch()
+    assert [p.name for p in tmp_path.rglob("*.png")] == ["new.png"]
 
 
 def test_a_path_that_can_be_no_folder_is_refused_in_a_sentence(tmp_path):
