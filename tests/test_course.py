@@ -305,6 +305,35 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
     assert not re.search(r'(src|href)="(?!data:)', html), "the report must open offline"
 
 
+def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
+    """Those of one class measured, the other's refused."""
+    of_classes = ("precision", "recall", "density", "coverage")
+    measured = {name: k / 10 for k, name in enumerate(of_classes, start=1)} | {
+        "kid": 0.52, "kid_ci": [0.18, 0.87], "kid_floor": 0.03, "features": "judge",
+        "realism": {"accuracy": 0.66}, "judge_agreement": 0.84, "refused": [],
+        "copying": {
+            "score": 0.88, "expected": 0.81, "flagged": True, "p_value": 0.335,
+            "features": {"p_value": 0.001},
+        },
+    }  # fmt: skip
+    measured |= {f"{name}_expected": 0.97 for name in of_classes}
+    audits = {"haemorrhage": measured, "clear": {"refused": ["Copying needs more."]}}
+    runtime.write_json(tmp_path / "metrics.json", metrics | {"audit": audits})
+    html = course.write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in html.split("<tr>")]
+    shown = {cells[0]: cells[1:] for cells in rows if len(cells) == 3}
+    assert shown["measure"] == ["haemorrhage", "clear"]
+    assert shown["in features of"] == ["the judge", ""]
+    assert shown["KID"] == ["0.52 (under 0.03)<br><small>0.18 to 0.87</small>", "not measured"]
+    for k, name in enumerate(of_classes, start=1):
+        assert shown[name] == [f"0.{k}0 (0.97)", "not measured"]
+    assert shown["told apart from real slices"] == ["66.0 % (50 %)", "not measured"]
+    assert shown["nearest is a training image"] == ["88.0 % (81.0 %)", "not measured"]
+    assert shown["copies"] == ["suspected<br><small>p = 0.001</small>", "not measured"]
+    assert shown["the label agrees"] == ["84.0 %", "unknown"]
+    assert "clear: Copying needs more." in html
+
+
 def test_each_class_trained_on_its_own_training_images(smoke):
     """Swapped labels, or test images in a GAN's training, end here."""
     out, _ = smoke
