@@ -95,7 +95,7 @@ class Recipe:
 
 
 # For a few hundred steps: larger ones than the published 2e-4, and an average over the last ones,
-# since single ones still swing. Of what `benchmarks/ablation.py` tried, both together are best.
+# since single ones still swing. Of what `benchmarks/ablation.py` tried, the two measured best.
 BRIEF = Recipe(generator_learning_rate=5e-4, discriminator_learning_rate=5e-4, average_decay=0.99)
 RECIPES = {"paper": Recipe(), "brief": BRIEF, "best": BRIEF}
 
