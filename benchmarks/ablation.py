@@ -22,12 +22,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import runtime, study
 
-from helpers import runtime, study  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "ablation.json"
+RESULTS = runtime.PROJECT / "results" / "ablation.json"
 HARD = {"flip_share": 0.0, "soften_real": 0.0, "soften_generated": 0.0}
 # The page leaves open whether the penalty helps and where it stands; label tricks are what it is
 # proud of; the learning rate is its most doubtful number for a short training; augmentation and
@@ -139,7 +136,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--held-out", type=int, default=500, help="slices to compare with")
     parser.add_argument("--at-once", type=int, default=2, help="trainings, of one thread each")
-    parser.add_argument("--scratch", type=Path, default=PROJECT / "runs" / "ablation")
+    parser.add_argument("--scratch", type=Path, default=runtime.PROJECT / "runs" / "ablation")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     results = runtime.read_json(asked.results)

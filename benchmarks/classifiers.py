@@ -16,13 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from gan_step import RESULTS, ratio
 
-from benchmarks.gan_step import RESULTS, ratio  # noqa: E402  after the path
-from helpers import runtime  # noqa: E402
+from helpers import runtime
 
 STEPS, TEST = 120, 22
 SEEDS = {"scratch": 2, "imagenet": 10}
@@ -88,7 +85,7 @@ def work(way: str, trunk: str) -> None:
 def said(*command: str) -> str:
     """The last line that a Python process prints."""
     done = subprocess.run(
-        [sys.executable, *command], check=True, cwd=PROJECT, capture_output=True, text=True
+        [sys.executable, *command], check=True, cwd=runtime.PROJECT, capture_output=True, text=True
     )
     return done.stdout.splitlines()[-1]
 

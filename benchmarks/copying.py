@@ -10,20 +10,15 @@ kind, with how often it flags, which notebook 04 shows.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import runtime, statistics
 
-from helpers import runtime, statistics  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "copying.json"
+RESULTS = runtime.PROJECT / "results" / "copying.json"
 TRAIN, HELD_OUT, GENERATED = 72, 17, 100
 
 

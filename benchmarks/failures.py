@@ -11,19 +11,15 @@ import contextlib
 import io
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import course, runtime
 
-from helpers import course, runtime  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "failures.json"
-NOTEBOOK = PROJECT / "notebooks" / "03_training.ipynb"
+RESULTS = runtime.PROJECT / "results" / "failures.json"
+NOTEBOOK = runtime.PROJECT / "notebooks" / "03_training.ipynb"
 SEEDS = (2019, 2020, 2021)
 SIGNS = ("variety", "output_on_real", "output_on_fake", "generator_gradient")
 
@@ -42,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, default=PROJECT / "runs" / "quick")
+    parser.add_argument("--run", type=Path, default=runtime.PROJECT / "runs" / "quick")
     run = parser.parse_args().run.resolve()
     os.environ["MPLBACKEND"] = "agg"
     before, gallery = cells_to_run()

@@ -20,16 +20,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import runtime
 
-from helpers import runtime  # noqa: E402  after the path
-
-RESULTS = PROJECT / "benchmarks" / "results.json"
+RESULTS = runtime.PROJECT / "benchmarks" / "results.json"
 BATCH, LATENT, PENALTY = 16, 100, 10.0
 PRODUCTS = 5 * 2 * 2048**3 / 1e9  # of the peak's step, in 1e9 multiplications and additions
 Pair = tuple[list[float], list[float]]  # seconds a step by round: the course's, a rival's
@@ -286,7 +282,7 @@ class Contender:
         self.workers = [
             subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, env=environment, cwd=PROJECT,
+                text=True, env=environment, cwd=runtime.PROJECT,
             )
             for _ in range(processes)
         ]  # fmt: skip

@@ -8,7 +8,6 @@ course's original arm (ResNet-50 from scratch) on independent sets of 144 slices
 import argparse
 import collections
 import hashlib
-import os
 import platform
 import sys
 import time
@@ -18,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-# TensorFlow turns its fast kernels on by itself only where the CPU has AVX-512; set before import.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+from helpers import phantom, runtime
+
+runtime.set_environment()  # before anything loads TensorFlow
 
 STREAMS = {"judge training": 101, "test": 102, "arm": 103}  # added to 1000 times the seed
 CARD = """# The judge
@@ -43,7 +41,7 @@ simulated head CT slices with a haemorrhage from clear ones, at 32x32.
 
 def _draw_part(task: tuple[int, int, int]) -> np.ndarray:
     """Slices `start` to `stop` of a stream, prepared."""
-    from helpers import dataset, phantom
+    from helpers import dataset
 
     seed, start, stop = task
     seeds = [np.random.SeedSequence(seed, spawn_key=(0, i)) for i in range(start, stop)]
@@ -60,8 +58,6 @@ def draw(n: int, seed: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
 
 def drawn_kind(seed: int, index: int) -> str:
     """Which bleed slice `index` of a stream has, found by drawing it again."""
-    from helpers import phantom
-
     kinds: list[str] = []
     draw_slice = phantom.draw_slice
     phantom.draw_slice = lambda *_, bleed, **__: kinds.append(bleed)
@@ -120,7 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    from helpers import audit, evaluation, runtime
+    from helpers import audit, evaluation
 
     started = time.monotonic()
     seeds = {name: 1000 * args.seed + offset for name, offset in STREAMS.items()}
@@ -163,7 +159,7 @@ def main() -> None:
         "streams": seeds,
         "versions": runtime.versions(),
         "machine": platform.machine(),
-        "phantom_sha256": hashlib.sha256((PROJECT / "helpers/phantom.py").read_bytes()).hexdigest(),
+        "phantom_sha256": hashlib.sha256(Path(phantom.__file__).read_bytes()).hexdigest(),
         "seconds": round(time.monotonic() - started),
         "judge": judged,
         "original_arm": {
@@ -173,7 +169,7 @@ def main() -> None:
             "standard_deviation": float(np.std(accuracies, ddof=1)) if len(rows) > 1 else None,
         },
     }
-    runtime.write_json(PROJECT / "results" / "phantom.json", results)
+    runtime.write_json(runtime.PROJECT / "results" / "phantom.json", results)
     with runtime.whole_file(audit.JUDGE_WEIGHTS.with_name("README.md")) as temporary:
         kinds = ", ".join(f"{k} {v:.3f}" for k, v in judged["sensitivity_by_kind"].items())
         numbers = judged | {"command": command, "kinds": kinds, "training": args.training}

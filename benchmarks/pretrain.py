@@ -18,10 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from helpers import course, runtime  # noqa: E402  after the path
+from helpers import course, runtime
 
 FRESH = 1000
 
@@ -67,10 +64,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, default=PROJECT / "runs" / "quick")
+    parser.add_argument("--run", type=Path, default=runtime.PROJECT / "runs" / "quick")
     parser.add_argument("--steps", type=int, default=3000, help="of each class")
     parser.add_argument("--out", type=Path, help="default: data/pretrained")
-    parser.add_argument("--scratch", type=Path, default=PROJECT / "runs" / "pretrain")
+    parser.add_argument("--scratch", type=Path, default=runtime.PROJECT / "runs" / "pretrain")
     parser.add_argument("--only", help="train this class, and write nothing yet")
     asked = parser.parse_args()
     with runtime.quiet():

@@ -16,12 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import course, runtime
 
-from helpers import course, runtime  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "resolution.json"
+RESULTS = runtime.PROJECT / "results" / "resolution.json"
 EDGES = (32, 64, 128)
 TRAIN, TEST = 144, 1000
 

@@ -18,12 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import course, runtime
 
-from helpers import course, runtime  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "simulator.json"
+RESULTS = runtime.PROJECT / "results" / "simulator.json"
 SIMULATED = 2000  # and as many of the GANs; half of each class
 ARMS = (
     "real", "real, classic augmentation", "simulated", "real + simulated", "head on the judge",
@@ -117,7 +114,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder with labels.csv")
     parser.add_argument("--run", type=Path, nargs="*", default=[], help="finished runs")
     parser.add_argument("--splits", type=int, default=10)
-    parser.add_argument("--scratch", type=Path, default=PROJECT / "runs" / "simulator")
+    parser.add_argument("--scratch", type=Path, default=runtime.PROJECT / "runs" / "simulator")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     with runtime.quiet():

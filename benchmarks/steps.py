@@ -9,15 +9,11 @@ the same command goes on where it was stopped.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import runtime
 
-from helpers import runtime  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "steps.json"
+RESULTS = runtime.PROJECT / "results" / "steps.json"
 STEPS = (60, 120, 240, 480)
 TRAIN, TEST = 144, 2000
 

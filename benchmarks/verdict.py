@@ -16,18 +16,12 @@ over the fits (`by_fit`). For each of the pools that tell the true effect: by ho
 was ahead (`true_ahead`).
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 from scipy.stats import ttest_1samp
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import runtime, statistics
 
-from helpers import runtime, statistics  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "verdict.json"
+RESULTS = runtime.PROJECT / "results" / "verdict.json"
 POOL, TEST, SPLITS, SEEDS, SIZE = 200, 22, 10, 3, 5
 POOLS, NEW_CASES = 400, 4000  # that tell the true effect, to about 0.001
 RATIO = TEST / (POOL - TEST)

@@ -20,12 +20,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import course, runtime
 
-from helpers import course, runtime  # noqa: E402  after the path
-
-RESULTS = PROJECT / "results" / "worth.json"
+RESULTS = runtime.PROJECT / "results" / "worth.json"
 SIZES = (36, 72, 144, 288, 576)
 AT, TEST = 144, 2000
 PAPERS_DOSE = 200 / AT

@@ -21,7 +21,6 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 BEYOND = "06_beyond_the_paper"  # the one that is no part of the course's own run
-sys.path.insert(0, str(ROOT))
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
