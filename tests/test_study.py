@@ -288,7 +288,8 @@ def test_no_scheduler_at_the_address():
         study.spread(print, [{}], 1, 1, "tcp://127.0.0.1:9")
 
 
-def test_another_study_in_the_folder_is_refused(tmp_path, capsys):
+def test_another_study_in_the_folder_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
     out = tmp_path / "study"
     out.mkdir()
     (out / "study.json").write_text(json.dumps({"settings": SETTINGS}))

@@ -712,7 +712,7 @@ def test_ctrl_c_keeps_the_step_at_hand(small_networks, images, tmp_path, capsys)
     assert same(whole, train(images, 7, preview_every=5, checkpoints=tmp_path))
 
 
-def test_bfloat16_computes_in_it_and_keeps_float32_weights(images):
+def test_bfloat16_computes_in_it_and_keeps_float32_weights(small_networks, images):
     trained = train(images, 1, precision="mixed_bfloat16")
     assert trained.precision == "mixed_bfloat16" and trained.previews.dtype == np.float32
     assert {v.dtype for v in trained.generator.trainable_variables} == {"float32"}
