@@ -3,11 +3,13 @@
     python benchmarks/verdict.py
 
 A study has a pool of 200 cases, ten random splits of it (178 to fit or select, 22 to test) and
-three seeds. Two *different* learners take the parts of "classic" and "classic + GAN": each sees its
-own five of ten measurements of a case, and as both kinds of measurements are alike, the learners
-are equally good in the population, though not on a given pool. Every "yes" is then a false one. In
-a second round the second learner's measurements tell the classes apart better, by an effect that is
-measured on millions of cases, and every "yes" is right: how often it comes is the power.
+three seeds; a smaller one, as `results/study_real.json` is, five splits and two seeds. Two
+*different* learners take the parts of "classic" and "classic + GAN": each sees its own five of ten
+measurements of a case, and as both kinds of measurements are alike, the learners are equally good
+in the population, though not on a given pool. Every "yes" is then a false one. In a second round
+the second learner's measurements tell the classes apart better, by an effect that is measured on
+millions of cases, and every "yes" is right: how often it comes is the power. A "no" is right where
+the effect is under the margin of 5 points, and false above it.
 Beside the course's rule stands the naive one, a t-test over all fits as if each were a replicate.
 `results/verdict.json` gets one row a kind of study, which notebook 05 shows, and in `replicates`
 what that row follows from. For each study: by how many test answers the second learner was ahead,
@@ -22,7 +24,7 @@ from scipy.stats import ttest_1samp
 from helpers import runtime, statistics
 
 RESULTS = runtime.PROJECT / "results" / "verdict.json"
-POOL, TEST, SPLITS, SEEDS, SIZE = 200, 22, 10, 3, 5
+POOL, TEST, SIZE = 200, 22, 5
 POOLS, NEW_CASES = 400, 4000  # that tell the true effect, to about 0.001
 RATIO = TEST / (POOL - TEST)
 APART = 0.4  # how far apart the classes are in each measurement, in standard deviations
@@ -51,38 +53,38 @@ def fit_and_predict(cases: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
     return (np.einsum("fld,nld->fln", along, cases) > np.sum(along * middle, -1)[..., None]) * 1
 
 
-def study(gain: float, seed: list[int]) -> np.ndarray:
+def study(gain: float, seed: list[int], splits: int, seeds: int) -> np.ndarray:
     """The accuracies of a study on one pool: ``(splits, seeds, 2)``."""
     rng = np.random.default_rng(seed)
     cases, labels = draw_cases(POOL, gain, rng)
-    found = np.empty((SPLITS, SEEDS, 2))
-    for split in range(SPLITS):
+    found = np.empty((splits, seeds, 2))
+    for split in range(splits):
         test = np.concatenate(
             [rng.permutation(np.flatnonzero(labels == k))[: TEST // 2] for k in (0, 1)]
         )
         # What a seed changes in a fit: here, which cases it draws, and how often.
-        weights = rng.poisson(1.0, (SEEDS, POOL)).astype(float)
+        weights = rng.poisson(1.0, (seeds, POOL)).astype(float)
         weights[:, test] = 0
         right = fit_and_predict(cases, labels, weights) == labels
         found[split] = right[:, :, test].mean(axis=2)
     return found
 
 
-def judge(found: np.ndarray) -> tuple[bool, bool, float]:
-    """Whether the course's rule and the naive one say yes, and the sd between splits.
+def judge(found: np.ndarray) -> tuple[str, bool, float]:
+    """What the course's rule says, whether the naive one says yes, and the sd between splits.
 
     The control is one that any learner beats, so that the primary contrast alone decides.
     """
     by_split = found.mean(axis=1)
     arms = dict.fromkeys(("original", "original_gan", "gan_only"), by_split[:, 0])
     arms |= {"classic": by_split[:, 0], "classic_gan": by_split[:, 1]}
-    arms["control_shuffled"] = by_split[:, 1] - np.linspace(0.3, 0.31, SPLITS)
+    arms["control_shuffled"] = by_split[:, 1] - np.linspace(0.3, 0.31, len(found))
     verdict = statistics.judge_study(arms, RATIO, POOL)
     differences = (found[..., 1] - found[..., 0]).ravel()
     naive = ttest_1samp(differences, 0) if np.ptp(differences) else None
     said = naive is not None and naive.pvalue < 0.05 and naive.statistic > 0
     return (
-        verdict["answer"] == "yes",
+        verdict["answer"],
         bool(said),
         float(np.std(by_split[:, 1] - by_split[:, 0], ddof=1)),
     )
@@ -111,26 +113,28 @@ def true_ahead(gain: float) -> list[int]:
     return found
 
 
-def simulate(gain: float, studies: int, seed: int) -> dict:
-    """One row: how often both rules say yes over many studies, what was promised, the replicates.
+def simulate(gain: float, studies: int, seed: int, splits: int = 10, seeds: int = 3) -> dict:
+    """One row: how often both rules say what over many studies, what was promised, the replicates.
 
     Where both learners are alike, the true effect is 0 and no pools are drawn for it.
     """
-    all_found = [study(gain, [seed, k]) for k in range(studies)]
-    judged = [judge(found) for found in all_found]
-    course, naive = (sum(said[k] for said in judged) for k in (0, 1))
-    sd = float(np.mean([said[2] for said in judged]))
+    all_found = [study(gain, [seed, k], splits, seeds) for k in range(studies)]
+    answers, naive, spread = zip(*(judge(found) for found in all_found), strict=True)
+    said = {answer: answers.count(answer) for answer in ("yes", "no")}
+    sd = float(np.mean(spread))
     true = true_ahead(gain) if gain else []
     effect = float(np.mean(true)) / NEW_CASES if gain else 0.0
     counts = [count_ahead(found) for found in all_found]
     return {
         "true_effect": effect,
         "studies": studies,
-        "yes": course / studies,
-        "yes_ci": statistics.wilson_interval(course, studies),
-        "naive_yes": naive / studies,
+        "splits": splits,
+        "seeds": seeds,
+        **{answer: count / studies for answer, count in said.items()},
+        **{f"{k}_ci": statistics.wilson_interval(n, studies) for k, n in said.items()},
+        "naive_yes": sum(naive) / studies,
         "sd_between_splits": sd,
-        "promised": statistics.power(effect, sd, SPLITS, RATIO),
+        "promised": statistics.power(effect, sd, splits, RATIO),
         "replicates": {key: [count[key] for count in counts] for key in counts[0]}
         | {"true_ahead": true},
     }
@@ -139,6 +143,7 @@ def simulate(gain: float, studies: int, seed: int) -> dict:
 def main() -> None:
     """Simulate, print, write."""
     rows = [simulate(gain, 2000, seed=405) for gain in (0.0, 0.2, 0.4, 0.6)]
+    rows += [simulate(gain, 2000, seed=405, splits=5, seeds=2) for gain in (0.0, 0.2)]
     replicates = [row.pop("replicates") for row in rows]  # long: behind what a reader looks for
     for row in rows:
         print(row)
@@ -146,10 +151,7 @@ def main() -> None:
         RESULTS,
         {
             "command": "python benchmarks/verdict.py",
-            "settings": {
-                "pool": POOL, "test": TEST, "splits": SPLITS, "seeds": SEEDS,
-                "new_cases": NEW_CASES,
-            },
+            "settings": {"pool": POOL, "test": TEST, "new_cases": NEW_CASES},
             "versions": runtime.versions(),
             "rows": rows,
             "replicates": replicates,

@@ -146,9 +146,9 @@ def points(differences: np.ndarray, ratio: float = 0.0) -> str:
 def test_the_readme_shows_the_verdict_rule_as_it_was_tried():
     false, power = measured("verdict")
     content = kept("verdict")
-    none, *gains = content["rows"]
+    none, *gains, _, _ = content["rows"]
     assert none["true_effect"] == 0 and all(row["studies"] == none["studies"] for row in gains)
-    settings = "{pool} cases, {splits} splits × {seeds} seeds".format(**content["settings"])
+    settings = "{pool} cases, {splits} splits × {seeds} seeds".format(**content["settings"], **none)
     assert f"{none['studies']:,} simulated studies" in false and settings in false
     assert percent(none["yes"], none["yes_ci"]) in false
     assert f": {100 * none['naive_yes']:.1f} %" in false

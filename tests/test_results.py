@@ -37,14 +37,13 @@ def wilson(hits, n):
     return list(stats.binomtest(hits, n).proportion_ci(method="wilson"))
 
 
-@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("kind", range(6))
 def test_the_verdict_rule(kind):
     """From each study's whole numbers: the corrected interval, the naive test, the power."""
     content = kept("verdict")
     row, replicates = content["rows"][kind], content["replicates"][kind]
-    pool, test, splits, seeds = (
-        content["settings"][k] for k in ("pool", "test", "splits", "seeds")
-    )
+    pool, test = (content["settings"][k] for k in ("pool", "test"))
+    splits, seeds = row["splits"], row["seeds"]
     ahead, by_split, by_fit = (np.array(replicates[k]) for k in ("ahead", "by_split", "by_fit"))
     assert len(ahead) == len(by_split) == len(by_fit) == row["studies"] == 2000
     fits, answers = splits * seeds, seeds * test  # of a study; of a split
@@ -56,7 +55,9 @@ def test_the_verdict_rule(kind):
     yes = (low > 0) & (high >= 0.05)
     naive_low = stats.t.interval(0.95, fits - 1, mean, between_fits / np.sqrt(fits))[0]
     assert row["yes"] == yes.mean() and row["naive_yes"] == np.mean(naive_low > 0)
-    assert row["yes_ci"] == pytest.approx(wilson(int(yes.sum()), len(yes)))
+    assert row["no"] == np.mean(high < 0.05)
+    for answer, said in (("yes", yes), ("no", high < 0.05)):
+        assert row[f"{answer}_ci"] == pytest.approx(wilson(int(said.sum()), len(said)))
     assert row["sd_between_splits"] == pytest.approx(between_splits.mean())
     effect = np.mean(replicates["true_ahead"] or 0) / content["settings"]["new_cases"]
     assert row["true_effect"] == pytest.approx(effect)
