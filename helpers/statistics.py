@@ -289,10 +289,10 @@ def _say(answer, primary, control, smallest, takes, images) -> str:
     elif primary["ci"][0] > 0:
         why = "GAN images with shuffled labels may do as well"
     text = f"Not enough data to tell. {gain}; {why}."
-    if smallest is not None:
+    if smallest is not None and primary["ci"][0] <= 0:  # else the control alone leaves it open
         kind, needed = takes
         more = (
-            f"{needed - count} more such sets"
+            f"{needed} such sets, in a study of its own"
             if kind == "replicates"
             else f"about {needed - images} more images (more splits of the same ones help little)"
         )
