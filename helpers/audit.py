@@ -154,8 +154,7 @@ def choose_features(kind: str, simulated: bool) -> tuple[Callable[[np.ndarray], 
     Raises:
         CourseError: An unknown kind, or ImageNet weights that cannot be had.
     """
-    if kind not in ("judge", "imagenet", "auto"):
-        raise runtime.CourseError(f"features {kind!r} are unknown: use judge, imagenet or auto.")
+    runtime.check_values(features=kind)
     if kind == "imagenet" or (kind == "auto" and not simulated):
         try:
             network, _ = networks.build_trunk("imagenet")
@@ -534,10 +533,9 @@ def run(
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         raise runtime.CourseError(f"{split} names {twice} twice: delete one line.")
-    if odd := set(table["split"]) - {"train", "validation", "test"}:
-        raise runtime.CourseError(
-            f"{split}: {min(odd, key=str)!r} is no part: write train, validation or test."
-        )
+    if odd := set(table["split"]) - set(dataset.PARTS):
+        words = ", ".join(dataset.PARTS)
+        raise runtime.CourseError(f"{split}: {min(odd, key=str)!r} is no part: write {words}.")
     table = slices.table.join(table, on="file")
     real, drawn = dataset.prepare(slices.greys), dataset.prepare(made.greys)
     report = {}
@@ -562,8 +560,9 @@ def run(
     return report
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0 done, 2 something to mend."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m helpers.audit", description=__doc__)
     for name, words in (
         ("samples", "folder of generated images with labels.csv"),
@@ -572,23 +571,16 @@ def main(arguments: list[str] | None = None) -> int:
         ("out", "folder for audit.json and the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
-    parser.add_argument(
-        "--features", default="auto", help="judge, imagenet, or auto: ImageNet if it can be had"
-    )
+    parser.add_argument("--features", default="auto", help="judge, imagenet, or auto (either)")
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
     dataset.add_column_options(parser)
     asked = parser.parse_args(arguments)
-    try:
-        report = run(**vars(asked))
-    except runtime.CourseError as error:
-        print(error, file=sys.stderr)
-        return 2
+    report = run(**vars(asked))
     for name, found in report.items():
         for line in summary(found):
             print(f"{name}: {line}")
     print(f"All numbers: {runtime.project_path(asked.out) / 'audit.json'}")
-    return 0
 
 
 def summary(found: dict[str, Any]) -> list[str]:

@@ -11,7 +11,6 @@ import datetime
 import os
 import resource
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -52,8 +51,9 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     if profile not in known:
         raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
     files = [f"params/{profile}.yaml"] + ([extra] if extra else [])
-    # The two folders are the command's own to give, for it looks at what lies in them.
-    declared = set().union(*declared_parameters().values()) - {"data_dir", "out_dir"}
+    # Folders are the command's own to give, for it looks at what lies in them, and clears its own.
+    declared = set().union(*declared_parameters().values())
+    declared -= {"data_dir", "out_dir", "checkpoints_dir"}
     values: dict[str, Any] = {}
     for path in map(runtime.project_path, files):
         try:
@@ -116,7 +116,7 @@ def run(
         CourseError: Anything a user can mend; nothing has been written then but what was finished.
     """
     parameters = load_parameters(profile, extra) | (changes or {})
-    runtime.check_numbers(**parameters)
+    runtime.check_values(**parameters)
     names = parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear")
     dataset.check_names(*names)
     folder = runtime.project_path(out or f"runs/{profile}")
@@ -124,8 +124,6 @@ def run(
     if data:
         data_folder = runtime.project_path(data)
         dataset.refuse_inside(folder, data_folder)
-        if data_folder.is_relative_to(folder):  # where FRESH=1 would remove it
-            raise CourseError(f"DATA {data_folder} lies inside OUT {folder}: choose another OUT.")
         _, fingerprint = dataset.examine(data_folder, parameters["split_seed"], parameters)
         parameters["data_dir"] = str(data_folder)
     settings = {"parameters": parameters, "data": fingerprint}
@@ -133,7 +131,7 @@ def run(
     known = before or (folder / "prepared.npz").exists()  # the second from notebook 01, run alone
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
-    if before and _of_the_gans(before) != _of_the_gans(settings) and not fresh:
+    if before and of_the_gans(**before) != of_the_gans(**settings) and not fresh:
         raise CourseError(
             f"{folder} holds a run with other settings or data (profile "
             f"{before['parameters'].get('profile')}): choose another OUT, or start over with "
@@ -155,11 +153,11 @@ def run(
         held.release()
 
 
-def _of_the_gans(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def of_the_gans(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[str, Any]]:
     """What the trained GANs depend on: the data, and the parameters of the notebooks up to them."""
     declared = declared_parameters()
     names = set().union(*(declared[name] for name in NOTEBOOKS[:3]))
-    return settings["data"], {k: v for k, v in settings["parameters"].items() if k in names}
+    return data, {k: v for k, v in parameters.items() if k in names}
 
 
 def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
@@ -271,10 +269,8 @@ class _Ticker:
             state = runtime.read_json(self.path)
             where = f"running for {_clock(now - started)}"
             if state:
-                where = (
-                    f"{state['title']} {state['done']}/{state['total']}, "
-                    f"{_clock(state['seconds_left'])} left"
-                )
+                left = _clock(state["seconds_left"])
+                where = f"{state['title']} {state['done']}/{state['total']}, {left} left"
             line = f"{self.head} · {where}{self.then}"
             columns = shutil.get_terminal_size().columns - 1
             print(f"\r{line[:columns]:<{columns}}" if live else line, end="" if live else "\n")
@@ -313,9 +309,8 @@ def render(template: str, folder: Path, **content: Any) -> Path:
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-    environment.filters["interval"] = lambda pair: "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format(
-        *(100 * edge for edge in pair)
-    )
+    percent = "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format
+    environment.filters["interval"] = lambda pair: percent(*(100 * edge for edge in pair))
     made = datetime.date.today().isoformat()
     environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
     html = environment.get_template(template).render(**content)
@@ -342,38 +337,27 @@ def arms_table(metrics: dict[str, Any]) -> str:
 # --- The command ---------------------------------------------------------------------------------
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0 done, 2 something to mend, 130 interrupted."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.course",
         description="Run all notebooks in order, then print the table of arms and the verdict.",
         epilog="The same command again skips what is finished and resumes what was cut off.",
     )
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
-    parser.add_argument(
-        "--data", default="", help="your folder with labels.csv; default: simulated"
-    )
+    parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--out", default="", help="folder for everything; default: runs/PROFILE")
-    parser.add_argument(
-        "--params", type=Path, help="YAML file with values that replace the profile's"
-    )
+    parser.add_argument("--params", type=Path, help="YAML file with values in place of those")
     parser.add_argument("--seed", type=int, help="another split, and other networks")
     parser.add_argument("--fresh", action="store_true", help="start over: remove the earlier run")
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
     started = time.monotonic()
     changes = {} if asked.seed is None else dict.fromkeys(("seed", "split_seed"), asked.seed)
-    try:
-        report = run(
-            asked.profile, asked.data, asked.out,
-            fresh=asked.fresh, extra=asked.params, changes=changes,
-        )  # fmt: skip
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+    report = run(
+        asked.profile, asked.data, asked.out,
+        fresh=asked.fresh, extra=asked.params, changes=changes,
+    )  # fmt: skip
     metrics = runtime.read_json(report.parent / "metrics.json")
     print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
     print(arms_table(metrics))
@@ -381,12 +365,6 @@ def main(arguments: list[str] | None = None) -> int:
         if sentence.get("warning"):
             print(f"\nNote: {sentence['warning']}")
     print(f"\nVerdict: {metrics['verdict']['text']}\n\nReport: {report}")
-    return 0
-
-
-def interrupt(*_: object) -> None:
-    """Let SIGTERM end the kernels too, as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -140,7 +140,8 @@ def propose_lookalikes(
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-9
     correlation = pixels @ pixels.T
     hashes = np.array([imagehash.phash(Image.fromarray(grey)).hash.ravel() for grey in greys])
-    bits = (hashes[:, None] != hashes[None]).sum(axis=2)
+    signs = np.where(hashes, 1.0, -1.0)
+    bits = (hashes.shape[1] - signs @ signs.T) / 2  # where two signs differ, their product is -1
     alike = (correlation >= least_correlation) & (bits <= most_bits)
     first, second = np.nonzero(np.triu(alike, 1))
     pairs = [(int(i), int(j), float(correlation[i, j])) for i, j in zip(first, second, strict=True)]
@@ -265,9 +266,7 @@ def read_folder(
         described.append({"file": name, "label": row.label, "patient": row.patient} | facts)
     present = sorted({row.label for row in rows})
     if present != [0, 1]:
-        raise CourseError(
-            f"{listing}: all {len(rows)} images have label {present[0]}: two classes are needed."
-        )
+        raise CourseError(f"{listing}: all labels are {present[0]}: two classes are needed.")
     return Slices(folder, pd.DataFrame(described), greys, len(images) - len(files))
 
 
@@ -432,18 +431,22 @@ def find_groups(slices: Slices) -> Grouping:
     return Grouping(join_groups(len(table), pairs), identical, proposed, known)
 
 
-def refuse_inside(out: Path, data: Path) -> None:
-    """Refuse to write below a folder of images: they are only read."""
+def refuse_inside(out: str | Path, data: str | Path) -> None:
+    """Refuse to write below a folder of images, or around it, where FRESH=1 would remove it."""
+    out, data = runtime.project_path(out), runtime.project_path(data)
     if out.is_relative_to(data):
         raise CourseError(f"OUT {out} lies inside DATA {data}: choose another OUT.")
+    if data.is_relative_to(out):
+        raise CourseError(f"DATA {data} lies inside OUT {out}: choose another OUT.")
 
 
 def check_names(positive: str, negative: str) -> None:
     """Refuse names of the two classes that cannot be names of files, or are one."""
     for name in (positive, negative):
-        if not re.fullmatch(r"\w[\w .-]*", str(name)):
+        if not (isinstance(name, str) and re.fullmatch(r"\w[\w .-]*", name)):
             raise CourseError(
-                f"the class name {name!r} goes into file names: use letters, digits, spaces and -."
+                f"the class name {name!r} goes into file names: use letters, digits, spaces and -, "
+                "in quotes where the name means something in YAML, as yes and 1 do."
             )
     if positive == negative:
         raise CourseError(f"both classes are called {positive!r}: give each its own name.")
@@ -529,7 +532,8 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, default="", help="in labels.csv, if it has another name")
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
     """`python -m helpers.dataset fetch`, or `check FOLDER`."""
     parser = argparse.ArgumentParser(prog="python -m helpers.dataset", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -538,23 +542,17 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument("folder")
     add_column_options(check)
     asked = parser.parse_args(arguments)
-    try:
-        if asked.command == "fetch":
-            folder = fetch()
-            print(f"200 files, every hash as expected. Now: make course DATA={folder}")
-            return 0
-        slices = read_folder(asked.folder, **{name: getattr(asked, name) for name in COLUMNS})
-        grouping = find_groups(slices)
-        split_groups(slices.table["label"].to_numpy(), grouping.groups, 0)
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if asked.command == "fetch":
+        print(f"200 files, every hash as expected. Now: make course DATA={fetch()}")
+        return
+    slices = read_folder(asked.folder, **{name: getattr(asked, name) for name in COLUMNS})
+    grouping = find_groups(slices)
+    split_groups(slices.table["label"].to_numpy(), grouping.groups, 0)
     print(
         f"{len(slices.table)} images ({int(slices.table['label'].sum())} of class 1) in "
         f"{len(np.unique(grouping.groups))} groups; {len(grouping.proposed)} look-alike pairs; "
         f"{slices.unlisted} images not in labels.csv."
     )
-    return 0
 
 
 if __name__ == "__main__":

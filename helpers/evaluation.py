@@ -97,14 +97,8 @@ def build_classifier(
     """
     runtime.seed_everything(seed)
     body, trunk = networks.build_trunk(trunk, size, edge)
-    head = keras.Sequential(
-        [
-            keras.Input(body.output_shape[1:]),
-            layers.Dropout(0.4),
-            layers.Dense(2, activation="softmax"),
-        ],
-        name="head",
-    )
+    parts = layers.Dropout(0.4), layers.Dense(2, activation="softmax")
+    head = keras.Sequential([keras.Input(body.output_shape[1:]), *parts], name="head")
     image = keras.Input((edge, edge, 1))
     model = keras.Model(image, head(body(image)))
     learner = head if trunk == "imagenet" else model
@@ -140,13 +134,9 @@ def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
     """
     asked = {name.strip() for name in names.split(",") if name.strip()}
     if unknown := asked - set(arms):
-        raise runtime.CourseError(
-            f"arms: {min(unknown)!r} is unknown: use some of {', '.join(arms)}."
-        )
+        raise runtime.CourseError(f"arms: {min(unknown)!r} is unknown: use {', '.join(arms)}.")
     if missing := {"original", "original_gan"} - asked:
-        raise runtime.CourseError(
-            f"arms: {min(missing)} is missing: name original and original_gan in any case."
-        )
+        raise runtime.CourseError(f"arms: {min(missing)} is missing: name it in any case.")
     return {name: arm for name, arm in arms.items() if name in asked}
 
 

@@ -119,8 +119,7 @@ def build_trunk(
     Raises:
         CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
     """
-    if trunk not in ("imagenet", "scratch", "auto"):
-        raise runtime.CourseError(f"trunk {trunk!r} is unknown: use imagenet, scratch or auto.")
+    runtime.check_values(trunk=trunk)
     if size < 32:
         raise runtime.CourseError(f"classifier_size {size} is too small: ResNet-50 needs 32.")
     body, trunk = _resnet50(trunk, size)

@@ -173,18 +173,28 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
     one patient's whole series. ``groups.csv`` (`file,group`) tells the truth about the last two.
 
     Args:
-        folder: Written whole or not at all (then a `CourseError` says why), and returned; a
-            non-empty one is a `FileExistsError`.
+        folder: Written whole or not at all, and returned. Where it holds this very set it stays,
+            and a set of another seed is replaced.
         n: Images, even, at least 24 (else a `ValueError`); the first half haemorrhage.
         seed: The same one writes the same pixels.
+
+    Raises:
+        CourseError: Something else lies in the folder, or it cannot be written.
     """
     folder = Path(folder)
-    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty; name a new folder, or empty this one first")
+    card = folder / "simulated.txt"
+    told = f"{n} simulated slices, seed {seed}, drawn by helpers.phantom: nobody's head.\n"
+    if card.exists() and card.read_text(encoding="utf-8") == told:
+        return folder
+    if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not card.exists()):
+        raise runtime.CourseError(
+            f"{folder} is not empty and holds no simulated set: move it away."
+        )
     if n % 2 or n < 24:
         raise ValueError(f"n is {n}; use an even number of at least 24 images")
     with runtime.whole_folder(folder) as made:
         _write_files(made, n, seed)
+        (made / card.name).write_text(told, encoding="utf-8")
     return folder
 
 

@@ -1,5 +1,6 @@
 """Where a run lives on this machine: paths, errors, whole files, the lock, seeds, progress."""
 
+import concurrent.futures
 import contextlib
 import functools
 import gc
@@ -9,6 +10,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,29 @@ class CourseError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What Jupyter prints for this error: the sentence, without the stack."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
+    """Make a function a command that ends in a sentence, never in a stack.
+
+    It returns the exit code: 0 done, 2 something to mend, 130 interrupted, by SIGTERM too, so that
+    kernels and workers end as they do with Ctrl-C.
+    """
+
+    @functools.wraps(main)
+    def run(arguments: list[str] | None = None) -> int:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            main(arguments)
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            return 2
+        except (KeyboardInterrupt, concurrent.futures.CancelledError):
+            print("\nStopped. The same command goes on from here.", file=sys.stderr)
+            return 130
+        return 0
+
+    return run
 
 
 def project_path(path: str | Path) -> Path:
@@ -77,6 +102,10 @@ def lock(path: Path, wait: float = 0) -> filelock.BaseFileLock:
     except filelock.Timeout:
         raise CourseError(
             f"{path.parent} is in use by another run: wait for it, stop it, or choose another OUT."
+        ) from None
+    except OSError as error:
+        raise CourseError(
+            f"{path.parent} cannot be written ({error}): choose another OUT."
         ) from None
     return held
 
@@ -159,24 +188,35 @@ def record(out: Path, **parts: Any) -> None:
     write_json(out / "metrics.json", read_json(out / "metrics.json") | parts)
 
 
-# The least that a whole number may be which a user gives.
+# The least that a whole number may be which a user gives, and the most, for seeds have 32 bits.
 LEAST = {
     "seed": 0, "split_seed": 0, "gan_steps": 1, "preview_every": 1, "checkpoint_every": 1,
     "gallery_steps": 1, "samples_per_class": 1, "classifier_size": 32, "classifier_steps": 1,
     "fresh_count": 2, "splits": 1, "seeds": 1, "first_seed": 0, "workers": 1, "threads": 1,
 }  # fmt: skip
+MOST = 2_000_000_000
+CHOICES = {
+    "trunk": ("imagenet", "scratch", "auto"),
+    "features": ("judge", "imagenet", "auto"),
+    "protocol": ("steps", "paper"),
+}
 
 
-def check_numbers(**values: Any) -> None:
-    """Refuse whole numbers that are none, or too small; other names pass.
+def check_values(**values: Any) -> None:
+    """Refuse whole numbers that are none, or out of range, and unknown words; other names pass.
 
     Raises:
         CourseError: One of them is.
     """
     for name, least in LEAST.items():
         value = values.get(name, least)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise CourseError(f"{name} is {value!r}: use a whole number of {least} or more.")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+            raise CourseError(f"{name} is {value!r}: use a whole number from {least} to {MOST}.")
+    for name, known in CHOICES.items():
+        if values.get(name, known[0]) not in known:
+            raise CourseError(f"{name} {values[name]!r} is unknown: use one of {', '.join(known)}.")
+    if not isinstance(values.get("arms", ""), str):
+        raise CourseError(f"arms is {values['arms']!r}: write names in one text, comma between.")
 
 
 def need(path: Path, made_by: str) -> Path:

@@ -14,7 +14,6 @@ import concurrent.futures
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -247,7 +246,7 @@ def run(
     before = runtime.read_json(folder / "study.json").get("settings")
     changes = course.load_parameters(profile, extra)
     may_change = {"splits": splits, "seeds": seeds, "threads": threads}
-    runtime.check_numbers(**changes, **may_change, first_seed=first_seed, workers=workers)
+    runtime.check_values(**changes, **may_change, first_seed=first_seed, workers=workers)
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         begun = before["changes"].get("precision", "auto") if before else "auto"
         changes["precision"] = runtime.choose_precision(begun, xla=True)
@@ -354,8 +353,9 @@ def spread(
         raise CourseError(f"{len(wrong)} runs failed, the first: {wrong[0]}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0 done, 2 something to mend, 130 interrupted."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.study",
         description="Repeat the course on many splits (or simulated sets), and judge them.",
@@ -372,19 +372,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="that each run computes with")
     parser.add_argument("--scheduler", default="", help="tcp://host:8786 of a running Dask cluster")
     asked = vars(parser.parse_args(arguments))
-    signal.signal(signal.SIGTERM, course.interrupt)
-    try:
-        study = run(**asked)
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, concurrent.futures.CancelledError):
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+    study = run(**asked)
     print(table(study))
     if "summary" in study:
         print(f"\nReport: {runtime.project_path(asked['out']) / 'report.html'}")
-    return 0
 
 
 def table(study: dict[str, Any]) -> str:

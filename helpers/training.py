@@ -108,12 +108,10 @@ def choose_recipe(name: str, changes: dict[str, Any] | None = None) -> Recipe:
     """
     if name not in RECIPES:
         raise runtime.CourseError(f"recipe {name!r} is unknown: use {' or '.join(RECIPES)}.")
-    known = sorted(field.name for field in dataclasses.fields(Recipe))
-    for change in changes or {}:
-        if change not in known:
-            raise runtime.CourseError(
-                f"recipe: {change!r} is no value of a recipe: use some of {', '.join(known)}."
-            )
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    if unknown := [name for name in changes or {} if name not in known]:
+        words = f"{unknown[0]!r} is no value of a recipe: use some of {', '.join(known)}"
+        raise runtime.CourseError(f"recipe: {words}.")
     return dataclasses.replace(RECIPES[name], **(changes or {}))
 
 
@@ -473,7 +471,7 @@ def train_gan(
             data or settings or of more steps, or a loss that is no number any more.
     """
     numbers = {"preview_every": preview_every, "checkpoint_every": checkpoint_every}
-    runtime.check_numbers(seed=seed, **numbers)
+    runtime.check_values(seed=seed, **numbers)
     if len(images) < BATCH_SIZE:
         raise runtime.CourseError(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "

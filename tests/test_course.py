@@ -53,7 +53,7 @@ def test_misspelt_parameter(tmp_path):
 
 @pytest.mark.parametrize("text", [
     "gan_steps: 0", "seed: -1", "preview_every: 0", "fresh_count: 1", "classifier_steps: many",
-    "samples_per_class: true", "gallery_steps: 1.5",
+    "samples_per_class: true", "gallery_steps: 1.5", "seed: 4294967296",
 ])  # fmt: skip
 def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text):
     mine = tmp_path / "mine.yaml"
@@ -65,6 +65,11 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
 
 @pytest.mark.parametrize(("text", "words"), [
     ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
+    ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
+    ("trunk: imagnet", "trunk 'imagnet' is unknown: use one of imagenet, scratch, auto"),
+    ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
+    ("arms: [original, original_gan]", "write names in one text, comma between"),
+    ("positive: yes", "class name True goes into file names: .* in quotes"),
     ("positive: a/b", "class name 'a/b' goes into file names"),
     ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
 ])  # fmt: skip

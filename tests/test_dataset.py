@@ -226,7 +226,7 @@ def two_images_for_an_id(folder):
 
 def one_class(folder):
     write_labels(folder, [(i, 1) for i in range(60)])
-    return folder, r"all 60 images have label 1"
+    return folder, r"all labels are 1"
 
 
 def short_line(folder):

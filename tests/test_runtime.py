@@ -88,6 +88,15 @@ def test_record_keeps_other_parts(tmp_path):
         runtime.record(tmp_path, bad=float("nan"))
 
 
+def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(runtime.filelock.FileLock, "acquire", forbidden)
+    with pytest.raises(CourseError, match=r"cannot be written \(.*denied.*\): choose another OUT"):
+        runtime.open_run(tmp_path)
+
+
 def test_a_locked_folder_is_refused_and_freed_by_a_kill(tmp_path):
     code = (
         "import pathlib, sys, time; from helpers import runtime;"

@@ -614,7 +614,7 @@ def test_too_few_images(images):
 
 @pytest.mark.parametrize("name", ["preview_every", "checkpoint_every"])
 def test_an_interval_of_no_steps_is_a_sentence(images, name):
-    with pytest.raises(CourseError, match=f"{name} is 0: use a whole number of 1 or more"):
+    with pytest.raises(CourseError, match=f"{name} is 0: use a whole number from 1"):
         train(images, 1, **{name: 0})
 
 
