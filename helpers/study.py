@@ -162,18 +162,36 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Write `study.json` from what is finished; a split with a seed missing is not judged yet."""
-    rows = read_rows(tasks, out)
+    """Write `study.json` from what is finished; a split with a seed missing is not judged yet.
+
+    Rows of a larger plan stay in the file, which may be all that is left of them; so does how often
+    the study was judged.
+    """
+    before = runtime.read_json(out / "study.json")
+    rows, looks = read_rows(tasks, out), before.get("looks", [])
+    planned = {(task["split"], task["seed"]) for task in tasks}
+    others = [row for row in before.get("rows", []) if (row["split"], row["seed"]) not in planned]
+    look = f"{settings['splits']} × {settings['seeds']}"
+    if len(rows) == len(tasks):
+        looks = list(dict.fromkeys([*looks, look]))
     seeds = [row["split"] for row in rows]
     whole = [row for row in rows if seeds.count(row["split"]) == settings["seeds"]]
     command = " ".join(["python -m helpers.study", *sys.argv[1:]])
     made_by = {"command": command, "settings": settings, "versions": runtime.versions()}
-    study = made_by | {"rows": rows}
+    study = made_by | {"looks": looks, "note": _note(len(rows), len(tasks), looks), "rows": rows}
     if len({row["split"] for row in whole}) > 1:
         study["summary"] = summarise(whole)
         write_report(study, out)
-    runtime.write_json(out / "study.json", study)
+    runtime.write_json(out / "study.json", study | {"rows": rows + others})
     return study
+
+
+def _note(finished: int, planned: int, looks: list[str]) -> str:
+    """What is to be said beside the verdict, unless it is the first on all that was planned."""
+    if finished < planned:
+        return f"Interim: {finished} of {planned} planned runs are finished. Judge when all are."
+    again = "each further look gives luck another chance, so a yes is worth less than a first one's"
+    return f"Judged at {', then '.join(looks)} runs: {again}." if len(looks) > 1 else ""
 
 
 def write_report(study: dict[str, Any], out: Path) -> None:
@@ -243,24 +261,23 @@ def run(
         CourseError: Anything a user can mend.
     """
     folder = runtime.project_path(out)
-    before = runtime.read_json(folder / "study.json").get("settings")
+    begun = runtime.read_json(folder / "study.json")
+    if folder.is_dir() and not begun and any(folder.glob("[!.]*")):
+        raise CourseError(f"{folder} is not empty and holds no study: choose another OUT.")
     changes = course.load_parameters(profile, extra)
-    may_change = {"splits": splits, "seeds": seeds, "threads": threads}
-    runtime.check_values(**changes, **may_change, first_seed=first_seed, workers=workers)
+    numbers = {"splits": splits, "seeds": seeds, "threads": threads, "first_seed": first_seed}
+    runtime.check_values(**changes, **numbers, workers=workers)
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
-        begun = before["changes"].get("precision", "auto") if before else "auto"
-        changes["precision"] = runtime.choose_precision(begun, xla=True)
+        before = begun["settings"]["changes"] if begun else {}
+        changes["precision"] = runtime.choose_precision(before.get("precision", "auto"), xla=True)
     changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
-    settings = {
-        "profile": profile, "data": data, "splits": splits, "seeds": seeds, "threads": threads,
-        "first_seed": first_seed, "changes": changes,
-    }  # fmt: skip
+    settings = {"profile": profile, "data": data, **numbers, "changes": changes}
     ratio = 0.0
     if data:
         dataset.refuse_inside(folder, runtime.project_path(data))
         part, settings["fingerprint"] = dataset.examine(data, first_seed, changes)
         ratio = np.sum(part == "test") / np.sum(part != "test")
-    if before and before | may_change != settings:
+    if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     print(announce(splits, ratio), flush=True)
     tasks = plan(settings, folder)
@@ -276,6 +293,13 @@ def run(
         return study
     finally:
         held.release()
+
+
+def _fixed(settings: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
+    """What must not change in a study that is begun; before its first row, what the GANs need."""
+    may_change = ("splits", "seeds", "threads", "data")  # the data's fingerprint stays
+    fixed = {key: value for key, value in settings.items() if key not in may_change}
+    return fixed if begun.get("rows") else fixed | {"changes": course.of_the_gans(fixed["changes"])}
 
 
 def announce(splits: int, ratio: float) -> str:
@@ -320,10 +344,8 @@ def spread(
     try:
         client = distributed.Client(address, timeout=20)
     except OSError:
-        raise CourseError(
-            f"no scheduler answers at {scheduler}: start it with `dask scheduler`, then run the "
-            "same again."
-        ) from None
+        words = "start it with `dask scheduler`, then run the same again"
+        raise CourseError(f"no scheduler answers at {scheduler}: {words}.") from None
     wrong: list[str] = []
     with client, contextlib.ExitStack() as stack:
         if not scheduler:
@@ -387,7 +409,8 @@ def table(study: dict[str, Any]) -> str:
     for name, arm in summary["arms"].items():
         mean, low, high = (100 * share for share in (arm["accuracy"], *arm["ci"]))
         lines.append(f"{plots.ARM_TITLES[name]:<26}{mean:>7.1f} %  {low:.1f} to {high:.1f} %")
-    return "\n".join([*lines, "", f"Verdict: {summary['verdict']['text']}"])
+    lines += ["", f"Verdict: {summary['verdict']['text']}", study["note"]]
+    return "\n".join(lines).rstrip()
 
 
 if __name__ == "__main__":

@@ -299,6 +299,46 @@ def test_another_study_in_the_folder_is_refused(tmp_path, monkeypatch, capsys):
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "report.html").write_text("somebody's")
+    before = snapshot(tmp_path)
+    assert study.main(["--profile", "smoke", "--out", str(tmp_path)]) == 2
+    assert "holds no study" in capsys.readouterr().err and snapshot(tmp_path) == before
+
+
+def test_a_smaller_plan_loses_no_row_and_each_look_is_told(tmp_path):
+    """Three splits, then two, then three again, with no folder left but for the rows."""
+    tasks = {splits: study.plan(SETTINGS | {"splits": splits}, tmp_path) for splits in (2, 3)}
+    rng = np.random.default_rng(0)
+    rows = [row(task["split"], task["seed"], rng) for task in tasks[3]]
+    runtime.write_json(tmp_path / "study.json", {"rows": rows[:-1]})
+    kept = study.collect(tasks[3], SETTINGS | {"splits": 3}, tmp_path)
+    assert f"Interim: {len(rows) - 1} of {len(rows)} planned runs" in study.table(kept)
+    runtime.write_json(tmp_path / "study.json", {"rows": rows})
+    assert study.collect(tasks[3], SETTINGS | {"splits": 3}, tmp_path)["note"] == ""
+    fewer = study.collect(tasks[2], SETTINGS | {"splits": 2}, tmp_path)
+    assert fewer["summary"]["replicates"] == 2 and fewer["rows"] == rows[: len(tasks[2])]
+    assert "Judged at 3 × 2, then 2 × 2 runs" in study.table(fewer)
+    again = study.collect(tasks[3], SETTINGS | {"splits": 3}, tmp_path)
+    assert again["rows"] == rows and again["summary"]["replicates"] == 3
+
+
+def test_what_the_gans_do_not_see_may_be_mended_before_the_first_row(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
+    monkeypatch.setattr(study, "spread", lambda *_: None)
+    mine, out = tmp_path / "mine.yaml", tmp_path / "out"
+    ask = ["--splits", "1", "--seeds", "1", "--params", str(mine), "--out", str(out)]
+    for text, code in (("dose: 9", 0), ("dose: 1", 0), ("gan_steps: 9", 2)):
+        mine.write_text(text)
+        assert study.main(ask) == code
+    assert "other settings or data" in capsys.readouterr().err
+    rows = [row(0, 0, np.random.default_rng(0))]
+    content = runtime.read_json(out / "study.json")
+    runtime.write_json(out / "study.json", content | {"rows": rows})
+    mine.write_text("dose: 2")
+    assert study.main(ask) == 2
+
+
 def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, capsys):
     before = snapshot(folder)
     ask = ["--profile", "smoke", "--data", str(folder), "--out"]
