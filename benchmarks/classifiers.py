@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from gan_step import RESULTS, ratio
+from gan_step import RESULTS, machine, ratio
 
 from helpers import runtime
 
@@ -143,6 +143,8 @@ def main() -> None:
     for group in found.values():
         for name, spread in group.items():
             print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
+    for group in list(found):
+        found[f"{group}_machine"] = machine() | {"rounds": asked.rounds, **runtime.versions()}
     runtime.write_json(RESULTS, runtime.read_json(RESULTS) | found)
 
 

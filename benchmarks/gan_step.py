@@ -346,6 +346,12 @@ def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
     return {"median": statistics.median(each), "min": min(each), "max": max(each)}
 
 
+def machine() -> dict:
+    """What the ratios were measured on."""
+    name = platform.processor() or platform.machine()
+    return {"cores": len(os.sched_getaffinity(0)), "processor": name}
+
+
 def main() -> None:
     """Measure without and with penalty, print the table, write `benchmarks/results.json`."""
     parser = argparse.ArgumentParser(
@@ -403,12 +409,8 @@ def main() -> None:
     results = runtime.read_json(RESULTS) | {
         "gan_step": step,
         "gan_step_seconds": seconds,
-        "gan_step_machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "processor": platform.processor() or platform.machine(),
-            "precision": precision,
-            "gigaflop_without_penalty": gigaflop(),
-        },
+        "gan_step_machine": machine()
+        | {"precision": precision, "gigaflop_without_penalty": gigaflop()},
         "paper_scale": {
             "measured_steps": asked.long,
             "seconds_a_step": alone.seconds[0],
