@@ -235,7 +235,6 @@ def matrix_peak(precision: str) -> Callable[[int], None]:
 
 def work(name: str, penalty: float, threads: int, precision: str) -> None:
     """In a process of its own: on each line with a number, make that many steps and say so."""
-    runtime.set_environment()
     if name.startswith("torch"):
         import torch
 

@@ -19,8 +19,6 @@ import numpy as np
 
 from helpers import phantom, runtime
 
-runtime.set_environment()  # before anything loads TensorFlow
-
 STREAMS = {"judge training": 101, "test": 102, "arm": 103}  # added to 1000 times the seed
 CARD = """# The judge
 

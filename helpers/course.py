@@ -210,7 +210,6 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
     progress.unlink(missing_ok=True)
     os.environ[runtime.KERNEL_LOCK] = str(folder / ".kernel.lock")
     os.environ[runtime.PROGRESS_FILE] = str(progress)
-    runtime.set_environment()
     # Debian's and conda's default otherwise is a frontend of its own; this one draws PNG inline.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     try:

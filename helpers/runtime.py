@@ -250,23 +250,9 @@ def fingerprint(images: Any) -> str:
     return digest(images.tobytes())
 
 
-def set_environment() -> None:
-    """What TensorFlow reads while it loads, for this process and the kernels that it starts."""
-    # glibc, which raises this threshold by itself, keeps a tenth of a gigabyte that nothing uses.
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**24))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence standard error below Python, and let TensorFlow load with its fast kernels.
-
-    TensorFlow's C++ part talks on standard error while it loads. And it turns oneDNN's kernels on
-    by itself only where the processor has AVX-512, though they were faster for these
-    networks on a processor without it, too.
-    """
-    set_environment()
+    """Silence standard error below Python: TensorFlow's C++ part talks there while it loads."""
     saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
     try:
@@ -359,7 +345,6 @@ def choose_precision(asked: str = "auto", xla: bool = False) -> str:
 @functools.cache
 def time_precisions() -> dict[str, float]:
     """Seconds for one pass through layers like the networks', by format that runs here at all."""
-    set_environment()
     command = "from helpers import runtime; runtime._print_times()"
     timed = subprocess.run(
         [sys.executable, "-c", command], cwd=PROJECT, capture_output=True, text=True, check=False

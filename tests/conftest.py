@@ -11,9 +11,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from helpers import runtime, study
+from helpers import study
 
-runtime.set_environment()  # before any test imports TensorFlow
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests in two processes: more threads would only wait
     os.environ.update(dict.fromkeys(study.THREADS, "1"))
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,7 +24,6 @@ SCRIPT = """
 import sys, hashlib
 from pathlib import Path
 from helpers import runtime
-runtime.set_environment()
 import keras
 from helpers import networks, sampling
 assert keras.__version__ == "3.13.2", keras.__version__

@@ -21,7 +21,6 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from helpers import runtime
-runtime.set_environment()
 import numpy as np
 from helpers import training
 import small

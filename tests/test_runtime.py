@@ -2,12 +2,14 @@
 
 import errno
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from helpers import runtime
 from helpers.runtime import CourseError
@@ -86,6 +88,28 @@ def test_record_keeps_other_parts(tmp_path):
     assert runtime.read_json(tmp_path / "metrics.json") == {"seed": 1, "arms": {"b": [1, 2]}}
     with pytest.raises(ValueError):
         runtime.record(tmp_path, bad=float("nan"))
+
+
+@pytest.mark.parametrize("room", ["networks", "runtime", "audit"])
+def test_tensorflow_loads_with_the_same_kernels_whichever_room_comes_first(room):
+    """Other kernels draw other bits, and so other scores, by hand than by command."""
+    script = f"""
+import importlib.abc, os, sys
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "tensorflow":
+            print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            os._exit(0)
+sys.meta_path.insert(0, Watch())
+from helpers import {room}
+import tensorflow
+"""
+    clean = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=clean, cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout == "oneDNN 1\n", done.stderr
 
 
 def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
