@@ -144,9 +144,20 @@ def points(differences: np.ndarray, ratio: float = 0.0) -> str:
 
 
 def test_the_readme_shows_the_verdict_rule_as_it_was_tried():
-    false, power = measured("verdict")
+    false, no, power = measured("verdict")
     content = kept("verdict")
-    none, *gains, _, _ = content["rows"]
+    none, *gains, none_of_five, gain_of_five = content["rows"]
+    said = [
+        percent(row["no"], row["no_ci"]) for row in (none, none_of_five, gains[0], gain_of_five)
+    ]
+    gain = f"{100 * gains[0]['true_effect']:.1f}"
+    assert (
+        "to no gain {} and {}; to one of {} points, wrongly, {} and {} |".format(
+            *said[:2], gain, *said[2:]
+        )
+        in no
+    )
+    assert "{splits} splits × {seeds} seeds".format(**none_of_five) in no
     assert none["true_effect"] == 0 and all(row["studies"] == none["studies"] for row in gains)
     settings = "{pool} cases, {splits} splits × {seeds} seeds".format(**content["settings"], **none)
     assert f"{none['studies']:,} simulated studies" in false and settings in false

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,32 @@ def test_the_verdict_rule(kind):
     shift = effect / (widened * between_splits.mean())
     power = stats.nct.sf(stats.t.ppf(0.975, splits - 1), splits - 1, shift)
     assert row["promised"] == pytest.approx(power)
+
+
+@pytest.mark.parametrize(("name", "words", "number"), [
+    ("05_evaluation", r"half the steps was ([\d.]+) points behind \((.+?) to \+(.+?)\)", "steps"),
+    ("05_evaluation", r"two points, and it may be none \((-[\d.]+) to \+([\d.]+)\)", "worth"),
+    ("05_evaluation", r"correction makes it p = ([\d.]+)\.", "holm"),
+    ("03_training", r"means of all eight recipes do, ([\d.]+) to ([\d.]+)\.", "ablation"),
+])  # fmt: skip
+def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
+    steps, worth, ablation = (pd.DataFrame(kept(k)["rows"]) for k in ("steps", "worth", "ablation"))
+    classic = steps[steps["arm"] == "classic"].pivot(index="set", columns="steps")["accuracy"]
+    sizes = worth[worth["arm"] == "classic"].pivot(index="replicate", columns="images")["accuracy"]
+    fewer, more = (100 * gain for gain in (classic[480] - classic[240], sizes[576] - sizes[144]))
+    means = ablation.groupby("recipe")["kid"].agg(["mean", "size"]).query("size == 5")["mean"]
+    gan_only = kept("study_real")["summary"]["verdict"]["contrasts"]["gan_only - original"]
+    assert len(means) == 8
+    told = {
+        "steps": interval(fewer),
+        "worth": interval(more)[1:],
+        "holm": [gan_only["p_holm"]],
+        "ablation": [means.min(), means.max()],
+    }[number]
+    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
+    found = re.search(words, text).groups()
+    digits = 1 if number in ("steps", "worth") else 2
+    assert [float(x) for x in found] == [round(x, digits) for x in told]
 
 
 def test_the_test_for_copies():
