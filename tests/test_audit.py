@@ -105,7 +105,7 @@ def test_features_without_a_network(monkeypatch):
     assert audit.choose_features("auto", simulated=False)[1] == "judge"
     with pytest.raises(CourseError, match="ImageNet weights cannot be had"):
         audit.choose_features("imagenet", simulated=True)
-    with pytest.raises(CourseError, match="'vgg' are unknown"):
+    with pytest.raises(CourseError, match="features 'vgg' is unknown"):
         audit.choose_features("vgg", simulated=True)
 
 
