@@ -17,7 +17,7 @@ course: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 validate: .venv/installed
 	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=3600 notebooks
