@@ -571,7 +571,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("out", "folder for audit.json and the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
-    parser.add_argument("--features", default="auto", help="judge, imagenet, or auto (either)")
+    parser.add_argument("--features", default="auto", help="judge, imagenet or auto")
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
     dataset.add_column_options(parser)

@@ -308,8 +308,8 @@ def render(template: str, folder: Path, **content: Any) -> Path:
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-    percent = "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format
-    environment.filters["interval"] = lambda pair: percent(*(100 * edge for edge in pair))
+    span = "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format
+    environment.filters["interval"] = lambda pair: span(*(100 * edge for edge in pair))
     made = datetime.date.today().isoformat()
     environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
     html = environment.get_template(template).render(**content)
@@ -347,7 +347,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--out", default="", help="folder for everything; default: runs/PROFILE")
-    parser.add_argument("--params", type=Path, help="YAML file with values in place of those")
+    parser.add_argument("--params", type=Path, help="YAML file: values in place of the profile's")
     parser.add_argument("--seed", type=int, help="another split, and other networks")
     parser.add_argument("--fresh", action="store_true", help="start over: remove the earlier run")
     asked = parser.parse_args(arguments)
