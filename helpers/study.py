@@ -363,14 +363,12 @@ def spread(
                     "the scheduler is lost: start it again, then run the same; what is finished "
                     "is kept."
                 ) from None
+            told = f"split {where['split']}, seed {where['seed']}: {failed or 'done'}"
             if failed:
-                wrong.append(f"split {where['split']}, seed {where['seed']}: {failed}")
-            left = (time.monotonic() - started) / done * (len(todo) - done) / 60
-            print(
-                f"split {where['split']}, seed {where['seed']}: {'failed' if failed else 'done'} "
-                f"({total - len(todo) + done} of {total}, about {left:.0f} minutes left)",
-                flush=True,
-            )
+                wrong.append(told)
+            each = (time.monotonic() - started) / max(1, done - len(wrong)) / 60
+            left = f"about {each * (len(todo) - done):.0f} minutes left"
+            print(f"{told} ({total - len(todo) + done} of {total}, {left})", flush=True)
     if wrong:
         raise CourseError(f"{len(wrong)} runs failed, the first: {wrong[0]}")
 

@@ -271,7 +271,7 @@ def test_a_lost_scheduler_on_a_cluster_started_by_hand(start, tmp_path):
         assert (tmp_path / name).stat().st_mtime_ns == written, "run twice"
 
 
-def test_what_trying_again_cannot_mend_is_said(start, tmp_path, monkeypatch):
+def test_what_trying_again_cannot_mend_is_said(start, tmp_path, monkeypatch, capsys):
     (tmp_path / "work.py").write_text(WORK)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
@@ -281,6 +281,7 @@ def test_what_trying_again_cannot_mend_is_said(start, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match=r"split 0, seed 1: labels\.csv is empty"):
         study.spread(work.work, todo, 1, 1)
     assert len(begun(tmp_path)["x"]) == 1, "tried again in vain"
+    assert "labels.csv is empty (1 of 1" in capsys.readouterr().out, "only said at the end"
 
 
 def test_no_scheduler_at_the_address():
