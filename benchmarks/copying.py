@@ -54,7 +54,9 @@ def plain_test(made: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> boo
 
 def main() -> None:
     """Draw, test, count, and write."""
-    parser = argparse.ArgumentParser(description="See the top of this file.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--draws", type=int, default=100)
     draws = parser.parse_args().draws
     with runtime.quiet():

@@ -18,6 +18,9 @@ over the fits (`by_fit`). For each of the pools that tell the true effect: by ho
 was ahead (`true_ahead`).
 """
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 from scipy.stats import ttest_1samp
 
@@ -142,13 +145,18 @@ def simulate(gain: float, studies: int, seed: int, splits: int = 10, seeds: int 
 
 def main() -> None:
     """Simulate, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    asked = parser.parse_args()
     rows = [simulate(gain, 2000, seed=405) for gain in (0.0, 0.2, 0.4, 0.6)]
     rows += [simulate(gain, 2000, seed=405, splits=5, seeds=2) for gain in (0.0, 0.2)]
     replicates = [row.pop("replicates") for row in rows]  # long: behind what a reader looks for
     for row in rows:
         print(row)
     runtime.write_json(
-        RESULTS,
+        asked.results,
         {
             "command": "python benchmarks/verdict.py",
             "settings": {"pool": POOL, "test": TEST, "new_cases": NEW_CASES},
