@@ -13,12 +13,13 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 import yaml
 from conftest import COMMAND, ROOT, call, snapshot, write_labels
 from PIL import Image
 
-from helpers import audit, course, dataset, networks, runtime, sampling, statistics
+from helpers import audit, course, dataset, networks, plots, runtime, sampling, statistics
 
 
 def refused(pattern, *arguments):
@@ -195,8 +196,6 @@ def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_pa
 
 @pytest.mark.parametrize("error", [RuntimeError("Kernel died"), OSError(28, "No space left")])
 def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path, error):
-    import papermill
-
     def execute(source, running, **_):
         Path(running).write_text("{}")
         raise error
@@ -310,6 +309,30 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
     assert not re.search(r'(src|href)="(?!data:)', html), "the report must open offline"
 
 
+def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path):
+    """Scores all different, so that no two can change places unseen."""
+    keys = ("accuracy", "sensitivity", "specificity", "fresh_accuracy", "auc")
+    arms = {}
+    for k, (name, arm) in enumerate(metrics["arms"].items()):
+        scores = {key: 0.1 * n + 0.01 * k for n, key in enumerate(keys, start=3)}
+        intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
+        arms[name] = arm | scores | intervals | {"confusion": [[k, 1], [2, 3]]}
+    runtime.write_json(tmp_path / "metrics.json", metrics | {"arms": arms})
+    html = course.write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    table = html[html.index("<h2>Arms</h2>") :].split("</table>")[0]
+    head, *rows = [
+        re.findall("<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in table.split("<tr>")[1:]
+    ]
+    assert head[:6] == ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
+    for k, ((title, *cells), (name, arm)) in enumerate(zip(rows, arms.items(), strict=True)):
+        assert title == plots.ARM_TITLES[name]
+        for key, cell in zip(keys[:3], cells[:3], strict=True):
+            low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
+            share, ends = cell.split("<br>")
+            assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
+        assert cells[3:] == [f"0.7{k}", f"{k} 1 / 2 3", f"6{k}.0 %"]
+
+
 def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
     """Those of one class measured, the other's refused."""
     of_classes = ("precision", "recall", "density", "coverage")
@@ -337,6 +360,20 @@ def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
     assert shown["copies"] == ["suspected<br><small>p = 0.001</small>", "not measured"]
     assert shown["the label agrees"] == ["84.0 %", "unknown"]
     assert "clear: Copying needs more." in html
+
+
+def test_another_seed_leaves_the_data_and_the_split_as_they_are(smoke, tmp_path):
+    """Of a study's split all seeds are averaged, so `split_seed` alone may choose its images."""
+    parameters = course.load_parameters("smoke") | {"seed": 77, "out_dir": str(tmp_path / "run")}
+    source = ROOT / "notebooks" / "01_preprocessing.ipynb"
+    known = papermill.inspect_notebook(source)
+    shared = {name: value for name, value in parameters.items() if name in known}
+    papermill.execute_notebook(source, None, shared, cwd=ROOT, progress_bar=False)
+    for name in ("split.csv", "data/labels.csv"):
+        assert (tmp_path / "run" / name).read_text() == (smoke[0] / name).read_text()
+    assert np.array_equal(
+        dataset.load_prepared(tmp_path / "run").images, dataset.load_prepared(smoke[0]).images
+    )
 
 
 def test_each_class_trained_on_its_own_training_images(smoke):

@@ -76,9 +76,19 @@ def test_half_of_each_batch_is_real_whatever_the_dose(slices, synthetic, dose):
     assert set(found) == set(keep)
 
 
+def test_augmentation_changes_every_image_that_is_drawn_and_no_label(slices, synthetic):
+    plain = Arm(*slices, *synthetic)
+    moved = dataclasses.replace(plain, augment=lambda images: images + 100)
+    (images, labels), (changed, of_changed) = (
+        evaluation.draw_batches(arm, steps=4, seed=0) for arm in (plain, moved)
+    )
+    assert np.array_equal(changed, images + 100) and np.array_equal(labels, of_changed)
+
+
 def test_a_dose_is_dealt_to_both_classes_and_no_more_than_there_is(synthetic):
     images, labels = evaluation.take_dose(*synthetic, 0.25 * 40)
     assert labels.tolist() == [1] * 5 + [0] * 5 and len(images) == 10
+    assert (synthetic[1][which(images, synthetic[0])] == labels).all(), "an image under no label"
     with pytest.raises(CourseError, match=r"dose: it asks for 20 .* raise samples_per_class"):
         evaluation.take_dose(*synthetic, 40)
 
@@ -163,10 +173,22 @@ def test_what_each_arm_is_made_of(run_folder, dose):
             assert np.array_equal(arm.images, train) and np.array_equal(arm.labels, labels)
     made = arms["gan_only"]
     assert len(made.images) == 2 * round(dose * 20 / 2) and np.mean(made.labels) == 0.5
+    greys = [np.asarray(Image.open(run_folder[0] / "samples" / f"{k}.png")) for k in range(80)]
+    drawn = np.rint((made.images[..., 0] + 1) * 127.5).astype(np.uint8)
+    assert (which(drawn, greys) % 2 == made.labels).all(), "not the label of its file"
     for name in ("original_gan", "classic_gan"):
         assert np.array_equal(arms[name].synthetic_images, made.images)
         assert np.array_equal(arms[name].synthetic_labels, made.labels)
     assert arms["original"].synthetic_images is arms["classic"].synthetic_images is None
+
+
+def test_classic_arms_move_the_images_of_the_arms_beside_them(run_folder):
+    """As a plain arm's batches, moved: real and generated ones, since either may give it away."""
+    arms = compose_arms(*run_folder, 1)
+    for name, without in (("classic", "original"), ("classic_gan", "original_gan")):
+        plain, moved = (evaluation.draw_batches(arms[n], 4, seed=0)[0] for n in (without, name))
+        assert np.array_equal(moved, arms[name].augment(plain)), name
+        assert (np.abs(moved - plain).mean(axis=(1, 2, 3)) > 0.1).all(), name
 
 
 @pytest.mark.parametrize("dose", DOSES)
@@ -284,6 +306,62 @@ def test_arms_are_fitted_independently(small_trunk, slices, synthetic):
 
 
 @pytest.fixture
+def handed_over(small_trunk, monkeypatch):
+    """A classifier, and how many images each of its steps, or of its epochs, was given."""
+    classifier, counts = evaluation.build_classifier("scratch"), []
+
+    def watch(name):
+        plain = getattr(classifier.learner, name)
+
+        def watched(images, *rest, **more):
+            counts.append(len(images))
+            return plain(images, *rest, **more)
+
+        monkeypatch.setattr(classifier.learner, name, watched)
+
+    watch("train_on_batch")
+    watch("fit")
+    return classifier, counts
+
+
+def test_every_arm_is_fitted_for_the_same_number_of_steps(handed_over, slices, synthetic):
+    classifier, counts = handed_over
+    some = slices[0][10:30], slices[1][10:30]
+    augment = evaluation.classic_augmentation(0)
+    for arm in (Arm(*slices), Arm(*some), Arm(*some, *synthetic), Arm(*synthetic, augment=augment)):
+        evaluation.run_arms(
+            classifier, {"original": arm}, test=slices, validation=slices, steps=7, seed=1
+        )
+        assert counts == [32] * 7
+        counts.clear()
+
+
+def test_the_papers_epochs_go_over_all_images_of_an_arm(handed_over, slices, synthetic):
+    """40 real and 30 synthetic ones are two batches of 32: 7 steps hold three whole epochs."""
+    classifier, counts = handed_over
+    evaluation.fit_with_patience(classifier, Arm(*slices, *synthetic), slices, steps=7, seed=0)
+    assert counts == [64] * 3
+    counts.clear()
+    evaluation.fit_with_patience(classifier, Arm(*slices), slices, steps=7, seed=0)
+    assert counts == [32] * 7
+
+
+def test_each_score_is_of_its_own_images(small_trunk, slices):
+    """Under the right labels, the wrong ones, and half of either, one classifier scores three."""
+    images, labels = slices
+    mixed = np.where(np.arange(40) % 4 < 2, labels, 1 - labels)
+    classifier = evaluation.build_classifier("scratch")
+    found = evaluation.run_arms(
+        classifier, {"original": Arm(*slices)}, test=slices, validation=(images, 1 - labels),
+        fresh=(images, mixed), steps=30, seed=0,
+    )  # fmt: skip
+    said = found.probabilities["original"] >= 0.5
+    scores = [found.scores["original"][f"{x}accuracy"] for x in ("", "validation_", "fresh_")]
+    assert scores == [np.mean(said == truth) for truth in (labels, 1 - labels, mixed)]
+    assert len(set(scores)) == 3
+
+
+@pytest.fixture
 def frozen_trunk(monkeypatch):
     """A pretrained trunk of two layers, which counts the images that go through it."""
     seen = []
@@ -388,6 +466,49 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     assert scores["stopped_at_epoch"] == kept.best_epoch + 1 < 60 - evaluation.PATIENCE
     assert np.array_equal(found.probabilities["original"], early[:, 1])
     assert scores["last_epoch_accuracy"] == np.mean((last >= 0.5) == labels) > scores["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ([5, 4, 3, 9, 9, 9, 9, 9, 1, 1], 2),  # the fifth epoch in a row without a better one
+        ([5, 4, 3, 9, 9, 9, 9, 1, 9, 9], 7),  # better just before
+    ],
+)
+def test_patience_is_five_epochs(small_trunk, slices, monkeypatch, losses, best):
+    classifier, left = evaluation.build_classifier("scratch"), iter(losses)
+
+    def fit(*_, **__):
+        return type("", (), {"history": {"val_loss": [next(left)]}})
+
+    monkeypatch.setattr(classifier.learner, "fit", fit)
+    kept = evaluation.fit_with_patience(classifier, Arm(*slices), slices, steps=10, seed=0)
+    assert kept.best_epoch == best and next(left, None) is None, "and it trains on to the end"
+
+
+def test_a_trunk_from_scratch_settles_its_averages_and_nothing_else(small_trunk, slices):
+    classifier = evaluation.build_classifier("scratch")
+    model = classifier.model
+    body = next(x for x in model.get_layer("trunk").layers if isinstance(x, keras.Sequential))
+    convolution, norm, _ = body.layers
+    assert norm.momentum == 0.8, "at Keras' own 0.99 a short fit ends with its first averages"
+    assert model.get_layer("head").layers[0].rate == 0.4
+    ends = []
+    for settle in (lambda _: None, classifier.settle):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(evaluation.Classifier, "settle", lambda _, images, do=settle: do(images))
+            evaluation.fit(classifier, Arm(*slices), steps=20, seed=0)
+        ends.append([weight.copy() for weight in model.get_weights()])
+    trained = {variable.path for variable in model.trainable_variables}
+    for variable, before, after in zip(model.weights, *ends, strict=True):
+        if variable.path in trained:
+            assert np.array_equal(before, after), variable.path
+    # By hand: the last fifteen batches, each through the final weights.
+    mean = ends[0][[v.path for v in model.weights].index(norm.moving_mean.path)]
+    images = evaluation.draw_batches(Arm(*slices), 20, seed=0)[0]
+    for batch in np.split(np.repeat(images, 3, axis=-1), 20)[-15:]:
+        mean = 0.8 * mean + 0.2 * np.asarray(convolution(batch)).mean(axis=(0, 1, 2))
+    assert np.allclose(np.asarray(norm.moving_mean), mean, atol=1e-5)
 
 
 def test_auto_falls_back_and_says_so(small_trunk):

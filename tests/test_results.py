@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
+from benchmarks import worth as benchmark
+
 
 def kept(name):
     return json.loads((ROOT / "results" / f"{name}.json").read_text())
@@ -179,7 +181,25 @@ def test_the_study_of_the_real_slices():
         first, second = pair.split(" - ")
         expected = interval(by_split[first] - by_split[second], ratio)
         assert [found["mean"], *found["ci"]] == pytest.approx(expected)
-    low, high = summary["verdict"]["contrasts"]["classic_gan - classic"]["ci"]
+        error = found["sd"] * np.sqrt(1 / summary["replicates"] + ratio)
+        p_value = 2 * stats.t.sf(abs(found["mean"]) / error, summary["replicates"] - 1)
+        assert found["p_value"] == pytest.approx(p_value)
+    contrasts = summary["verdict"]["contrasts"]
+    others = sorted((x["p_value"], x["p_holm"]) for x in contrasts.values() if "p_holm" in x)
+    holm = np.maximum.accumulate([(3 - k) * p for k, (p, _) in enumerate(others)])
+    assert [adjusted for _, adjusted in others] == pytest.approx(list(np.minimum(holm, 1)))
+    smallest, freedom = summary["verdict"]["smallest_detectable_effect"], summary["replicates"] - 1
+    sd = contrasts["classic_gan - classic"]["sd"]
+    shift = smallest / (sd * np.sqrt(1 / summary["replicates"] + ratio))
+    power = stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift)
+    assert power == pytest.approx(0.8)
+    assert summary["verdict"]["images_needed"] == np.ceil(images * (smallest / 0.05) ** 2)
+    curve = pd.json_normalize(rows["learning_curve"]).filter(like=".accuracy")
+    curve = curve.groupby(rows["split"]).mean()
+    for share, found in summary["learning_curve"].items():
+        mean, *ends = interval(curve[f"{share}.accuracy"], ratio)
+        assert [found["accuracy"], *found["ci"]] == pytest.approx([mean, *np.clip(ends, 0, 1)])
+    low, high = contrasts["classic_gan - classic"]["ci"]
     assert low < 0 and high < 0.05 and summary["verdict"]["answer"] == "no"
 
 
@@ -200,19 +220,25 @@ def test_what_the_generated_images_are_worth():
     assert means == sorted(means), "so that the curve is as measured"
     assert summary["classic_gan"]["mean"] < means[2]
     assert summary["worth"]["images"] == summary["worth"]["ci"][0] == 0
+    curve = {size: by_arm[size, 0.0].to_numpy() for size in (36, 72, 144, 288, 576)}
+    beside = by_arm[144, benchmark.PAPERS_DOSE].to_numpy()
+    assert benchmark.worth(curve, beside, 144, seed=0) == summary["worth"]
 
 
 def test_what_resolution_is_worth():
     content = kept("resolution")
     rows = pd.DataFrame(content["rows"])
     assert not rows.duplicated(["data", "replicate", "edge"]).any()
-    simulated = rows[rows["data"] == "simulated"]
-    by_edge = simulated.pivot(index="replicate", columns="edge", values="accuracy")
-    found = content["summary"]["simulated"]
-    assert len(by_edge) == found["replicates"] == 5 and by_edge.notna().all(axis=None)
-    for edge, values in by_edge.items():
-        accuracy, gain = (found[str(edge)][key] for key in ("accuracy", "gain"))
-        assert [accuracy["mean"], *accuracy["ci"]] == pytest.approx(interval(values))
-        if edge > 32:
-            expected = interval(values - by_edge[32])
-            assert [gain["mean"], *gain["ci"]] == pytest.approx(expected)
+    assert content["summary"]["simulated"]["replicates"] == 5
+    for data, found in content["summary"].items():
+        chosen = rows[rows["data"] == data]
+        by_edge = chosen.pivot(index="replicate", columns="edge", values="accuracy").dropna()
+        test, images = (chosen[name].unique().item() for name in ("test_images", "images"))
+        ratio = 0.0 if data == "simulated" else test / (images - test)
+        assert len(by_edge) == found["replicates"]
+        for edge, values in by_edge.items():
+            accuracy, gain = (found[str(edge)][key] for key in ("accuracy", "gain"))
+            assert [accuracy["mean"], *accuracy["ci"]] == pytest.approx(interval(values, ratio))
+            if edge > 32:
+                expected = interval(values - by_edge[32], ratio)
+                assert [gain["mean"], *gain["ci"]] == pytest.approx(expected)

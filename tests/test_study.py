@@ -17,7 +17,7 @@ import psutil
 import pytest
 from conftest import ROOT, snapshot
 
-from helpers import runtime, statistics, study
+from helpers import plots, runtime, statistics, study
 from helpers.runtime import CourseError
 
 SETTINGS = {"profile": "smoke", "data": "", "splits": 3, "seeds": 2, "threads": 1,
@@ -42,6 +42,8 @@ def test_no_two_runs_share_a_seed_and_growing_changes_none(tmp_path):
     # Notebook 03 trains the GAN of label 1 from the seed after that of label 0.
     assert len({change["seed"] + label for change in changes for label in (0, 1)}) == 12
     assert sorted({change["split_seed"] for change in changes}) == [7, 8, 9]
+    splits = {(task["split"], task["call"]["changes"]["split_seed"]) for task in tasks}
+    assert len(splits) == 3, "the runs of one split share it"
     assert len({task["call"]["out"] for task in tasks}) == 6
     more = study.plan(SETTINGS | {"splits": 5, "seeds": 4}, tmp_path)
     assert all(task in more for task in tasks)
@@ -110,6 +112,34 @@ def made_up_run(folder, kid, flagged, look_alikes, picture):
         (folder / "figures" / f"{name}.png").write_bytes(f"{name} {picture}".encode())
 
 
+def check_tables(html, kept):
+    """Verdict, arms, differences and runs, each cell in its place, from what `study.json` holds."""
+    answer, _, reasons = kept["summary"]["verdict"]["text"].partition(". ")
+    assert f"<strong>{answer}.</strong><br>{reasons}</p>" in html
+    tables = [
+        [re.findall("<t[dh]>(.*?)</t[dh]>", line, re.DOTALL) for line in table.split("<tr>")[1:]]
+        for table in html.split("<table>")[1:]
+    ]
+    arms, contrasts, runs = tables[0][1:], tables[1][1:], tables[-1][1:]
+    titles = plots.ARM_TITLES
+    for [title, accuracy, ends], (name, found) in zip(
+        arms, kept["summary"]["arms"].items(), strict=True
+    ):
+        assert (title, accuracy) == (titles[name], f"{100 * found['accuracy']:.1f} %")
+        assert re.findall(r"\d+", ends) == [f"{100 * end:.0f}" for end in found["ci"]]
+    found = kept["summary"]["verdict"]["contrasts"]
+    for cells, (name, c) in zip(contrasts, found.items(), strict=True):
+        low, high = (f"{100 * end:+.1f}" for end in c["ci"])
+        holm = f"{c['p_holm']:.3f}" if "p_holm" in c else ""
+        points = f"{100 * c['mean']:+.1f}"
+        assert cells[1:] == [points, f"{low} to {high}", f"{c['p_value']:.3f}", holm]
+        assert cells[0] == " − ".join(titles[arm] for arm in name.split(" - "))
+    key = kept["summary"]["measure"]
+    for (_, *cells), row in zip(runs, kept["rows"], strict=True):
+        shown = [f"{100 * arm[key]:.1f} %" for arm in row["arms"].values()]
+        assert cells[: len(shown)] == shown
+
+
 def test_the_report_shows_samples_audit_and_data_of_its_runs(tmp_path):
     tasks = study.plan(SETTINGS | {"splits": 2}, tmp_path)
     audits = [(0.25, True), (0.75, False), (None, None), (0.5, True)]
@@ -128,6 +158,7 @@ def test_the_report_shows_samples_audit_and_data_of_its_runs(tmp_path):
     assert [found for [(found, same)] in cells.values() if found == same] == [
         "3", "0.50 (under 0.12)", "0.25 to 0.75", "in 2 of 3 runs", "75.0 % (50 %)", "unknown",
     ]  # fmt: skip
+    check_tables(html, kept)
     assert "200 images in 190 groups" in html and "3 look-alike pairs, 1 of them the same" in html
     assert "11 tinted; 9 not square; 8 almost constant; 7 not in the listing" in html
     for name in ("samples", "data", "duplicates"):

@@ -415,7 +415,7 @@ def test_penalty_reaches_the_discriminator_only(small_networks, images):
 @pytest.fixture
 def watched_step(monkeypatch):
     """What `train_gan` hands to its step, and the generator's numbers before and after each."""
-    seen, make = {"numbers": [], "xla": []}, training.make_train_step
+    seen, make = {"numbers": [], "xla": [], "seeds": []}, training.make_train_step
 
     def make_watched(generator, discriminator, *others):
         seen["optimizers"] = others[:2]
@@ -424,6 +424,7 @@ def watched_step(monkeypatch):
         seen["xla"].append(step._jit_compile)
 
         def train_step(*arguments):
+            seen["seeds"].append(arguments[1].numpy().tolist())
             values = step(*arguments)
             seen["numbers"].append([np.asarray(v) for v in generator.variables])
             return values
@@ -469,6 +470,33 @@ def test_the_averaged_generator_is_the_average(small_networks, images, watched_s
     for average, hand in zip(found, by_hand, strict=True):
         assert np.allclose(average, hand, atol=1e-6)
     assert not all(np.allclose(a, b, atol=1e-4) for a, b in zip(found, second, strict=True))
+
+
+def test_every_step_has_its_own_number_on_which_its_randomness_depends(
+    small_networks, images, watched_step, tmp_path
+):
+    """Also after a resume: latent vectors, the average and fading noise all count on it."""
+    train(images, 3, checkpoints=tmp_path, checkpoint_every=1)
+    train(images, 7, checkpoints=tmp_path, checkpoint_every=1)
+    assert watched_step["seeds"] == [[3, step] for step in range(7)]
+
+
+def test_each_step_draws_latent_vectors_of_its_own(small_networks, images):
+    drawn, generator = [], networks.build_generator()
+
+    def recording(latent, training):
+        drawn.append(np.asarray(latent))
+        return generator(latent, training=training)
+
+    recording.input_shape = generator.input_shape
+    critic = networks.build_discriminator()
+    for seed in ([3, 0], [3, 1], [4, 0], [3, 0]):
+        training.losses_of(
+            recording, critic, tf.constant(images[:16]), tf.constant(seed), training.Recipe()
+        )
+    first, *others, again = drawn
+    assert np.array_equal(first, again)
+    assert len(np.unique(np.concatenate([first, *others]), axis=0)) == 48
 
 
 def test_same_seed_same_weights(small_networks, images):
