@@ -163,9 +163,10 @@ def _targets(answer: Callable) -> Hint:
         return f"{1 - told_real.mean():.1%} are told the opposite; one in twenty is asked for."
     if len(np.unique(found)) < 1000:
         return "soft, but not noisy: each image is to get a number of its own."
-    low, high = found[told_real].min(), found[told_real].max()
-    if abs(low - 0.8) > 0.01 or abs(high - 1) > 0.01 or found.min() < 0 or found.max() > 1:
-        return f"the targets of those told the truth go from {low:.2f} to {high:.2f}."
+    for whom, told, ends in (("truth", told_real, (0.8, 1)), ("opposite", ~told_real, (0, 0.2))):
+        low, high = found[told].min(), found[told].max()
+        if not np.allclose((low, high), ends, atol=0.01) or low < 0 or high > 1:
+            return f"the targets of those told the {whom} go from {low:.2f} to {high:.2f}."
     return None
 
 
@@ -225,7 +226,7 @@ def _perfect_fid(answer: np.ndarray, fid: Callable, describe: Callable, real: np
 
 @_exercise("04.3")
 def _best_share(answer: Callable) -> Hint:
-    realism = np.array([0.2, 0.9, 0.1, 0.7, 0.5, 0.3, 0.8, 0.4, 0.6, 0.0])
+    realism = np.array([0.2, 0.9, 0.1, 0.7, 0.5, 0.3, 0.8, 0.4, 0.6, 0.0]) ** 3
     for share in (0.5, 0.3, 1.0):
         kept = np.asarray(answer(realism, share))
         if len(kept) != round(10 * share):

@@ -38,6 +38,10 @@ WRONG = {
             "lambda count, rng: np.where("
             "rng.random(count) < 0.05, 0.4 * rng.random(count), 1 - 0.4 * rng.random(count))"
         ),
+        "hard flips": (
+            "lambda count, rng: np.where("
+            "rng.random(count) < 0.05, 0.0, 1 - 0.2 * rng.random(count))"
+        ),
     },
     "03.3": {"the uniform one": "'first'", "the beta": "'third'", "a number": "2"},
     "03.4": {
@@ -49,6 +53,7 @@ WRONG = {
     "04.3": {
         "the worst": "lambda x, share: np.argsort(x)[: round(share * len(x))]",
         "all": "lambda x, share: np.arange(len(x))",
+        "a cut at a score": "lambda x, share: np.flatnonzero(x >= 1 - share)",
     },
     "04.4": {"a bug": "'bug'", "alike": "'too alike'"},
     "05.1": {"a share": "1 / 22", "the reported gain": "2.14"},
