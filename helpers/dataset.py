@@ -357,7 +357,7 @@ def _read_image(path: Path) -> tuple[np.ndarray, dict]:
     try:
         grey = read_grey(path)
         with Image.open(path) as image:
-            mode = image.mode
+            mode, brightest = image.mode, int(np.max(image))
             colours = np.asarray(image.convert("RGB"), dtype=np.int16)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise CourseError(
@@ -365,6 +365,8 @@ def _read_image(path: Path) -> tuple[np.ndarray, dict]:
         ) from None
     except Image.DecompressionBombError:
         raise CourseError(f"{path} has too many pixels to be a slice: shrink it first.") from None
+    if mode.startswith("I") and 255 < brightest < 4096:  # a scanner's 12 bits
+        raise CourseError(f"{path} has greys up to {brightest} of 65535, all black: stretch them.")
     return grey, {
         "mode": mode,
         "width": grey.shape[1],
@@ -414,7 +416,9 @@ def find_groups(slices: Slices) -> Grouping:
         position = {name: i for i, name in enumerate(table["file"])}
         for line, (name, group) in enumerate(zip(listed.file, listed.group, strict=True), start=2):
             if name not in position:
-                raise CourseError(f"{beside} line {line}: {name} is not an image of labels.csv.")
+                raise CourseError(
+                    f"{beside} line {line}: {name} is no image's path: write it as {table.file[0]}."
+                )
             if group:
                 told["listed", group].append(position[name])
     by_hash = pd.read_csv(KNOWN).dropna(subset="group").set_index("sha256")["group"]

@@ -104,9 +104,7 @@ def lock(path: Path, wait: float = 0) -> filelock.BaseFileLock:
             f"{path.parent} is in use by another run: wait for it, stop it, or choose another OUT."
         ) from None
     except OSError as error:
-        raise CourseError(
-            f"{path.parent} cannot be written ({error}): choose another OUT."
-        ) from None
+        raise _not_written(path.parent, error) from None
     return held
 
 
@@ -191,7 +189,7 @@ def record(out: Path, **parts: Any) -> None:
 # The least that a whole number may be which a user gives, and the most, for seeds have 32 bits.
 LEAST = {
     "seed": 0, "split_seed": 0, "gan_steps": 1, "preview_every": 1, "checkpoint_every": 1,
-    "gallery_steps": 1, "samples_per_class": 1, "classifier_size": 32, "classifier_steps": 1,
+    "gallery_steps": 1, "samples_per_class": 10, "classifier_size": 32, "classifier_steps": 1,
     "fresh_count": 2, "splits": 1, "seeds": 1, "first_seed": 0, "workers": 1, "threads": 1,
 }  # fmt: skip
 MOST = 2_000_000_000
@@ -219,10 +217,10 @@ def check_values(**values: Any) -> None:
         raise CourseError(f"arms is {values['arms']!r}: write names in one text, comma between.")
 
 
-def need(path: Path, made_by: str) -> Path:
+def need(path: Path, maker: str) -> Path:
     """The path, or a sentence that says which notebook makes it."""
     if not path.exists():
-        raise CourseError(f"{path} is not there yet: run notebooks/{made_by}.ipynb first.")
+        raise CourseError(f"{path} is missing: run notebooks/{maker}.ipynb first (Colab: README).")
     return path
 
 

@@ -64,8 +64,7 @@ def load_generator(path: Path) -> keras.Model:
         CourseError: The file is missing, damaged, or holds another network or weights that are not
             finite.
     """
-    if not Path(path).is_file():
-        raise runtime.CourseError(f"{path} is missing: run notebooks/03_training.ipynb first.")
+    runtime.need(Path(path), "03_training")
     generator = networks.build_generator()
     try:
         generator.load_weights(path)

@@ -34,6 +34,18 @@ def test_grey_of_every_mode(tmp_path, mode):
     assert np.median(wrong) <= 2 if mode == "CMYK" else wrong.max() == 0  # JPEG blurs edges
 
 
+@pytest.mark.parametrize("top", [4095, 300, 65535, 0])
+def test_a_scanners_12_bits_in_16_are_refused(folder, top):
+    """They would be all but black; an image that is black all over has nothing to lose."""
+    path = folder / "head_ct" / "003.png"
+    Image.fromarray(np.linspace(0, top, 400).reshape(20, 20).astype(np.uint16)).save(path)
+    if 0 < top < 65535:
+        with pytest.raises(CourseError, match=rf"003\.png has greys up to {top} of 65535"):
+            dataset.read_folder(folder)
+    else:
+        dataset.read_folder(folder)
+
+
 def test_transparent_is_black(tmp_path):
     rgba = np.full((8, 8, 4), 255, np.uint8)
     rgba[:4, :, 3] = 0
@@ -283,6 +295,12 @@ def test_groups_csv_joins_what_it_names_and_nothing_else(folder):
         + "head_ct/020.png,NA\nhead_ct/021.png,NA\nhead_ct/022.png,None\n"
     )  # fmt: skip
     assert dataset.find_groups(dataset.read_folder(folder)).known == [[20, 21]]
+
+
+def test_a_name_in_groups_csv_that_is_no_path_is_answered_with_one(folder):
+    (folder / "groups.csv").write_text("file,group\n001.png,a\n")
+    with pytest.raises(CourseError, match=r"csv line 2: 001\.png is .* as head_ct/000\.png"):
+        dataset.find_groups(dataset.read_folder(folder))
 
 
 @pytest.mark.parametrize(

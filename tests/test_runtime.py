@@ -117,7 +117,7 @@ def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(runtime.filelock.FileLock, "acquire", forbidden)
-    with pytest.raises(CourseError, match=r"cannot be written \(.*denied.*\): choose another OUT"):
+    with pytest.raises(CourseError, match=r"could not be written \(.*denied.*\): .*another OUT"):
         runtime.open_run(tmp_path)
 
 
