@@ -5,7 +5,8 @@
 The judge is a small network trained on tens of thousands of simulated slices, so it knows what a
 GAN's training set of 72 cannot teach. Whether a real slice is bleeding it can't say: those it never
 saw. Its features serve as a space in which to compare images; so do those of ResNet-50, trained on
-ImageNet, where its weights can be had.
+ImageNet, where its weights can be had. All images are compared at 32x32 pixels, as the course's
+GANs draw them: what larger ones show beyond that is not looked at.
 """
 
 import argparse
