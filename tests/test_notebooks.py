@@ -7,7 +7,9 @@ import math
 import re
 
 import nbformat
+import numpy as np
 import pytest
+import scipy
 import yaml
 from conftest import ROOT
 from keep_outputs import code_hash
@@ -111,6 +113,33 @@ def test_04_goes_on_where_a_measure_had_too_few_images(capsys):
     for cell in ("cell-64", "cell-65", "cell-95"):
         exec(by_id[cell], namespace)
     assert namespace["kept"] == {}
+
+
+def defined_in(stem, name):
+    """A function of a notebook that stands nowhere else."""
+    (path,) = (path for path in NOTEBOOKS if path.stem == stem)
+    (source,) = (c.source for c in cells(path) if c.source.startswith(f"def {name}("))
+    namespace = {"np": np}
+    exec(source, namespace)
+    return namespace[name]
+
+
+def test_a_checkerboard_is_the_last_point_of_04s_spectrum():
+    power_spectrum = defined_in("04_sampling", "power_spectrum")
+    noise = np.random.default_rng(0).normal(0, 0.2, (20, 32, 32, 1))
+    board = np.where(np.indices((32, 32)).sum(axis=0) % 2, 0.3, -0.3)[..., None]
+    plain, waved = power_spectrum(noise), power_spectrum(noise + board)
+    assert len(plain) == 17 and np.allclose(plain[:16], waved[:16]) and waved[16] > 10 * plain[16]
+
+
+def test_04s_fid_is_the_one_of_the_covariances():
+    fid, rng = defined_in("04_sampling", "fid"), np.random.default_rng(0)
+    first, second = rng.normal(size=(30, 8)), rng.normal(0.5, 2, (40, 8)) @ rng.normal(size=(8, 8))
+    spreads = [np.cov(x.T) for x in (first, second)]
+    apart = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    root = scipy.linalg.sqrtm(spreads[0] @ spreads[1]).real
+    assert fid(first, second) == pytest.approx(apart + np.trace(sum(spreads) - 2 * root))
+    assert fid(first, first) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
