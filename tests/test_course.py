@@ -309,7 +309,8 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
     assert not re.search(r'(src|href)="(?!data:)', html), "the report must open offline"
 
 
-def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path):
+@pytest.mark.parametrize("protocol", ["steps", "paper"])
+def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path, protocol):
     """Scores all different, so that no two can change places unseen."""
     keys = ("accuracy", "sensitivity", "specificity", "fresh_accuracy", "auc")
     arms = {}
@@ -317,7 +318,8 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path)
         scores = {key: 0.1 * n + 0.01 * k for n, key in enumerate(keys, start=3)}
         intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
         arms[name] = arm | scores | intervals | {"confusion": [[k, 1], [2, 3]]}
-    runtime.write_json(tmp_path / "metrics.json", metrics | {"arms": arms})
+        arms[name] |= {"last_epoch_accuracy": 0.8 + 0.01 * k} if protocol == "paper" else {}
+    runtime.write_json(tmp_path / "metrics.json", metrics | {"arms": arms, "protocol": protocol})
     html = course.write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
     table = html[html.index("<h2>Arms</h2>") :].split("</table>")[0]
     head, *rows = [
@@ -330,7 +332,8 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path)
             low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
             share, ends = cell.split("<br>")
             assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
-        assert cells[3:] == [f"0.7{k}", f"{k} 1 / 2 3", f"6{k}.0 %"]
+        last = [f"8{k}.0 %"] if protocol == "paper" else []
+        assert cells[3:] == [f"0.7{k}", f"{k} 1 / 2 3", f"6{k}.0 %", *last]
 
 
 def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):

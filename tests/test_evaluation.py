@@ -565,6 +565,14 @@ def test_a_sealed_test_opens_once(slices):
         sealed.open()
 
 
+def test_notebook_05_opens_its_test_once_and_only_for_gans_of_the_same_split():
+    cells = json.loads((ROOT / "notebooks" / "05_evaluation.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert code.count('SealedTest(*prepared.part("test"))') == code.count('part("test"') == 1
+    assert code.count(".open()") == 1
+    assert code.index("check_origin(prepared, ") < code.index(".open()")
+
+
 def test_a_gan_of_another_split_is_refused(slices):
     images, labels = slices
     table = pd.DataFrame({"label": labels, "split": "train"})
