@@ -100,8 +100,8 @@ def test_the_readme_says_what_was_measured():
     for name, *minutes in rows:
         found = [run["cost"]["seconds"].get(name) for run in (fast, slow)]
         assert minutes == ["–" if x is None else str(math.ceil(x / 60)) for x in found], name
-    smoke = sum(fast["smoke_cost"]["seconds"].values())
-    assert f"about {math.ceil(smoke / 60)} minutes" in README.replace("two", "2")
+    smoke = [round(sum(run["smoke_cost"]["seconds"].values()) / 60) for run in (fast, slow)]
+    assert "about {} minutes with bfloat16 instructions, {} without;".format(*smoke) in README
     peaks = [f"{run['cost']['peak_memory_gb']:.1f} GB" for run in (fast, slow)]
     assert f"held {peaks[0]} of memory with them, {peaks[1]} without" in README
     smoke_params, quick, study = (
