@@ -24,13 +24,7 @@ import yaml
 from helpers import __version__, dataset, plots, runtime
 from helpers.runtime import CourseError
 
-NOTEBOOKS = (
-    "01_preprocessing",
-    "02_networks",
-    "03_training",
-    "04_sampling",
-    "05_evaluation",
-)
+NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
 # Everything a run writes, and all that FRESH=1 removes; last what says that a run lies here.
 WRITES = (
     "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",

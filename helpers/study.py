@@ -333,11 +333,16 @@ def spread(
         CourseError: No Dask, no scheduler, or runs that failed twice.
     """
     try:
+        import dask
         import distributed
     except ImportError:
         raise CourseError(
             "a study needs Dask: install it with `.venv/bin/pip install -e '.[study]'`."
         ) from None
+    # Dask's processes wake 50 times a second to say that they live, and its workers 100 times to
+    # see what they do: time that a run which computes for an hour on the same cores lacks.
+    quiet = {"distributed.admin.tick.interval": "1s", "distributed.worker.profile.enabled": False}
+    dask.config.set(quiet)
     address = scheduler or distributed.LocalCluster(
         n_workers=max(1, min(workers, len(todo))), threads_per_worker=1, silence_logs=logging.ERROR
     )

@@ -395,12 +395,14 @@ def test_other_data_under_the_same_path_is_another_study(folder, tmp_path, monke
 
 
 def test_a_run_that_fails_without_a_word_is_no_run_that_is_done(tmp_path, monkeypatch):
-    (tmp_path / "silent.py").write_text("def work(task):\n    raise MemoryError\n")
+    """And where it ran, Dask was told to leave the processor to it."""
+    fails = "import dask\ndef work(task):\n    raise MemoryError(dask.config.get({!r}))\n"
+    (tmp_path / "silent.py").write_text(fails.format("distributed.worker.profile.enabled"))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     import silent
 
-    with pytest.raises(CourseError, match=r"split 0, seed 1: MemoryError"):
+    with pytest.raises(CourseError, match=r"split 0, seed 1: MemoryError\(False\)"):
         study.spread(silent.work, [{"split": 0, "seed": 1}], 1, 0)  # no worker is one worker
 
 
