@@ -6,6 +6,7 @@ Source: the project page's listing, read together with its two counts; notebook 
 """
 
 import socket
+from functools import partial
 
 import keras
 import numpy as np
@@ -135,18 +136,13 @@ def build_trunk(
 
 def _resnet50(trunk: str, size: int) -> tuple[keras.Model, str]:
     """ResNet-50 without its head, and which of the two it is."""
-
-    def build(weights: str | None) -> keras.Model:
-        return keras.applications.ResNet50(
-            weights=weights, include_top=False, input_shape=(size, size, 3)
-        )
-
+    build = partial(keras.applications.ResNet50, include_top=False, input_shape=(size, size, 3))
     if trunk != "scratch":
         waited, talks = socket.getdefaulttimeout(), keras.config.is_interactive_logging_enabled()
         socket.setdefaulttimeout(10)  # a network that never answers must not hold up "auto"
         keras.config.disable_interactive_logging()  # no address and no bar in a notebook's output
         try:
-            body = build("imagenet")
+            body = build(weights="imagenet")
             body.trainable = False
             return body, "imagenet"
         except Exception as error:  # Keras passes on whatever its download raises
@@ -160,7 +156,7 @@ def _resnet50(trunk: str, size: int) -> tuple[keras.Model, str]:
             socket.setdefaulttimeout(waited)
             if talks:
                 keras.config.enable_interactive_logging()
-    body = build(None)
+    body = build(weights=None)
     for layer in body.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.8

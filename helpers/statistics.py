@@ -188,9 +188,7 @@ def smallest_detectable_effect(
 
 PRIMARY = ("classic_gan", "classic")  # the gain of the first over the second is the question
 CONTROL = ("classic_gan", "control_shuffled")
-OTHERS = (
-    ("original_gan", "original"), ("gan_only", "original"), ("classic", "original"),
-)  # fmt: skip
+OTHERS = ("original_gan", "original"), ("gan_only", "original"), ("classic", "original")
 
 
 def judge_study(accuracies: dict[str, np.ndarray], ratio: float, images: int) -> dict[str, Any]:
@@ -322,12 +320,10 @@ def first_look(arms: dict[str, dict[str, Any]], n: int, settle: str) -> dict[str
     """
     gain = arms["original_gan"]["accuracy"] - arms["original"]["accuracy"]
     smallest = smallest_significant_gain(n)
-    could = (
-        f"on these {n} test images only a gain of {100 * smallest:.0f} points or more could be "
-        "told from chance"
-        if smallest is not None
-        else f"{n} test images can tell no gain from chance"
-    )
+    could = f"{n} test images can tell no gain from chance"
+    if smallest is not None:
+        least = f"{100 * smallest:.0f} points"
+        could = f"on these {n} test images only a gain of {least} or more could be told from chance"
     return {
         "answer": "not enough data",
         "text": (
