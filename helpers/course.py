@@ -160,9 +160,8 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
     A notebook changes with its text, with the parameters that it reads, with `helpers` and data.
     """
     declared = declared_parameters()
-    helpers = sorted((runtime.PROJECT / "helpers").glob("*.py"))
     data = runtime.read_json(folder / "run.json")["settings"]["data"]
-    key = runtime.digest(data.encode(), *[path.read_bytes() for path in helpers])
+    key = runtime.digest(data.encode(), runtime.code().encode())
     done: dict[str, str] = runtime.read_json(folder / "notebooks" / "finished.json")
     for number, name in enumerate(NOTEBOOKS, start=1):
         source = _source(name)

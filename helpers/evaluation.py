@@ -5,6 +5,7 @@ And what would make a score worthless: test images that something has seen befor
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -102,11 +103,7 @@ def build_classifier(
     image = keras.Input((edge, edge, 1))
     model = keras.Model(image, head(body(image)))
     learner = head if trunk == "imagenet" else model
-    learner.compile(
-        optimizer=keras.optimizers.RMSprop(1e-3),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    learner.compile(keras.optimizers.RMSprop(1e-3), loss="sparse_categorical_crossentropy")
     learner.optimizer.build(learner.trainable_variables)
     return Classifier(model, learner, trunk, learner.get_weights())
 
@@ -237,11 +234,8 @@ def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
         from_y = middle_y - c * middle_x - d * middle_y + shift[1]
         zero = np.zeros(count)
         moves = np.stack([a, b, from_x, c, d, from_y, zero, zero], axis=1).astype("float32")
-        return np.asarray(
-            keras.ops.image.affine_transform(
-                images, moves, "bilinear", fill_mode="constant", fill_value=-1.0
-            )
-        )
+        air = {"fill_mode": "constant", "fill_value": -1.0}
+        return np.asarray(keras.ops.image.affine_transform(images, moves, "bilinear", **air))
 
     return augment
 
@@ -255,9 +249,8 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     images, labels = draw_batches(arm, steps, seed)
     classifier.reset(seed)
     # Batch by batch, since `fit` runs a data pipeline beside a small network and slows it down.
-    for start in range(0, len(images), BATCH_SIZE):
-        batch = slice(start, start + BATCH_SIZE)
-        classifier.learner.train_on_batch(classifier.inputs(images[batch]), labels[batch])
+    for x, y in zip(np.split(images, steps), np.split(labels, steps), strict=True):
+        classifier.learner.train_on_batch(classifier.inputs(x), y)
     if classifier.trunk == "scratch":
         classifier.settle(images)
     return classifier.model
@@ -331,6 +324,7 @@ def run_arms(
     protocol: str = "steps",
     steps: int,
     seed: int,
+    keep: Path | None = None,
 ) -> Results:
     """Fit every arm from the same first weights, independently of the others, and score it.
 
@@ -343,28 +337,47 @@ def run_arms(
         protocol: "steps" or "paper".
         steps: Batches of 32; the paper protocol makes whole epochs of them.
         seed: Of batches and dropout.
+        keep: A JSON file for what each arm gave, so that a run cut off goes on with the next one.
+            An arm in it is fitted anew if anything differs that it was fitted or scored with.
     """
+
+    def score(images, labels):
+        return statistics.score(labels, classifier.answer(images))
+
     scores, probabilities = {}, {}
+    kept = runtime.read_json(keep) if keep else {}
+    network = classifier.trunk, classifier.model.to_json()
+    given = [protocol, steps, seed, *network, runtime.versions(), runtime.code()]
+    given += _fingerprints(*classifier.first_weights, *test, *validation, *fresh)
     for name, arm in runtime.progress(arms.items(), "classifiers", len(arms)):
+        seen = arm.augment(arm.images) if arm.augment else arm.images
+        own = _fingerprints(seen, arm.labels, arm.synthetic_images, arm.synthetic_labels)
+        key = runtime.digest(repr([given, own]).encode())
+        if key in kept:
+            scores[name], answers = kept[key]
+            probabilities[name] = np.array(answers, dtype="float32")
+            continue
         extra = {}
         if protocol == "paper":
-            kept = fit_with_patience(classifier, arm, validation, steps=steps, seed=seed)
-            last = statistics.score(test[1], classifier.answer(test[0]))
-            extra = {
-                "last_epoch_accuracy": last["accuracy"],
-                "stopped_at_epoch": kept.best_epoch + 1,
-            }
-            classifier.learner.set_weights(kept.best_weights)
+            early = fit_with_patience(classifier, arm, validation, steps=steps, seed=seed)
+            last = score(*test)["accuracy"]
+            extra = {"last_epoch_accuracy": last, "stopped_at_epoch": early.best_epoch + 1}
+            classifier.learner.set_weights(early.best_weights)
         else:
             fit(classifier, arm, steps=steps, seed=seed)
         probabilities[name] = classifier.answer(test[0])
-        on_validation = statistics.score(validation[1], classifier.answer(validation[0]))
-        extra["validation_accuracy"] = on_validation["accuracy"]
+        extra["validation_accuracy"] = score(*validation)["accuracy"]
         if fresh[0] is not None:
-            on_fresh = statistics.score(fresh[1], classifier.answer(fresh[0]))
-            extra["fresh_accuracy"] = on_fresh["accuracy"]
+            extra["fresh_accuracy"] = score(*fresh)["accuracy"]
         scores[name] = statistics.score(test[1], probabilities[name]) | extra
+        if keep:
+            kept[key] = scores[name], probabilities[name]
+            runtime.write_json(keep, kept)
     return Results(scores, probabilities)
+
+
+def _fingerprints(*arrays: np.ndarray | None) -> list[str]:
+    return ["" if x is None else runtime.fingerprint(np.asarray(x)) for x in arrays]
 
 
 # --- Leaks ---------------------------------------------------------------------------------------

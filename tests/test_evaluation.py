@@ -361,6 +361,64 @@ def test_each_score_is_of_its_own_images(small_trunk, slices):
     assert len(set(scores)) == 3
 
 
+def test_arms_that_were_cut_off_go_on_with_the_next(small_trunk, slices, synthetic, tmp_path):
+    """Ends as if never stopped; an arm is fitted again if anything it was made from differs."""
+    keep, fitted = tmp_path / "arms.json", []
+    how = {"test": slices, "validation": slices, "fresh": slices, "steps": 3, "seed": 1}
+    arms = {
+        "original": Arm(*slices),
+        "classic": Arm(*slices, augment=evaluation.classic_augmentation(0)),
+        "original_gan": Arm(*slices, *synthetic),
+    }
+
+    def build(size=32, stop_at=None):
+        classifier = evaluation.build_classifier("scratch", size)
+        plain = classifier.reset
+
+        def reset(seed):
+            if len(fitted) == stop_at:
+                raise KeyboardInterrupt
+            fitted.append(seed)
+            plain(seed)
+
+        object.__setattr__(classifier, "reset", reset)
+        return classifier
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.run_arms(build(stop_at=2), arms, keep=keep, **how)
+    classifier = build()
+    resumed = evaluation.run_arms(classifier, arms, keep=keep, **how)
+    assert len(fitted) == 3, "each arm once"
+    unbroken = evaluation.run_arms(classifier, arms, **how)
+    assert len(fitted) == 6, "nothing is kept unasked"
+    assert resumed.scores == unbroken.scores and list(resumed.scores) == list(unbroken.scores)
+    for name, answers in unbroken.probabilities.items():
+        assert resumed.probabilities[name].dtype == answers.dtype
+        assert np.array_equal(resumed.probabilities[name], answers), name
+
+    def fitted_anew(classifier=classifier, arms=arms, **changes):
+        fitted.clear()
+        evaluation.run_arms(classifier, arms, keep=keep, **how | changes)
+        return len(fitted)
+
+    images, labels = slices
+    turned, noise = 1 - labels, np.clip(images + 0.1, -1, 1)
+    assert fitted_anew() == 0
+    for change in (
+        {"seed": 2}, {"steps": 4}, {"protocol": "paper"}, {"test": (images, turned)},
+        {"validation": (noise, labels)}, {"fresh": (images, turned)}, {"fresh": (None, None)},
+        {"classifier": build(size=64)},
+    ):  # fmt: skip
+        assert fitted_anew(arms={"original": arms["original"]}, **change) == 1, change
+    other = {
+        "original": Arm(noise, labels),
+        "classic": Arm(*slices, augment=evaluation.classic_augmentation(1)),
+        "original_gan": Arm(*slices, synthetic[0], 1 - synthetic[1]),
+    }
+    for name, arm in other.items():
+        assert fitted_anew(arms=arms | {name: arm}) == 1, name
+
+
 @pytest.fixture
 def frozen_trunk(monkeypatch):
     """A pretrained trunk of two layers, which counts the images that go through it."""
