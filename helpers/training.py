@@ -391,7 +391,7 @@ def update_average(
     """Move each averaged number a little towards the current one.
 
     BatchNorm's moving statistics are averaged like the weights: averaged weights under the
-    statistics of other weights draw washed-out images. Early on the average is short.
+    statistics of other weights draw worse images at first. Early on the average is short.
     """
     step = tf.cast(step, tf.float32)
     decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))
