@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import glob
 import hashlib
 import re
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -252,11 +253,9 @@ def read_folder(
     if not listing.is_file():
         raise CourseError(f"{listing} is missing: write one line per image, its id and 0 or 1.")
     rows = _read_listing(listing, id_column, label_column, patient_column)
-    images = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-    ]
+    # Unlike Path.rglob it also looks into folders that lie elsewhere and are linked.
+    names = sorted(glob.iglob("**/*", root_dir=folder, recursive=True))
+    images = [folder / name for name in names if name.lower().endswith(ENDINGS)]
     files = _match(folder, listing, rows, images)
     greys, described = [], []
     for row, path in zip(rows, files, strict=True):
@@ -359,13 +358,13 @@ def _read_image(path: Path) -> tuple[np.ndarray, dict]:
         with Image.open(path) as image:
             mode, brightest = image.mode, int(np.max(image))
             colours = np.asarray(image.convert("RGB"), dtype=np.int16)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except Image.DecompressionBombError:
+        raise CourseError(f"{path} has too many pixels to be a slice: shrink it first.") from None
+    except Exception as error:  # Pillow raises whatever it stumbles over
         raise CourseError(
             f"{path} cannot be read as an image ({error}): replace it, or delete its line."
         ) from None
-    except Image.DecompressionBombError:
-        raise CourseError(f"{path} has too many pixels to be a slice: shrink it first.") from None
-    if mode.startswith("I") and 255 < brightest < 4096:  # a scanner's 12 bits
+    if mode.startswith("I") and 0 < brightest < 4096:  # a scanner's 12 bits, or only 8
         raise CourseError(f"{path} has greys up to {brightest} of 65535, all black: stretch them.")
     return grey, {
         "mode": mode,
@@ -407,6 +406,7 @@ def find_groups(slices: Slices) -> Grouping:
     if beside.is_file():
         try:
             listed = pd.read_csv(beside, dtype=str, keep_default_na=False)
+            listed = listed.rename(columns=str.strip).apply(lambda column: column.str.strip())
         except ValueError as error:  # pandas' own errors are of this kind, and text not in UTF-8
             raise CourseError(
                 f"{beside} cannot be read ({str(error).strip()}): write lines of file,group."

@@ -1,6 +1,7 @@
 """The data contract, preparation, grouping and the split."""
 
 import itertools
+import struct
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,8 @@ def test_grey_of_every_mode(tmp_path, mode):
     assert np.median(wrong) <= 2 if mode == "CMYK" else wrong.max() == 0  # JPEG blurs edges
 
 
-@pytest.mark.parametrize("top", [4095, 300, 65535, 0])
-def test_a_scanners_12_bits_in_16_are_refused(folder, top):
+@pytest.mark.parametrize("top", [4095, 300, 255, 65535, 0])
+def test_12_bits_or_8_in_16_are_refused(folder, top):
     """They would be all but black; an image that is black all over has nothing to lose."""
     path = folder / "head_ct" / "003.png"
     Image.fromarray(np.linspace(0, top, 400).reshape(20, 20).astype(np.uint16)).save(path)
@@ -295,6 +296,27 @@ def test_groups_csv_joins_what_it_names_and_nothing_else(folder):
         + "head_ct/020.png,NA\nhead_ct/021.png,NA\nhead_ct/022.png,None\n"
     )  # fmt: skip
     assert dataset.find_groups(dataset.read_folder(folder)).known == [[20, 21]]
+
+
+def test_spaces_in_groups_csv_part_nobody_from_their_group(folder):
+    (folder / "groups.csv").write_text(" file, group \nhead_ct/020.png, a\nhead_ct/021.png ,a \n")
+    assert dataset.find_groups(dataset.read_folder(folder)).known == [[20, 21]]
+
+
+def test_images_may_lie_in_a_folder_that_is_linked(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "head_ct").rename(elsewhere)
+    (folder / "head_ct").symlink_to(elsewhere, target_is_directory=True)
+    assert len(dataset.read_folder(folder).table) == 60
+
+
+def test_whatever_pillow_stumbles_over_is_a_sentence(folder, monkeypatch):
+    def stumble(*_):
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    monkeypatch.setattr(dataset.ImageOps, "exif_transpose", stumble)
+    with pytest.raises(CourseError, match=r"000\.png cannot be read as an image \(unpack"):
+        dataset.read_folder(folder)
 
 
 def test_a_name_in_groups_csv_that_is_no_path_is_answered_with_one(folder):
