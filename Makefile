@@ -12,7 +12,7 @@ BIN := .venv/bin
 
 course: .venv/installed
 	@$(BIN)/python -m helpers.course --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
-	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(FRESH)),--fresh)
+	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0 no false off,$(FRESH)),--fresh)
 
 test: .venv/installed
 	$(BIN)/ruff check .

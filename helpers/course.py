@@ -52,7 +52,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     for path in map(runtime.project_path, files):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             reason = str(error).split("\n")[0]
             raise CourseError(f"{path} cannot be read as YAML ({reason}): mend the file.") from None
         if not isinstance(content, dict):
@@ -122,7 +122,8 @@ def run(
         parameters["data_dir"] = str(data_folder)
     settings = {"parameters": parameters, "data": fingerprint}
     before = runtime.read_json(folder / "run.json").get("settings")
-    known = before or (folder / "prepared.npz").exists()  # the second from notebook 01, run alone
+    # The second from notebook 01, run alone.
+    known = before or all((folder / name).exists() for name in (".lock", "prepared.npz"))
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
     if before and of_the_gans(**before) != of_the_gans(**settings) and not fresh:
@@ -150,7 +151,7 @@ def run(
 def of_the_gans(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[str, Any]]:
     """What the trained GANs depend on: the data, and the parameters of the notebooks up to them."""
     declared = declared_parameters()
-    names = set().union(*(declared[name] for name in NOTEBOOKS[:3]))
+    names = set().union(*(declared[name] for name in NOTEBOOKS[:3])) - {"data_dir"}
     return data, {k: v for k, v in parameters.items() if k in names}
 
 
@@ -166,7 +167,8 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
     for number, name in enumerate(NOTEBOOKS, start=1):
         source = _source(name)
         share = {k: v for k, v in sorted(parameters.items()) if k in declared[name]}
-        key = runtime.digest(key.encode(), source.read_bytes(), repr(share).encode())
+        read = {k: v for k, v in share.items() if k != "data_dir"}  # the fingerprint says more
+        key = runtime.digest(key.encode(), source.read_bytes(), repr(read).encode())
         target = folder / "notebooks" / f"{name}.ipynb"
         head = f"[{number}/{len(NOTEBOOKS)}] {name}"
         if done.get(name) == key and target.exists():

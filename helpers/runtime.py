@@ -213,8 +213,11 @@ def check_values(**values: Any) -> None:
     for name, known in CHOICES.items():
         if values.get(name, known[0]) not in known:
             raise CourseError(f"{name} {values[name]!r} is unknown: use one of {', '.join(known)}.")
-    if not isinstance(values.get("arms", ""), str):
-        raise CourseError(f"arms is {values['arms']!r}: write names in one text, comma between.")
+    for name in ("arms", "id_column", "label_column", "patient_column"):
+        if not isinstance(values.get(name, ""), str):
+            raise CourseError(f"{name} is {values[name]!r}: write it as one text, in quotes.")
+    if not isinstance(dose := values.get("dose", 0), int | float) or not 0 <= dose <= MOST:
+        raise CourseError(f"dose is {dose!r}: use a number, 0 or more, with a point.")
 
 
 def need(path: Path, maker: str) -> Path:

@@ -82,9 +82,11 @@ def run_one(task: dict[str, Any]) -> str:
 
 
 def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
-    """What a finished run found, as one row; None while it isn't finished."""
+    """What a finished run found, as one row; None while it isn't, or was made otherwise."""
     folder = Path(task["call"]["out"])
-    if not (folder / "report.html").exists():
+    made = runtime.read_json(folder / "run.json").get("settings", {}).get("parameters", {})
+    asked = task["call"]["changes"] if made else {}
+    if not (folder / "report.html").exists() or asked != {name: made.get(name) for name in asked}:
         return None
     metrics = runtime.read_json(folder / "metrics.json")
     measured = ("images", "accuracy", "auc", "fresh_accuracy")
@@ -399,8 +401,8 @@ def main(arguments: list[str] | None = None) -> None:
     asked = vars(parser.parse_args(arguments))
     study = run(**asked)
     print(table(study))
-    if "summary" in study:
-        print(f"\nReport: {runtime.project_path(asked['out']) / 'report.html'}")
+    if (report := runtime.project_path(asked["out"]) / "report.html").exists():
+        print(f"\nReport: {report}")
 
 
 def table(study: dict[str, Any]) -> str:

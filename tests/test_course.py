@@ -69,7 +69,10 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
     ("trunk: imagnet", "trunk 'imagnet' is unknown: use one of imagenet, scratch, auto"),
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
-    ("arms: [original, original_gan]", "write names in one text, comma between"),
+    ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
+    ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
+    ("dose: 1,39", "dose is '1,39': use a number, 0 or more, with a point"),
+    ("dose: -1", "dose is -1: use a number, 0 or more"),
     ("positive: yes", "class name True goes into file names: .* in quotes"),
     ("positive: a/b", "class name 'a/b' goes into file names"),
     ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
@@ -81,7 +84,7 @@ def test_other_parameters_that_cannot_be_are_refused_too(tmp_path, text, words):
         course.run("smoke", out=str(tmp_path / "out"), extra=mine)
 
 
-@pytest.mark.parametrize("text", ["- a\n", "a: [1\n"])
+@pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "positive: 2024-02-30\n"])
 def test_unreadable_parameters(tmp_path, text):
     mine = tmp_path / "mine.yaml"
     mine.write_text(text)
@@ -145,7 +148,8 @@ def test_other_columns_and_other_groups_are_seen_before_anything_runs(quiet_run,
         quiet_run(**named)
 
 
-def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, tmp_path):
+def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, folder, tmp_path):
+    """Parameters of later notebooks, and where the data lie."""
     executed = []
 
     def execute(source, target, *_):
@@ -153,9 +157,9 @@ def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, tmp_path):
         target.parent.mkdir(exist_ok=True)
         target.write_text("{}")
 
-    def run(**changes):
+    def run(data="", **changes):
         executed.clear()
-        course.run("smoke", out=str(tmp_path / "out"), changes=changes)
+        course.run("smoke", data, str(tmp_path / ("own" if data else "out")), changes=changes)
         return executed
 
     monkeypatch.setattr(course, "_execute", execute)
@@ -167,6 +171,8 @@ def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, tmp_path):
     for changes in ({"gan_steps": 5}, {"split_seed": 7}):
         with pytest.raises(runtime.CourseError, match="other settings or data"):
             run(**changes)
+    assert run(str(folder)) == list(course.NOTEBOOKS)
+    assert run(str(folder.rename(tmp_path / "moved"))) == []
 
 
 def test_starting_over_can_itself_be_cut_off(quiet_run, monkeypatch, tmp_path):
@@ -191,6 +197,9 @@ def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_pa
     (tmp_path / "out").mkdir()
     for name in ("prepared.npz", "split.csv"):
         (tmp_path / "out" / name).touch()
+    with pytest.raises(runtime.CourseError, match="holds no run"):  # somebody's own prepared.npz
+        quiet_run(fresh=True)
+    runtime.open_run(tmp_path / "out")
     quiet_run()
 
 

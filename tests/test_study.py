@@ -371,6 +371,18 @@ def test_what_the_gans_do_not_see_may_be_mended_before_the_first_row(tmp_path, m
     assert study.main(ask) == 2
 
 
+def test_a_run_with_other_settings_is_no_run_of_this_study(tmp_path):
+    """Left by a study that was killed before it wrote any row, and whose settings then changed."""
+    task = study.plan(SETTINGS, tmp_path)[0]
+    folder = Path(task["call"]["out"])
+    made_up_run(folder, None, None, 0, "")
+    for dose, found in ((1, True), (9, False)):
+        parameters = task["call"]["changes"] | {"data_dir": "", "dose": dose}
+        runtime.write_json(folder / "run.json", {"settings": {"parameters": parameters}})
+        task["call"]["changes"]["dose"] = 1
+        assert bool(study.read_row(task)) == found
+
+
 def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, capsys):
     before = snapshot(folder)
     ask = ["--profile", "smoke", "--data", str(folder), "--out"]

@@ -236,6 +236,7 @@ NO_LABELS = {"loss": "wasserstein", "flip_share": 0, "soften_real": 0, "soften_g
         ({"loss": "hinge"}, "loss is 'hinge': it must be bce or wasserstein"),
         ({"flip_share": 0.7}, "flip_share is 0.7: it must be a number from 0 to 0.5"),
         ({"beta_1": "fast"}, "beta_1 is 'fast': it must be a number"),
+        ({"beta_1": "5e-1"}, r"beta_1 is '5e-1': .* to 0\.99999 \(YAML .* write 5\.0e-4\)"),
         ({"swap_labels": "no"}, "swap_labels is 'no': it must be True or False"),
         ({"augmentation": 3}, "augmentation 3 must hold"),
         ({"augmentation": "mixup"}, "augmentation 'mixup' must hold none or some of translation"),
