@@ -67,7 +67,8 @@ class Recipe:
                 fits = not isinstance(value, bool) and isinstance(value, int | float)
                 fits = fits and allowed[0] <= value <= allowed[1]
                 words = f"a number from {allowed[0]:g} to {allowed[1]:g}"
-                words += " (YAML takes 5e-4 for a text: write 5.0e-4)" * isinstance(value, str)
+                if isinstance(value, str):
+                    words += " (YAML takes 5e-4 for a text: write 5.0e-4)"
             else:
                 fits, words = value in allowed, " or ".join(map(str, allowed))
             if not fits:
