@@ -73,6 +73,8 @@ def test_the_verdict_rule(kind):
     ("05_evaluation", r"half the steps was ([\d.]+) points behind \((.+?) to \+(.+?)\)", "steps"),
     ("05_evaluation", r"two points, and it may be none \((-[\d.]+) to \+([\d.]+)\)", "worth"),
     ("05_evaluation", r"correction makes it p = ([\d.]+)\.", "holm"),
+    ("05_evaluation", r"gained ([\d.]+) points over no augmentation \((.+?) to (.+?)\)", "classic"),
+    ("05_evaluation", r"in its place gained ([\d.]+) \((-[\d.]+) to (.+?)\)", "gan"),
     ("03_training", r"means of all eight recipes do, ([\d.]+) to ([\d.]+)\.", "ablation"),
 ])  # fmt: skip
 def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
@@ -82,16 +84,20 @@ def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
     fewer, more = (100 * gain for gain in (classic[480] - classic[240], sizes[576] - sizes[144]))
     means = ablation.groupby("recipe")["kid"].agg(["mean", "size"]).query("size == 5")["mean"]
     gan_only = kept("study_real")["summary"]["verdict"]["contrasts"]["gan_only - original"]
+    contrasts = kept("study_simulated")["summary"]["verdict"]["contrasts"]
+    simulated = {k: [100 * x for x in (v["mean"], *v["ci"])] for k, v in contrasts.items()}
     assert len(means) == 8
     told = {
         "steps": interval(fewer),
         "worth": interval(more)[1:],
         "holm": [gan_only["p_holm"]],
+        "classic": simulated["classic - original"],
+        "gan": simulated["original_gan - original"],
         "ablation": [means.min(), means.max()],
     }[number]
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
     found = re.search(words, text).groups()
-    digits = 1 if number in ("steps", "worth") else 2
+    digits = 2 if number in ("holm", "ablation") else 1
     assert [float(x) for x in found] == [round(x, digits) for x in told]
 
 
@@ -160,19 +166,28 @@ def interval(differences, ratio=0.0):
     return [mean, *stats.t.interval(0.95, count - 1, mean, error)]
 
 
-def test_the_study_of_the_real_slices():
-    """One row a split and seed; seeds are averaged, then splits compared; the rule, once more."""
-    content = kept("study_real")
+@pytest.mark.parametrize(("name", "measure"), [
+    ("study_real", "accuracy"),
+    ("study_simulated", "fresh_accuracy"),
+])  # fmt: skip
+def test_a_study(name, measure):
+    """One row a split and seed; seeds are averaged, then splits compared; the rule, once more.
+
+    Splits of the real slices share images, simulated sets don't, and are scored on fresh slices.
+    """
+    content = kept(name)
     rows = pd.DataFrame(content["rows"])
     settings, summary = content["settings"], content["summary"]
     assert not rows.duplicated(["split", "seed"]).any()
     assert (rows.groupby("split").size() == settings["seeds"]).all()
     assert rows["split"].nunique() == settings["splits"] == summary["replicates"] >= 5
     test, images = (rows[name].unique().item() for name in ("test_images", "images"))
-    ratio = test / (images - test)
-    arms = pd.json_normalize(rows["arms"]).filter(like=".accuracy")
-    hits = test * arms.to_numpy()
-    assert np.allclose(hits, hits.round(), atol=1e-6), "shares of so many test images"
+    fresh = settings["changes"]["fresh_count"]
+    scored, ratio = (fresh, 0.0) if rows["simulated"].all() else (test, test / (images - test))
+    assert summary["measure"] == measure and summary["ratio"] == pytest.approx(ratio)
+    arms = pd.json_normalize(rows["arms"]).filter(regex=rf"\.{measure}$")
+    hits = scored * arms.to_numpy()
+    assert np.allclose(hits, hits.round(), atol=1e-6), "shares of so many images"
     by_split = arms.groupby(rows["split"]).mean().rename(columns=lambda c: c.split(".")[0])
     for name, found in summary["arms"].items():
         mean, *ends = interval(by_split[name], ratio)
@@ -190,14 +205,21 @@ def test_the_study_of_the_real_slices():
     assert [adjusted for _, adjusted in others] == pytest.approx(list(np.minimum(holm, 1)))
     smallest, freedom = summary["verdict"]["smallest_detectable_effect"], summary["replicates"] - 1
     sd = contrasts["classic_gan - classic"]["sd"]
-    shift = smallest / (sd * np.sqrt(1 / summary["replicates"] + ratio))
-    power = stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift)
-    assert power == pytest.approx(0.8)
-    assert summary["verdict"]["images_needed"] == np.ceil(images * (smallest / 0.05) ** 2)
-    curve = pd.json_normalize(rows["learning_curve"]).filter(like=".accuracy")
+
+    def power(effect, freedom):
+        shift = effect / (sd * np.sqrt(1 / (freedom + 1) + ratio))
+        return stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift)
+
+    assert power(smallest, freedom) == pytest.approx(0.8)
+    if ratio:
+        assert summary["verdict"]["images_needed"] == np.ceil(images * (smallest / 0.05) ** 2)
+    else:
+        needed = summary["verdict"]["replicates_needed"]
+        assert power(0.05, needed - 2) < 0.8 <= power(0.05, needed - 1)
+    curve = pd.json_normalize(rows["learning_curve"]).filter(regex=rf"\.{measure}$")
     curve = curve.groupby(rows["split"]).mean()
     for share, found in summary["learning_curve"].items():
-        mean, *ends = interval(curve[f"{share}.accuracy"], ratio)
+        mean, *ends = interval(curve[f"{share}.{measure}"], ratio)
         assert [found["accuracy"], *found["ci"]] == pytest.approx([mean, *np.clip(ends, 0, 1)])
     low, high = contrasts["classic_gan - classic"]["ci"]
     assert low < 0 and high < 0.05 and summary["verdict"]["answer"] == "no"
