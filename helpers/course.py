@@ -305,6 +305,7 @@ def render(template: str, folder: Path, **content: Any) -> Path:
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
     span = "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format
     environment.filters["interval"] = lambda pair: span(*(100 * edge for edge in pair))
+    environment.filters["p_value"] = lambda p: f"{p:.3f}" if p >= 0.0005 else "< 0.001"
     made = datetime.date.today().isoformat()
     environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
     html = environment.get_template(template).render(**content)

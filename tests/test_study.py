@@ -115,7 +115,8 @@ def made_up_run(folder, kid, flagged, look_alikes, picture):
 def check_tables(html, kept):
     """Verdict, arms, differences and runs, each cell in its place, from what `study.json` holds."""
     answer, _, reasons = kept["summary"]["verdict"]["text"].partition(". ")
-    assert f"<strong>{answer}.</strong><br>{reasons}</p>" in html
+    said = f"{answer}.</strong><br>{reasons}" if reasons else f"{answer}</strong>"
+    assert f"<strong>{said}</p>" in html
     tables = [
         [re.findall("<t[dh]>(.*?)</t[dh]>", line, re.DOTALL) for line in table.split("<tr>")[1:]]
         for table in html.split("<table>")[1:]
@@ -130,14 +131,24 @@ def check_tables(html, kept):
     found = kept["summary"]["verdict"]["contrasts"]
     for cells, (name, c) in zip(contrasts, found.items(), strict=True):
         low, high = (f"{100 * end:+.1f}" for end in c["ci"])
-        holm = f"{c['p_holm']:.3f}" if "p_holm" in c else ""
-        points = f"{100 * c['mean']:+.1f}"
-        assert cells[1:] == [points, f"{low} to {high}", f"{c['p_value']:.3f}", holm]
+        told = [f"{c[p]:.3f}" if p in c else "" for p in ("p_value", "p_holm")]
+        told = ["&lt; 0.001" if p == "0.000" else p for p in told]
+        assert cells[1:] == [f"{100 * c['mean']:+.1f}", f"{low} to {high}", *told]
         assert cells[0] == " − ".join(titles[arm] for arm in name.split(" - "))
     key = kept["summary"]["measure"]
     for (_, *cells), row in zip(runs, kept["rows"], strict=True):
         shown = [f"{100 * arm[key]:.1f} %" for arm in row["arms"].values()]
         assert cells[: len(shown)] == shown
+
+
+def test_the_report_shows_the_study_that_is_kept(tmp_path):
+    """Written from `results/study_simulated.json`, some of whose p are under 0.001."""
+    kept = runtime.read_json(ROOT / "results" / "study_simulated.json")
+    made_up_run(tmp_path / "split-0" / "seed-0", 0.25, False, 3, "of run 0")
+    study.write_report(kept, tmp_path)
+    html = (tmp_path / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    check_tables(html, kept)
+    assert html.count("<td>&lt; 0.001</td>") == 5
 
 
 def test_the_report_shows_samples_audit_and_data_of_its_runs(tmp_path):
