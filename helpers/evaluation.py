@@ -129,12 +129,8 @@ def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
     Raises:
         CourseError: An unknown arm, or one of those two missing.
     """
-    asked = {name.strip() for name in names.split(",") if name.strip()}
-    if unknown := asked - set(arms):
-        raise runtime.CourseError(f"arms: {min(unknown)!r} is unknown: use {', '.join(arms)}.")
-    if missing := {"original", "original_gan"} - asked:
-        raise runtime.CourseError(f"arms: {min(missing)} is missing: name it in any case.")
-    return {name: arm for name, arm in arms.items() if name in asked}
+    runtime.check_values(arms=names)
+    return {name: arm for name, arm in arms.items() if name in runtime.split_names(names)}
 
 
 def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:

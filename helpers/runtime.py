@@ -198,10 +198,16 @@ CHOICES = {
     "features": ("judge", "imagenet", "auto"),
     "protocol": ("steps", "paper"),
 }
+ARMS = (
+    "original", "gan_only", "original_gan", "classic", "classic_gan", "control_shuffled",
+    "duplicated",
+)  # fmt: skip
 
 
 def check_values(**values: Any) -> None:
     """Refuse whole numbers that are none, or out of range, and unknown words; other names pass.
+
+    `arms` is a text with commas; "original" and "original_gan" must be among them.
 
     Raises:
         CourseError: One of them is.
@@ -218,6 +224,22 @@ def check_values(**values: Any) -> None:
             raise CourseError(f"{name} is {values[name]!r}: write it as one text, in quotes.")
     if not isinstance(dose := values.get("dose", 0), int | float) or not 0 <= dose <= MOST:
         raise CourseError(f"dose is {dose!r}: use a number, 0 or more, with a point.")
+    asked = split_names(values.get("arms", "original, original_gan"))
+    if unknown := asked - set(ARMS):
+        raise CourseError(f"arms: {min(unknown)!r} is unknown: use {', '.join(ARMS)}.")
+    if missing := {"original", "original_gan"} - asked:
+        raise CourseError(f"arms: {min(missing)} is missing: name it in any case.")
+    shares = values.get("learning_curve", [])
+    if not isinstance(shares, list) or not all(isinstance(x, float) and 0 < x < 1 for x in shares):
+        raise CourseError(
+            f"learning_curve is {shares!r}: use a list of shares between 0 and 1, as [0.25, 0.5], "
+            "or [] for no curve."
+        )
+
+
+def split_names(text: str) -> set[str]:
+    """The names in a text, between its commas."""
+    return {name.strip() for name in text.split(",") if name.strip()}
 
 
 def need(path: Path, maker: str) -> Path:

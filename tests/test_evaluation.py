@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from helpers import dataset, evaluation, runtime
+from helpers import dataset, evaluation, plots, runtime
 from helpers.evaluation import Arm
 from helpers.runtime import CourseError
 
@@ -112,7 +112,8 @@ def test_what_is_no_part_is_refused(share):
 
 
 def test_arms_are_chosen_by_name(slices):
-    every = dict.fromkeys(("original", "gan_only", "original_gan", "classic"), Arm(*slices))
+    assert tuple(plots.ARM_TITLES) == runtime.ARMS
+    every = dict.fromkeys(runtime.ARMS, Arm(*slices))
     assert list(evaluation.choose_arms(every, "classic, original_gan,original")) == [
         "original", "original_gan", "classic",
     ]  # fmt: skip
