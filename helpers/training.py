@@ -341,6 +341,30 @@ def fuse_batch_norm(network: keras.Model) -> None:
             layer.call = partial(call, layer)
 
 
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam, each tensor's update in one operation of TensorFlow's for Keras' dozen.
+
+    The formula is the same and so are the weights, but for rounding. The dozen goes through memory
+    once for each of its terms, and takes twice as long.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Moves the variable and both of its moments; Keras calls it for each variable."""
+        index, steps = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**steps,
+            beta2_power=self.beta_2**steps,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
 def make_train_step(
     generator: keras.Model,
     discriminator: keras.Model,
@@ -490,7 +514,7 @@ def train_gan(
         discriminator = builds[recipe.loss](dropout=recipe.dropout)
         averaged = networks.build_generator() if recipe.average_decay else None
     rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
-    optimizers = [keras.optimizers.Adam(rate, recipe.beta_1) for rate in rates]
+    optimizers = [Adam(rate, recipe.beta_1) for rate in rates]
     for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):
         optimizer.build(network.trainable_variables)
     if averaged:

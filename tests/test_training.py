@@ -891,6 +891,51 @@ def test_moving_averages_and_files_stay_as_they_were(tmp_path):
     assert np.allclose(again(images), fused(images, training=False), atol=1e-4)
 
 
+def test_adam_is_keras_adam_but_for_rounding():
+    """Beside Keras' own, and the formula by hand in float64, with slopes over many decades."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(4, 50))
+    slopes = [rng.normal(size=(4, 50)) * 10.0 ** rng.integers(-9, 3, (4, 50)) for _ in range(20)]
+    found = []
+    for adam in (training.Adam, keras.optimizers.Adam):
+        weights, optimizer = keras.Variable(first, dtype="float32"), adam(1e-2, beta_1=0.5)
+        optimizer.build([weights])
+        for slope in slopes:
+            optimizer.apply([tf.constant(slope, tf.float32)], [weights])
+        assert int(optimizer.iterations) == len(slopes)
+        found.append([np.asarray(x) for x in (weights, *optimizer.variables[2:])])
+    assert len(found[0]) == 3  # the weights, and both moments
+    for ours, theirs in zip(*found, strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    weights, mean, square = first, 0.0, 0.0
+    for k, slope in enumerate(slopes, 1):
+        mean, square = 0.5 * mean + 0.5 * slope, 0.999 * square + 0.001 * slope**2
+        # Keras' epsilon, as the paper's, stands beside the root before its correction.
+        rate = 1e-2 * np.sqrt(1 - 0.999**k) / (1 - 0.5**k)
+        weights = weights - rate * mean / (np.sqrt(square) + 1e-7)
+    assert np.allclose(found[0][0], weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_training_updates_each_tensor_in_one_operation(images, monkeypatch):
+    steps = []
+
+    def keep(*args, make=training.make_train_step, **named):
+        steps.append(make(*args, **named))
+        return steps[-1]
+
+    monkeypatch.setattr(training, "make_train_step", keep)
+    gan = train(images, 1)
+    graph = (
+        steps[0]
+        .get_concrete_function(tf.TensorSpec((16, 32, 32, 1)), tf.TensorSpec(2, tf.int32))
+        .graph
+    )
+    updates = [x for x in graph.get_operations() if x.type == "ResourceApplyAdam"]
+    pair = gan.generator, gan.discriminator
+    assert len(updates) == sum(len(network.trainable_variables) for network in pair)
+
+
 def test_the_step_uses_it():
     pair = networks.build_generator(), networks.build_discriminator()
     optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in pair]
