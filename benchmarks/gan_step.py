@@ -4,7 +4,7 @@ Every rival trains the same two networks on batches of 16 with the same loss, in
 alive and take turns with the course's, so that what else the machine does falls on both. Each is
 tried in two arrangements, both GANs one after the other in a process of all threads, or at once in
 two processes of one thread; the better one counts. The rival "tutorial_float32" is the course's own
-step as a tutorial would write it: in float32, and with Keras' BatchNorm instead of the fused one.
+step as a tutorial would write it: in float32, with Keras' BatchNorm and Adam, not the fused ones.
 "xla" and "four_at_once" are the course's step compiled by XLA, and four of it in one call: what
 the course does not do on a processor, so that it shows if it should.
 PyTorch takes part where it is installed: `.venv/bin/pip install -e '.[bench]'`.
@@ -57,8 +57,8 @@ def course(
 ) -> Callable[[int], None]:
     """The step as taught: one pass, two tapes, in the number format measured fastest here.
 
-    Not `fused`, BatchNorm computes as Keras does it, as in a tutorial's step. With `at_once` over 1
-    every so many steps are made in one call, and the calls between do nothing.
+    Not `fused`, BatchNorm and Adam compute as Keras does it, as in a tutorial's step. `at_once`
+    over 1 makes every so many steps in one call, and the calls between do nothing.
     """
     import keras
     import tensorflow as tf
@@ -68,7 +68,8 @@ def course(
     xla = precision.endswith(runtime.XLA)
     keras.config.set_dtype_policy(precision.removesuffix(runtime.XLA))
     pair = networks.build_generator(), networks.build_discriminator()
-    optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in pair]
+    adam = training.Adam if fused else keras.optimizers.Adam
+    optimizers = [adam(2e-4, 0.5) for _ in pair]
     for optimizer, network in zip(optimizers, pair, strict=True):
         optimizer.build(network.trainable_variables)
     recipe = training.choose_recipe("paper", {"penalty_weight": penalty})
@@ -316,9 +317,8 @@ class Contender:
 def compare(rival: str, penalty: float, rounds: int, steps: int, precision: str) -> Pair | None:
     """Seconds a step by round of the course's step and of a rival, each in its best arrangement."""
     cores = len(os.sched_getaffinity(0))
-    arrangements = (1,) if rival == "peak" else (1, 2)
     pairs = [
-        [Contender(name, penalty, processes, cores, precision) for processes in arrangements]
+        [Contender(name, penalty, processes, cores, precision) for processes in (1, 2)]
         for name in ("course", rival)
     ]
     contenders = [contender for pair in pairs for contender in pair]
