@@ -49,6 +49,9 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
         except CourseError as error:
             print(error, file=sys.stderr)
             return 2
+        except PermissionError as error:
+            print(f"{error.filename} is forbidden: change its permissions.", file=sys.stderr)
+            return 2
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
             print("\nStopped. The same command goes on from here.", file=sys.stderr)
             return 130
@@ -58,8 +61,15 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
 
 
 def project_path(path: str | Path) -> Path:
-    """An absolute path; a relative one counts from the project's root, wherever Jupyter started."""
-    return (PROJECT / Path(path).expanduser()).resolve()
+    """An absolute path; a relative one counts from the project's root, wherever Jupyter started.
+
+    Raises:
+        CourseError: It begins with the home of a user that there isn't.
+    """
+    try:
+        return (PROJECT / Path(path).expanduser()).resolve()
+    except RuntimeError:
+        raise CourseError(f"{path}: this machine has no such user: write the path out.") from None
 
 
 def open_run(out_dir: str | Path) -> Path:

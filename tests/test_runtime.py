@@ -218,6 +218,19 @@ def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert runtime.project_path("runs/quick") == runtime.PROJECT / "runs" / "quick"
     assert runtime.project_path(tmp_path / "x") == (tmp_path / "x").resolve()
+    with pytest.raises(CourseError, match="~nobody-of-that-name/x: this machine has no such user"):
+        runtime.project_path("~nobody-of-that-name/x")
+
+
+def test_a_command_may_not_read_a_file(capsys, monkeypatch):
+    monkeypatch.setattr(runtime.signal, "signal", lambda *_: None)
+
+    @runtime.command
+    def main(_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/labels.csv")
+
+    assert main([]) == 2
+    assert capsys.readouterr().err == "/data/labels.csv is forbidden: change its permissions.\n"
 
 
 def test_versions_know_the_build_for_processors(tmp_path, monkeypatch):
