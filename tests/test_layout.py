@@ -122,6 +122,8 @@ def test_the_readme_says_what_was_measured():
     )
     assert "without the penalty, {} and {} times".format(*plain) in README
     assert f"{bench['paper_scale']['hours_for_both_gans']:.1f} hours" in README
+    two = [f"{spread['median']:.2f} times as fast" for spread in bench["study"].values()]
+    assert "two smoke runs {} as one did, and {} as one of two threads".format(*two) in README
 
 
 def measured(name: str) -> list[str]:

@@ -910,7 +910,7 @@ def test_adam_is_keras_adam_but_for_rounding():
     weights, mean, square = first, 0.0, 0.0
     for k, slope in enumerate(slopes, 1):
         mean, square = 0.5 * mean + 0.5 * slope, 0.999 * square + 0.001 * slope**2
-        # Keras' epsilon, as the paper's, stands beside the root before its correction.
+        # Keras' epsilon is that of Kingma and Ba's shorter form, beside the uncorrected root.
         rate = 1e-2 * np.sqrt(1 - 0.999**k) / (1 - 0.5**k)
         weights = weights - rate * mean / (np.sqrt(square) + 1e-7)
     assert np.allclose(found[0][0], weights, rtol=1e-4, atol=1e-5)
