@@ -80,13 +80,17 @@ def open_run(out_dir: str | Path) -> Path:
     by hand changes what lies there, so that the command no longer takes its notebooks for finished.
 
     Raises:
-        CourseError: Another run is writing there, or nothing can be written.
+        CourseError: Another run is writing there, there is something else, or nothing can be
+            written.
     """
     out = make_folder(project_path(out_dir))
     if KERNEL_LOCK in os.environ:
         # Kept open on purpose: the lock goes when the process goes.
         _held.append(lock(Path(os.environ[KERNEL_LOCK]), wait=10))
     else:
+        known = (out / ".lock").exists()  # papermill may have begun to write its notebook here
+        if not known and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
+            raise CourseError(f"{out} is not empty and holds no run: choose another out_dir.")
         lock(out / ".lock").release()
         (out / "notebooks" / "finished.json").unlink(missing_ok=True)
     return out

@@ -198,12 +198,14 @@ def test_starting_over_can_itself_be_cut_off(quiet_run, monkeypatch, tmp_path):
 
 
 def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_path):
-    (tmp_path / "out").mkdir()
-    for name in ("prepared.npz", "split.csv"):
-        (tmp_path / "out" / name).touch()
+    prepared = tmp_path / "out" / "prepared.npz"
+    prepared.parent.mkdir()
+    prepared.touch()
     with pytest.raises(runtime.CourseError, match="holds no run"):  # somebody's own prepared.npz
         quiet_run(fresh=True)
-    runtime.open_run(tmp_path / "out")
+    prepared.unlink()
+    runtime.open_run(prepared.parent)
+    prepared.touch()
     quiet_run()
 
 

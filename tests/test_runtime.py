@@ -222,6 +222,18 @@ def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
         runtime.project_path("~nobody-of-that-name/x")
 
 
+def test_a_notebook_run_by_hand_writes_into_no_foreign_folder(tmp_path):
+    (tmp_path / "out.ipynb").write_text("{}")  # as papermill's is
+    assert runtime.open_run(tmp_path) == tmp_path
+    (tmp_path / "metrics.json").write_text("{}")
+    assert runtime.open_run(tmp_path) == tmp_path  # its own, by now
+    (theirs := tmp_path / "theirs").mkdir()
+    (theirs / "split.csv").write_text("")
+    with pytest.raises(CourseError, match="theirs is not empty and holds no run: choose another"):
+        runtime.open_run(theirs)
+    assert [path.name for path in theirs.iterdir()] == ["split.csv"]
+
+
 def test_a_command_may_not_read_a_file(capsys, monkeypatch):
     monkeypatch.setattr(runtime.signal, "signal", lambda *_: None)
 
