@@ -227,6 +227,11 @@ def test_a_notebook_run_by_hand_writes_into_no_foreign_folder(tmp_path):
     assert runtime.open_run(tmp_path) == tmp_path
     (tmp_path / "metrics.json").write_text("{}")
     assert runtime.open_run(tmp_path) == tmp_path  # its own, by now
+    runtime.write_json(tmp_path / "copy" / "run.json", {"settings": {}, "parameters": {"seed": 1}})
+    with pytest.raises(CourseError, match="copy is not empty"):
+        runtime.open_run(tmp_path / "copy")
+    runtime.write_json(tmp_path / "copy" / "run.json", {"settings": {"data": "simulated"}})
+    assert runtime.open_run(tmp_path / "copy")  # of a run, without its hidden files
     (theirs := tmp_path / "theirs").mkdir()
     (theirs / "split.csv").write_text("")
     with pytest.raises(CourseError, match="theirs is not empty and holds no run: choose another"):
