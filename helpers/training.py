@@ -345,7 +345,7 @@ class Adam(keras.optimizers.Adam):
     """Keras' Adam, each tensor's update in one operation of TensorFlow's for Keras' dozen.
 
     The formula is the same and so are the weights, but for rounding. The dozen goes through memory
-    once for each of its terms, and takes twice as long.
+    once for each of its terms.
     """
 
     def update_step(self, gradient, variable, learning_rate):
