@@ -1,5 +1,6 @@
 """What the benchmarks compute from what they measure, against another way to the same number."""
 
+import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import ablation, gan_step, simulator
+from benchmarks import ablation, gan_step, resolution, simulator, worth
 
 # --- The ablation --------------------------------------------------------------------------------
 
@@ -178,6 +179,108 @@ def test_gans_learn_from_the_training_slices_of_their_split(asked, monkeypatch, 
     )
     with pytest.raises(SystemExit, match="another recipe or number of steps"):
         run("--run", tmp_path / "run")
+
+
+# --- What real images and pixels are worth -------------------------------------------------------
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What classifiers are fitted on and asked, with one in place that always answers "bleed"."""
+    pytest.importorskip("keras")
+    from helpers import evaluation
+
+    seen = SimpleNamespace(built=[], arms=[], asked=[])
+
+    class AlwaysBleed:
+        def answer(self, images):
+            seen.asked.append(images)
+            return np.ones(len(images))
+
+    def build_classifier(trunk, size=32, seed=0, edge=32):
+        seen.built.append((trunk, size, seed, edge))
+        return AlwaysBleed()
+
+    monkeypatch.setattr(evaluation, "build_classifier", build_classifier)
+    monkeypatch.setattr(evaluation, "fit", lambda _, arm, **more: seen.arms.append((arm, more)))
+    return seen
+
+
+def test_worth_fits_each_row_on_what_it_says(fits, monkeypatch):
+    """More real images are the same and more; GANs learn from 144 of them, and no test slice."""
+    import small
+
+    from helpers import dataset, training
+
+    small.use(monkeypatch)
+    monkeypatch.setattr(worth, "TEST", 50)
+    learnt_from, train_gan = [], training.train_gan
+    monkeypatch.setattr(
+        training, "train_gan", lambda x, **more: learnt_from.append(x) or train_gan(x, **more)
+    )
+    parameters = {
+        "gan_steps": 1, "recipe": "brief", "recipe_changes": {}, "classifier_steps": 7,
+    }  # fmt: skip
+    rows = worth.run_replicate(3, parameters, "float32")
+    keys = [(row["arm"], row["images"], row["dose"]) for row in rows]
+    assert keys == [("classic", size, 0.0) for size in worth.SIZES] + [
+        ("classic_gan", worth.AT, dose) for dose in worth.DOSES
+    ]
+    largest = fits.arms[len(worth.SIZES) - 1][0]
+    generated = []
+    for row, (arm, more) in zip(rows, fits.arms, strict=True):
+        assert more == {"steps": 7, "seed": 10_030} and arm.augment is not None
+        assert np.array_equal(arm.images, largest.images[: row["images"]])
+        assert np.array_equal(arm.labels, largest.labels[: row["images"]])
+        if row["arm"] == "classic":
+            assert arm.synthetic_images is None
+        else:
+            assert abs(len(arm.synthetic_images) - row["dose"] * 144) <= 1
+            assert np.mean(arm.synthetic_labels) == 0.5
+            generated.append({image.tobytes() for image in arm.synthetic_images})
+    assert all(less < more for less, more in itertools.pairwise(generated))
+    for images, label in zip(learnt_from, (1, 0), strict=True):
+        assert np.array_equal(images, largest.images[:144][largest.labels[:144] == label])
+    train, asked = {image.tobytes() for image in largest.images}, fits.asked[0]
+    assert len(train) == 576 and not train & {image.tobytes() for image in asked}
+    assert len(asked) == 50 and all(np.array_equal(asked, other) for other in fits.asked)
+    labels = dataset.fresh_slices(50, 110_030)[1]
+    assert {row["accuracy"] for row in rows} == {float(np.mean(labels == 1))}
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_resolution_shows_the_same_slices_at_each_edge(fits, folder, monkeypatch, real):
+    """Shrunk by hand, the larger ones are the smaller ones; and nobody's slice is in both parts."""
+    from helpers import dataset
+
+    for name, count in (("TRAIN", 20), ("TEST", 10)):
+        monkeypatch.setattr(resolution, name, count)
+    rows = [resolution.fit_one(2, edge, str(folder) if real else "", 9) for edge in (32, 64)]
+    assert fits.built == [("scratch", 32, 20_002, 32), ("scratch", 64, 20_002, 64)]
+    assert {row["data"] for row in rows} == {folder.name if real else "simulated"}
+    (small, _), (large, more) = fits.arms
+    assert more == {"steps": 9, "seed": 20_002}
+    assert np.array_equal(small.labels, large.labels) and small.synthetic_images is None
+    few, many = ([arm.images, asked] for (arm, _), asked in zip(fits.arms, fits.asked, strict=True))
+    for at_32, at_64 in zip(few, many, strict=True):
+        assert at_64.shape[1:] == (64, 64, 1) and len(at_64) == len(at_32)
+        halved = at_64.reshape(-1, 32, 2, 32, 2, 1).mean(axis=(2, 4))
+        own = np.abs(halved - at_32).mean(axis=(1, 2, 3))
+        another = np.abs(halved - np.roll(at_32, 1, axis=0)).mean(axis=(1, 2, 3))
+        assert (own < another / 4).all()
+    train, test = ({image.tobytes() for image in images} for images in few)
+    assert not train & test
+    if real:
+        slices = dataset.read_folder(folder)
+        labels = slices.table["label"].to_numpy()
+        part = dataset.split_groups(labels, dataset.find_groups(slices).groups, 20_002)
+        assert np.array_equal(few[1], dataset.prepare(slices.greys)[part == "test"])
+        labels, counted = labels[part == "test"], 60
+    else:
+        labels, counted = dataset.fresh_slices(10, 120_002)[1], 30
+    for row in rows:
+        assert row["accuracy"] == np.mean(labels == 1)
+        assert (row["test_images"], row["images"]) == (len(labels), counted)
 
 
 # --- The step ------------------------------------------------------------------------------------
