@@ -389,11 +389,15 @@ def choose_precision(asked: str = "auto", xla: bool = False) -> str:
 @functools.cache
 def time_precisions() -> dict[str, float]:
     """Seconds for one pass through layers like the networks', by format that runs here at all."""
-    command = "from helpers import runtime; runtime._print_times()"
-    timed = subprocess.run(
-        [sys.executable, "-c", command], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    return {name: float(value) for name, value in map(str.split, timed.stdout.splitlines())}
+    timed = in_child("from helpers import runtime; runtime._print_times()")
+    return {name: float(value) for name, value in map(str.split, timed.splitlines())}
+
+
+def in_child(code: str) -> str:
+    """What Python code prints in a process of its own, with which what it holds and breaks ends."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    return done.stdout
 
 
 def _print_times() -> None:

@@ -269,9 +269,6 @@ def run(
     changes = course.load_parameters(profile, extra)
     numbers = {"splits": splits, "seeds": seeds, "threads": threads, "first_seed": first_seed}
     runtime.check_values(**changes, **numbers, workers=workers)
-    if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
-        before = begun["settings"]["changes"] if begun else {}
-        changes["precision"] = runtime.choose_precision(before.get("precision", "auto"), xla=True)
     changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
     settings = {"profile": profile, "data": data, **numbers, "changes": changes}
     ratio = 0.0
@@ -279,6 +276,12 @@ def run(
         dataset.refuse_inside(folder, runtime.project_path(data))
         part, settings["fingerprint"] = dataset.examine(data, first_seed, changes)
         ratio = np.sum(part == "test") / np.sum(part != "test")
+    before = begun["settings"]["changes"] if begun else {}
+    if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
+        changes["precision"] = runtime.choose_precision(before.get("precision", "auto"), xla=True)
+    if changes["trunk"] == "auto":  # once too: a network that comes and goes must not mix the two
+        find = "from helpers import networks; print(networks.build_trunk()[1])"
+        changes["trunk"] = before.get("trunk") or runtime.in_child(find).strip()
     if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     print(announce(splits, ratio), flush=True)

@@ -331,8 +331,14 @@ def test_no_scheduler_at_the_address():
         study.spread(print, [{}], 1, 1, "tcp://127.0.0.1:9")
 
 
-def test_another_study_in_the_folder_is_refused(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def chosen(monkeypatch):
+    """What a study finds out before it begins, without the time that it takes."""
     monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
+    monkeypatch.setattr(runtime, "in_child", lambda _: "scratch\n")
+
+
+def test_another_study_in_the_folder_is_refused(chosen, tmp_path, capsys):
     out = tmp_path / "study"
     out.mkdir()
     (out / "study.json").write_text(json.dumps({"settings": SETTINGS}))
@@ -366,8 +372,9 @@ def test_a_smaller_plan_loses_no_row_and_each_look_is_told(tmp_path):
     assert again["rows"] == rows and again["summary"]["replicates"] == 3
 
 
-def test_what_the_gans_do_not_see_may_be_mended_before_the_first_row(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
+def test_what_the_gans_do_not_see_may_be_mended_before_the_first_row(
+    chosen, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(study, "spread", lambda *_: None)
     mine, out = tmp_path / "mine.yaml", tmp_path / "out"
     ask = ["--splits", "1", "--seeds", "1", "--params", str(mine), "--out", str(out)]
@@ -404,11 +411,12 @@ def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_other_data_under_the_same_path_is_another_study(folder, tmp_path, monkeypatch, capsys):
+def test_other_data_under_the_same_path_is_another_study(
+    chosen, folder, tmp_path, monkeypatch, capsys
+):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runtime, "choose_precision", lambda *_, **__: "float32")
     monkeypatch.setattr(study, "spread", stopped)
     ask = ["--splits", "2", "--seeds", "1", "--data", str(folder), "--out", str(tmp_path / "out")]
     assert study.main(ask) == study.main(ask) == 130
@@ -430,11 +438,13 @@ def test_a_run_that_fails_without_a_word_is_no_run_that_is_done(tmp_path, monkey
 
 
 def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys):
-    """The same command goes on, in the format that was chosen first; another one is refused."""
+    """The same command goes on, in format and trunk as chosen first; another one is refused."""
     answers = iter(["mixed_bfloat16", "float32"])
     monkeypatch.setattr(
         runtime, "choose_precision", lambda asked, xla: next(answers) if asked == "auto" else asked
     )
+    trunks = iter(["imagenet\n", "scratch\n"])
+    monkeypatch.setattr(runtime, "in_child", lambda _: next(trunks))
 
     def stopped(*_):
         raise KeyboardInterrupt
@@ -444,7 +454,8 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
     for _ in range(2):
         assert study.main(ask) == 130
         kept = runtime.read_json(tmp_path / "study.json")
-        assert kept["settings"]["changes"]["precision"] == "mixed_bfloat16" and kept["rows"] == []
+        chosen = [kept["settings"]["changes"][name] for name in ("precision", "trunk")]
+        assert chosen == ["mixed_bfloat16", "imagenet"] and kept["rows"] == []
     assert study.main([*ask, "--profile", "smoke"]) == 2
     assert "other settings" in capsys.readouterr().err
 
