@@ -242,7 +242,7 @@ def test_worth_fits_each_row_on_what_it_says(fits, monkeypatch):
     for images, label in zip(learnt_from, (1, 0), strict=True):
         assert np.array_equal(images, largest.images[:144][largest.labels[:144] == label])
     train, asked = {image.tobytes() for image in largest.images}, fits.asked[0]
-    assert len(train) == 576 and not train & {image.tobytes() for image in asked}
+    assert len(train) == 576 and train.isdisjoint(image.tobytes() for image in asked)
     assert len(asked) == 50 and all(np.array_equal(asked, other) for other in fits.asked)
     labels = dataset.fresh_slices(50, 110_030)[1]
     assert {row["accuracy"] for row in rows} == {float(np.mean(labels == 1))}
@@ -269,7 +269,7 @@ def test_resolution_shows_the_same_slices_at_each_edge(fits, folder, monkeypatch
         another = np.abs(halved - np.roll(at_32, 1, axis=0)).mean(axis=(1, 2, 3))
         assert (own < another / 4).all()
     train, test = ({image.tobytes() for image in images} for images in few)
-    assert not train & test
+    assert train.isdisjoint(test)
     if real:
         slices = dataset.read_folder(folder)
         labels = slices.table["label"].to_numpy()
