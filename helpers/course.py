@@ -210,10 +210,11 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
     try:
         # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
         with _Ticker(progress, head, later), runtime.quiet():
+            # Papermill fills in what stands between a path's braces, as in a template.
+            path = str(running).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(
-                str(source), str(running), parameters=share, kernel_name="python3",
-                progress_bar=False, cwd=str(runtime.PROJECT),
-            )  # fmt: skip
+                source, path, share, kernel_name="python3", progress_bar=False, cwd=runtime.PROJECT
+            )
         running.replace(target)
     except papermill.PapermillExecutionError as error:
         running.replace(failed)

@@ -31,7 +31,7 @@ def smoke(tmp_path_factory, worker_id):
     """The whole course in the smoke profile on simulated slices, once for all test processes."""
     own = tmp_path_factory.getbasetemp()
     folder = own if worker_id == "master" else own.parent
-    out, printed = folder / "smoke", folder / "smoke.txt"
+    out, printed = folder / "smoke {of} all", folder / "smoke.txt"
     with FileLock(folder / "smoke.lock"):
         if not printed.exists():
             done = call("--profile", "smoke", "--out", out)
