@@ -18,7 +18,8 @@ def generator(latent_dim: int = 100) -> keras.Model:
     latent = x = keras.Input((latent_dim,))
     x = networks.normalise_and_activate(layers.Dense(64)(x))
     x = layers.Reshape((8, 8, 1))(x)
-    x = layers.Conv2DTranspose(1, 4, strides=4, activation="tanh", dtype="float32")(x)
+    x = networks.normalise_and_activate(layers.Conv2DTranspose(2, 4, strides=4)(x))
+    x = layers.Conv2D(1, 3, padding="same", activation="tanh", dtype="float32")(x)
     return keras.Model(latent, x)
 
 

@@ -319,7 +319,7 @@ def test_gigaflop_counted_from_the_layers_themselves():
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_the_tutorials_step_has_keras_own_batch_norm(monkeypatch, fused):
+def test_the_tutorials_step_has_keras_own_layers(monkeypatch, fused):
     keras = pytest.importorskip("keras")
     import small
 
@@ -338,6 +338,8 @@ def test_the_tutorials_step_has_keras_own_batch_norm(monkeypatch, fused):
         if isinstance(layer, keras.layers.BatchNormalization) and len(layer.output.shape) == 4
     ]
     assert wide and all(("call" in vars(layer)) == fused for layer in wide)
+    to_one = built[0].layers[-1]
+    assert ("convolution_op" in vars(to_one)) == fused == (not to_one.autocast)
     before = [np.asarray(v) for v in built[0].trainable_variables]
     step(0)
     after = built[0].trainable_variables

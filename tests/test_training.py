@@ -857,7 +857,7 @@ def test_fused_batch_norm_is_the_definition_to_the_second_order():
             keras.layers.Dense(1),
         ])  # fmt: skip
         if how == "fused":
-            training.fuse_batch_norm(critic)
+            training.fuse_layers(critic)
         for layer in critic.layers:
             if how == "by hand" and isinstance(layer, keras.layers.BatchNormalization):
                 layer.call = functools.partial(by_hand, layer)
@@ -880,7 +880,7 @@ def test_moving_averages_and_files_stay_as_they_were(tmp_path):
     images = tf.random.stateless_uniform((16, 32, 32, 1), [1, 2], -1, 1)
     plain, fused = (networks.build_discriminator(dropout=0.0) for _ in range(2))
     fused.set_weights(plain.get_weights())
-    training.fuse_batch_norm(fused)
+    training.fuse_layers(fused)
     for network in (plain, fused):
         network(images, training=True)
     for one, other in zip(plain.weights, fused.weights, strict=True):
@@ -889,6 +889,58 @@ def test_moving_averages_and_files_stay_as_they_were(tmp_path):
     fused.save(tmp_path / "file.keras")
     again = keras.saving.load_model(tmp_path / "file.keras")
     assert np.allclose(again(images), fused(images, training=False), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_convolution_to_one_channel_row_by_row_is_keras_own(size):
+    """Values, and the slopes towards images and kernel."""
+    images = tf.random.stateless_normal((3, 9, 12, 7), [1, 2])
+    kernel = tf.random.stateless_normal((size, size, 7, 1), [3, 4])
+    towards = tf.random.stateless_normal((3, 9, 12, 1), [5, 6])
+    found = []
+    for convolve in (training.to_one_channel, functools.partial(keras.ops.conv, padding="same")):
+        with tf.GradientTape() as tape:
+            tape.watch((images, kernel))
+            answer = convolve(images, kernel)
+        found.append((answer, *tape.gradient(answer, (images, kernel), output_gradients=towards)))
+    for one, other in zip(*found, strict=True):
+        assert np.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy, close", [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
+def test_a_fused_generator_draws_and_learns_as_before(policy, close, monkeypatch, tmp_path):
+    """Its last layer computes in the format of those before it, and gives float32."""
+    formats = []
+    row_by_row = training.to_one_channel
+    monkeypatch.setattr(
+        training,
+        "to_one_channel",
+        lambda images, kernel: formats.append(images.dtype.name) or row_by_row(images, kernel),
+    )
+    latent = tf.random.stateless_normal((16, 100), [1, 2])
+    drawn, slopes = [], []
+    for fused in (False, True):
+        runtime.seed_everything(4)
+        with training._dtype_policy(policy):
+            generator = networks.build_generator()
+        generator.layers[-1].kernel.assign(10 * generator.layers[-1].kernel)  # far from all grey
+        generator.layers[-1].bias.assign([0.3])
+        if fused:
+            training.fuse_layers(generator)
+        with tf.GradientTape() as tape:
+            drawn.append(generator(latent, training=True))
+            loss = tf.reduce_mean(drawn[-1] ** 2)
+        slopes.append(tape.gradient(loss, generator.layers[-1].trainable_variables))
+    assert set(formats) == {"float32" if policy == "float32" else "bfloat16"}
+    assert drawn[1].dtype == tf.float32 and np.std(drawn[0]) > 0.1
+    assert np.abs(drawn[0] - drawn[1]).max() < close
+    for one, other in zip(*slopes, strict=True):
+        assert np.allclose(one, other, rtol=0, atol=close * np.abs(one).max())
+    training.save_generator(generator, tmp_path / "file.h5")
+    runtime.seed_everything(5)
+    again = networks.build_generator()
+    again.load_weights(tmp_path / "file.h5")
+    assert np.allclose(again(latent), generator(latent), atol=close)
 
 
 def test_adam_is_keras_adam_but_for_rounding():
