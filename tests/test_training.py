@@ -907,22 +907,12 @@ def test_a_convolution_to_one_channel_row_by_row_is_keras_own(size):
         assert np.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("policy, close", [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
-def test_a_fused_generator_draws_and_learns_as_before(policy, close, monkeypatch, tmp_path):
-    """Its last layer computes in the format of those before it, and gives float32."""
-    formats = []
-    row_by_row = training.to_one_channel
-    monkeypatch.setattr(
-        training,
-        "to_one_channel",
-        lambda images, kernel: formats.append(images.dtype.name) or row_by_row(images, kernel),
-    )
+def test_a_fused_generator_draws_and_learns_as_before(tmp_path):
     latent = tf.random.stateless_normal((16, 100), [1, 2])
     drawn, slopes = [], []
     for fused in (False, True):
         runtime.seed_everything(4)
-        with training._dtype_policy(policy):
-            generator = networks.build_generator()
+        generator = networks.build_generator()
         generator.layers[-1].kernel.assign(10 * generator.layers[-1].kernel)  # far from all grey
         generator.layers[-1].bias.assign([0.3])
         if fused:
@@ -931,16 +921,33 @@ def test_a_fused_generator_draws_and_learns_as_before(policy, close, monkeypatch
             drawn.append(generator(latent, training=True))
             loss = tf.reduce_mean(drawn[-1] ** 2)
         slopes.append(tape.gradient(loss, generator.layers[-1].trainable_variables))
-    assert set(formats) == {"float32" if policy == "float32" else "bfloat16"}
-    assert drawn[1].dtype == tf.float32 and np.std(drawn[0]) > 0.1
-    assert np.abs(drawn[0] - drawn[1]).max() < close
+    assert np.std(drawn[0]) > 0.1 and np.allclose(*drawn, atol=1e-5)
     for one, other in zip(*slopes, strict=True):
-        assert np.allclose(one, other, rtol=0, atol=close * np.abs(one).max())
+        assert np.allclose(one, other, rtol=0, atol=1e-5 * np.abs(one).max())
     training.save_generator(generator, tmp_path / "file.h5")
     runtime.seed_everything(5)
     again = networks.build_generator()
     again.load_weights(tmp_path / "file.h5")
-    assert np.allclose(again(latent), generator(latent), atol=close)
+    assert np.allclose(again(latent), generator(latent), atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_channel_is_computed_in_the_format_of_the_layers_before(policy, monkeypatch):
+    """And given as float32. Only traced: some processors cannot run bfloat16 at all."""
+    formats, row_by_row = [], training.to_one_channel
+
+    def seen(images, kernel):
+        formats.append(images.dtype.name)
+        return row_by_row(images, kernel)
+
+    monkeypatch.setattr(training, "to_one_channel", seen)
+    with training._dtype_policy(policy):
+        generator = networks.build_generator()
+    training.fuse_layers(generator)
+    draw = tf.function(lambda latent: generator(latent, training=True))
+    traced = draw.get_concrete_function(tf.TensorSpec((16, 100)))
+    assert formats == [policy.removeprefix("mixed_")]
+    assert traced.structured_outputs.dtype == tf.float32
 
 
 def test_adam_is_keras_adam_but_for_rounding():
