@@ -211,7 +211,7 @@ def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_pa
 
 @pytest.mark.parametrize("error", [RuntimeError("Kernel died"), OSError(28, "No space left")])
 def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path, error):
-    def execute(source, running, **_):
+    def execute(source, running, *_, **__):
         Path(running).write_text("{}")
         raise error
 
