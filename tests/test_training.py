@@ -921,14 +921,14 @@ def test_a_fused_generator_draws_and_learns_as_before(tmp_path):
             drawn.append(generator(latent, training=True))
             loss = tf.reduce_mean(drawn[-1] ** 2)
         slopes.append(tape.gradient(loss, generator.layers[-1].trainable_variables))
-    assert np.std(drawn[0]) > 0.1 and np.allclose(*drawn, atol=1e-5)
+    assert np.std(drawn[0]) > 0.1 and np.allclose(*drawn, atol=1e-4)
     for one, other in zip(*slopes, strict=True):
-        assert np.allclose(one, other, rtol=0, atol=1e-5 * np.abs(one).max())
+        assert np.allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
     training.save_generator(generator, tmp_path / "file.h5")
     runtime.seed_everything(5)
     again = networks.build_generator()
     again.load_weights(tmp_path / "file.h5")
-    assert np.allclose(again(latent), generator(latent), atol=1e-5)
+    assert np.allclose(again(latent), generator(latent), atol=1e-4)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
