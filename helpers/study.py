@@ -281,7 +281,7 @@ def run(
         changes["precision"] = runtime.choose_precision(before.get("precision", "auto"), xla=True)
     if changes["trunk"] == "auto":  # once too: a network that comes and goes must not mix the two
         find = "from helpers import networks; print(networks.build_trunk()[1])"
-        changes["trunk"] = before.get("trunk") or runtime.in_child(find).strip()
+        changes["trunk"] = before.get("trunk") or runtime.in_child(find).strip() or "auto"
     if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     print(announce(splits, ratio), flush=True)

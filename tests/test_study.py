@@ -437,13 +437,19 @@ def test_a_run_that_fails_without_a_word_is_no_run_that_is_done(tmp_path, monkey
         study.spread(silent.work, [{"split": 0, "seed": 1}], 1, 0)  # no worker is one worker
 
 
-def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys):
-    """The same command goes on, in format and trunk as chosen first; another one is refused."""
+@pytest.mark.parametrize(
+    ("printed", "trunk"), [(("imagenet\n", "scratch\n"), "imagenet"), (("", ""), "auto")]
+)
+def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys, printed, trunk):
+    """The same command goes on, in format and trunk as chosen first; another one is refused.
+
+    Where the process that looks for the trunk died and printed nothing, each run looks for itself.
+    """
     answers = iter(["mixed_bfloat16", "float32"])
     monkeypatch.setattr(
         runtime, "choose_precision", lambda asked, xla: next(answers) if asked == "auto" else asked
     )
-    trunks = iter(["imagenet\n", "scratch\n"])
+    trunks = iter(printed)
     monkeypatch.setattr(runtime, "in_child", lambda _: next(trunks))
 
     def stopped(*_):
@@ -455,7 +461,7 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
         assert study.main(ask) == 130
         kept = runtime.read_json(tmp_path / "study.json")
         chosen = [kept["settings"]["changes"][name] for name in ("precision", "trunk")]
-        assert chosen == ["mixed_bfloat16", "imagenet"] and kept["rows"] == []
+        assert chosen == ["mixed_bfloat16", trunk] and kept["rows"] == []
     assert study.main([*ask, "--profile", "smoke"]) == 2
     assert "other settings" in capsys.readouterr().err
 
