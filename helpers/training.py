@@ -320,8 +320,9 @@ def fuse_layers(network: keras.Model) -> None:
     BatchNorm on images: in one operation for a dozen, which takes a tenth of a step. The pictures
     are the same but for rounding; the gradient penalty's own gradient gets right: Keras' variance
     holds the mean still while slopes are taken, which does no harm to a gradient, but to the
-    gradient of a gradient. And the convolution to one channel, by `to_one_channel`, in the format
-    of the layers before it. The layers stay what they are, and so do the files they are saved to.
+    gradient of a gradient. And a convolution to one channel, as large as what it is given, by
+    `to_one_channel`, in the format of the layers before it. The layers stay what they are, and so
+    do the files that they are saved to.
     """
 
     def call(layer, x, training=False, mask=None):
@@ -335,11 +336,11 @@ def fuse_layers(network: keras.Model) -> None:
             moving.assign(layer.momentum * moving + (1.0 - layer.momentum) * of_batch)
         return normalised
 
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and len(layer.output.shape) == 4:
-            layer.call = partial(call, layer)
-        elif isinstance(layer, keras.layers.Conv2D) and layer.filters == 1:
-            layer.autocast, layer.convolution_op = False, to_one_channel
+    for part in network.layers:
+        if isinstance(part, keras.layers.BatchNormalization) and len(part.output.shape) == 4:
+            part.call = partial(call, part)
+        elif type(part) is keras.layers.Conv2D and part.output.shape == (*part.input.shape[:3], 1):
+            part.autocast, part.convolution_op = False, to_one_channel
 
 
 def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -350,7 +351,7 @@ def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
     Args:
         images: ``(n, height, width, channels)``, of any float format.
-        kernel: ``(k, k, channels, 1)``, k odd.
+        kernel: ``(k, k, channels, 1)``.
 
     Returns:
         ``(n, height, width, 1)``, ``float32``.

@@ -891,7 +891,7 @@ def test_moving_averages_and_files_stay_as_they_were(tmp_path):
     assert np.allclose(again(images), fused(images, training=False), atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [3, 4, 5])
 def test_a_convolution_to_one_channel_row_by_row_is_keras_own(size):
     """Values, and the slopes towards images and kernel."""
     images = tf.random.stateless_normal((3, 9, 12, 7), [1, 2])
@@ -948,6 +948,13 @@ def test_the_channel_is_computed_in_the_format_of_the_layers_before(policy, monk
     traced = draw.get_concrete_function(tf.TensorSpec((16, 100)))
     assert formats == [policy.removeprefix("mixed_")]
     assert traced.structured_outputs.dtype == tf.float32
+
+
+def test_other_convolutions_to_one_channel_stay_keras_own():
+    for more in ({"padding": "valid"}, {"strides": 2, "padding": "same"}):
+        layer = keras.layers.Conv2D(1, 3, **more)
+        training.fuse_layers(keras.Sequential([keras.Input((8, 8, 2)), layer]))
+        assert "convolution_op" not in vars(layer), more
 
 
 def test_adam_is_keras_adam_but_for_rounding():
