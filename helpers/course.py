@@ -357,9 +357,9 @@ def main(arguments: list[str] | None = None) -> None:
     metrics = runtime.read_json(report.parent / "metrics.json")
     print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
     print(arms_table(metrics))
-    for sentence in metrics["audit"].values():
-        if sentence.get("warning"):
-            print(f"\nNote: {sentence['warning']}")
+    for name, found in metrics["audit"].items():
+        if found.get("warning"):
+            print(f"\nNote, {name}: {found['warning']}")
     print(f"\nVerdict: {metrics['verdict']['text']}\n\nReport: {report}")
 
 

@@ -240,6 +240,7 @@ def test_everything_is_there(smoke):
     for name in ("haemorrhage", "clear"):
         assert (out / "models" / f"{name}.h5").exists() and (out / "models" / f"{name}.md").exists()
         assert len(pd.read_csv(out / "logs" / f"{name}.csv")) == 4
+        assert f"Note, {name}: The generated images cannot be judged" in printed
     assert "Verdict: Not enough data to tell." in printed
     assert str(out / "report.html") in printed
     assert not [p for p in out.rglob("*") if p.name.startswith(".") and "lock" not in p.name]
@@ -318,6 +319,8 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
     for arm in metrics["arms"].values():
         for key in ("accuracy", "sensitivity", "specificity", "fresh_accuracy"):
             assert f"{100 * arm[key]:.1f} %" in html
+    for name, found in metrics["audit"].items():
+        assert f"{name}: {found['warning']}" in html
     assert metrics["verdict"]["text"].split(".")[0] in html
     assert metrics["data"]["fingerprint"] in html
     assert html.count("data:image/png;base64,") >= 8
