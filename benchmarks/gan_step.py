@@ -4,7 +4,7 @@ Every rival trains the same two networks on batches of 16 with the same loss, in
 alive and take turns with the course's, so that what else the machine does falls on both. Each is
 tried in two arrangements, both GANs one after the other in a process of all threads, or at once in
 two processes of one thread; the better one counts. The rival "tutorial_float32" is the course's own
-step as a tutorial would write it: in float32, with Keras' BatchNorm and Adam, not the fused ones.
+step as a tutorial would write it: in float32, with Keras' layers and Adam, not the fused ones.
 "xla" and "four_at_once" are the course's step compiled by XLA, and four of it in one call: what
 the course does not do on a processor, so that it shows if it should.
 PyTorch takes part where it is installed: `.venv/bin/pip install -e '.[bench]'`.
@@ -57,7 +57,7 @@ def course(
 ) -> Callable[[int], None]:
     """The step as taught: one pass, two tapes, in the number format measured fastest here.
 
-    Not `fused`, BatchNorm and Adam compute as Keras does it, as in a tutorial's step. `at_once`
+    Not `fused`, layers and Adam compute as Keras does it, as in a tutorial's step. `at_once`
     over 1 makes every so many steps in one call, and the calls between do nothing.
     """
     import keras

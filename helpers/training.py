@@ -317,10 +317,10 @@ def losses_of(
 def fuse_layers(network: keras.Model) -> None:
     """Let some of the network's layers compute in few operations what Keras does in many or wide.
 
-    BatchNorm on images: in one operation for a dozen, which takes a tenth of a step. The pictures
-    are the same but for rounding; the gradient penalty's own gradient gets right: Keras' variance
-    holds the mean still while slopes are taken, which does no harm to a gradient, but to the
-    gradient of a gradient. And a convolution to one channel, as large as what it is given, by
+    BatchNorm on images: in one operation. Keras' dozen takes a tenth of a step. The pictures are
+    the same but for rounding; the gradient penalty's own gradient gets right: Keras' variance holds
+    the mean still while slopes are taken, which does no harm to a gradient, but to the gradient of
+    a gradient. And a convolution to one channel, as large as what it is given, by
     `to_one_channel`, in the format of the layers before it. The layers stay what they are, and so
     do the files that they are saved to.
     """
@@ -346,8 +346,8 @@ def fuse_layers(network: keras.Model) -> None:
 def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """A convolution to one channel, edges padded: each row of the kernel apart, then their sum.
 
-    A processor computes 16 channels at once, and would throw 15 away. Here the kernel's rows are
-    channels of their own, so that a fifth of the taps is left; the sum moves each to its place.
+    Processors compute channels in blocks, of 16 with AVX-512, and would throw 15 away. Here the
+    kernel's rows are channels, so that a k-th of the taps is left; the sum moves each to its place.
 
     Args:
         images: ``(n, height, width, channels)``, of any float format.
