@@ -37,6 +37,9 @@ PYTORCH = ("torch_float32", "torch_bfloat16", "torch_compiled_float32", "torch_c
 def gigaflop() -> float:
     """Multiplications and additions of one step without penalty, in 1e9, from the layers' sizes.
 
+    Those of the convolutions' sums, which is what the rivals compute. `networks.winograd` needs
+    fewer, so that the course's share of the peak may be more than 1.
+
     Forward and both gradients cost the same each. The generator: one forward, two gradients. The
     discriminator: forward for both kinds, both gradients for both kinds, and once more the one
     towards its input, for the generator.

@@ -9,7 +9,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -314,53 +313,6 @@ def losses_of(
     }
 
 
-def fuse_layers(network: keras.Model) -> None:
-    """Let some of the network's layers compute in few operations what Keras does in many or wide.
-
-    BatchNorm on images: in one operation. Keras' dozen takes a tenth of a step. The pictures are
-    the same but for rounding; the gradient penalty's own gradient gets right: Keras' variance holds
-    the mean still while slopes are taken, which does no harm to a gradient, but to the gradient of
-    a gradient. And a convolution to one channel, as large as what it is given, by
-    `to_one_channel`, in the format of the layers before it. The layers stay what they are, and so
-    do the files that they are saved to.
-    """
-
-    def call(layer, x, training=False, mask=None):
-        weights = layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
-        scale, offset, mean, variance = map(tf.convert_to_tensor, weights)
-        fused = partial(tf.compat.v1.nn.fused_batch_norm, x, scale, offset, epsilon=layer.epsilon)
-        if not training:
-            return fused(mean=mean, variance=variance, is_training=False)[0]
-        normalised, *batch = fused(is_training=True)
-        for moving, of_batch in zip(weights[2:], batch, strict=True):
-            moving.assign(layer.momentum * moving + (1.0 - layer.momentum) * of_batch)
-        return normalised
-
-    for part in network.layers:
-        if isinstance(part, keras.layers.BatchNormalization) and len(part.output.shape) == 4:
-            part.call = partial(call, part)
-        elif type(part) is keras.layers.Conv2D and part.output.shape == (*part.input.shape[:3], 1):
-            part.autocast, part.convolution_op = False, to_one_channel
-
-
-def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A convolution to one channel, edges padded: each row of the kernel apart, then their sum.
-
-    Processors compute channels in blocks, of 16 with AVX-512, and would throw 15 away. Here the
-    kernel's rows are channels, so that a k-th of the taps is left; the sum moves each to its place.
-
-    Args:
-        images: ``(n, height, width, channels)``, of any float format.
-        kernel: ``(k, k, channels, 1)``.
-
-    Returns:
-        ``(n, height, width, 1)``, ``float32``.
-    """
-    rows = tf.transpose(tf.cast(kernel, images.dtype), (3, 1, 2, 0))  # (1, k, channels, k)
-    apart = tf.cast(tf.nn.conv2d(images, rows, 1, "SAME"), tf.float32)
-    return tf.nn.conv2d(apart, tf.eye(kernel.shape[0])[:, None, :, None], 1, "SAME")
-
-
 class Adam(keras.optimizers.Adam):
     """Keras' Adam, each tensor's update in one operation of TensorFlow's for Keras' dozen.
 
@@ -411,7 +363,7 @@ def make_train_step(
     """
     critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
     for network in (generator, discriminator):
-        fuse_layers(network)
+        networks.fuse_layers(network)
 
     @tf.function(reduce_retracing=True, jit_compile=xla)
     def train_step(real, seed):

@@ -28,7 +28,7 @@ def test_rooms_and_size():
     assert found == set(ROOMS)
     lines = {path.stem: lines_of_code(path.read_text()) for path in (ROOT / "helpers").glob("*.py")}
     assert lines.pop("exercises") <= 300  # nothing that a run needs
-    assert 500 < sum(lines.values()) <= 2950
+    assert 500 < sum(lines.values()) <= 3000
 
 
 def lines_of_code(source: str) -> int:

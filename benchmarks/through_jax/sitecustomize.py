@@ -218,8 +218,8 @@ def change_evaluation(evaluation: ModuleType) -> None:
 
 
 def change_runtime(runtime: ModuleType) -> None:
-    """Files say that JAX computed, and on what; nothing is timed for TensorFlow."""
-    versions, choose = runtime.versions, runtime.choose_precision
+    """Files say that JAX computed, and on what; nothing is timed or chosen for a processor."""
+    versions, choose, find = runtime.versions, runtime.choose_precision, runtime.use_devices
 
     def choose_precision(asked="auto", xla=False):
         return "float32" if asked == "auto" else choose(asked, xla)
@@ -230,7 +230,12 @@ def change_runtime(runtime: ModuleType) -> None:
 
         return versions() | {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
 
+    def use_devices():
+        device = versions_and_device()["device"]
+        return find().replace("no GPU: CPU", f"{device}, by JAX")
+
     runtime.choose_precision = choose_precision
+    runtime.use_devices = use_devices
     runtime.versions = lambda: dict(versions_and_device())
 
 
