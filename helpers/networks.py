@@ -192,7 +192,9 @@ def fuse_layers(network: keras.Model) -> None:
 
     on_processor = "no GPU" in runtime.use_devices()
     for part in network.layers:
-        if isinstance(part, layers.BatchNormalization) and len(part.output.shape) == 4:
+        if isinstance(part, keras.Model):
+            fuse_layers(part)
+        elif isinstance(part, layers.BatchNormalization) and len(part.output.shape) == 4:
             part.call = partial(call, part)
         elif on_processor and type(part) is layers.Conv2D and part.padding == "same":
             _, height, width, channels = part.output.shape

@@ -255,3 +255,11 @@ def test_a_gpu_has_its_own_ways(monkeypatch):
     assert not any("convolution_op" in vars(layer) for layer in generator.layers)
     wide = [layer for layer in generator.layers if len(layer.output.shape) == 4]
     assert any("call" in vars(layer) for layer in wide)
+
+
+def test_a_network_inside_another_computes_as_fast():
+    inner = networks.build_generator(latent_dim=8)
+    latent = keras.Input((8,))
+    networks.fuse_layers(keras.Model(latent, inner(latent)))
+    faster = [vars(layer)["convolution_op"] for layer in inner.layers if not layer.autocast]
+    assert faster == [networks.winograd] * 3 + [networks.to_one_channel]
