@@ -33,6 +33,12 @@ def cells_to_run() -> tuple[list[str], list[str]]:
     return code[:first], code[first : last + 1]
 
 
+def copy_run(run: Path, folder: str | Path) -> None:
+    """Copy what the notebook reads, and what it takes a folder for a run's by."""
+    for name in ("prepared.npz", "split.csv", "metrics.json", "run.json"):
+        shutil.copy(runtime.need(run / name, "01_preprocessing"), folder)
+
+
 def main() -> None:
     """Train to the gallery, go through it with each seed, write."""
     parser = argparse.ArgumentParser(
@@ -44,8 +50,7 @@ def main() -> None:
     before, gallery = cells_to_run()
     rows, place = [], {}
     with tempfile.TemporaryDirectory() as copy, contextlib.redirect_stdout(io.StringIO()):
-        for name in ("prepared.npz", "split.csv", "metrics.json"):
-            shutil.copy(runtime.need(run / name, "01_preprocessing"), copy)
+        copy_run(run, copy)
         values = course.load_parameters("quick") | {
             "out_dir": copy, "checkpoints_dir": str(run / "checkpoints")
         }  # fmt: skip

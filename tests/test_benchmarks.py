@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import ablation, gan_step, resolution, simulator, worth
+from benchmarks import ablation, failures, gan_step, resolution, simulator, worth
+from helpers import runtime
 
 # --- The ablation --------------------------------------------------------------------------------
 
@@ -316,6 +317,19 @@ def test_gigaflop_counted_from_the_layers_themselves():
     by_hand = 16 * (3 * generator + (2 * 3 + 1) * discriminator) / 1e9
     assert gan_step.gigaflop() == pytest.approx(by_hand, rel=1e-3)
     assert gan_step.gigaflop() == pytest.approx(118, abs=1)
+
+
+def test_the_gallerys_copy_of_a_run_is_taken_for_one(tmp_path):
+    """Notebook 03's cells refuse any other folder with something in it."""
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    for folder in (run, copy):
+        folder.mkdir()
+    runtime.write_json(run / "run.json", {"settings": {"profile": "quick"}})
+    for name in ("prepared.npz", "split.csv", "metrics.json"):
+        (run / name).write_text("{}")
+    failures.copy_run(run, copy)
+    assert runtime.open_run(copy) == copy
+    assert all((copy / name).exists() for name in ("prepared.npz", "split.csv", "metrics.json"))
 
 
 @pytest.mark.parametrize("fused", [True, False])
