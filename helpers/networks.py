@@ -246,6 +246,7 @@ def winograd(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     down, right, filters = height // 4, width // 4, kernel.shape[-1]
     there, back = np.kron(_at_points(5), _at_points(5)), _at_points(4).T
     kernel = tf.reshape(tf.matmul(there, tf.reshape(kernel, (25, -1))), (64, channels, filters))
+    # Rows to their points, columns to theirs; point by point the product; and both ways back.
     x = tf.reshape(tf.cast(images, tf.float32), (count, height, width * channels))
     x = tf.reshape(tf.matmul(_tiles(height), x), (count, 8, down, width, channels))
     x = tf.reshape(tf.transpose(x, (1, 3, 2, 0, 4)), (8, width, -1))
