@@ -170,9 +170,9 @@ def _resnet50(trunk: str, size: int) -> tuple[keras.Model, str]:
 def fuse_layers(network: keras.Model) -> None:
     """Let some of a network's layers compute in a faster way, to the same numbers but for rounding.
 
-    BatchNorm on images: in one operation. Keras' dozen takes a tenth of a step. And the gradient
-    penalty's own gradient gets right: Keras' variance holds the mean still while slopes are taken,
-    which does no harm to a gradient, but to the gradient of a gradient.
+    BatchNorm on images: in one operation where Keras takes a dozen. And the gradient penalty's own
+    gradient gets right: Keras' variance holds the mean still while slopes are taken, which does no
+    harm to a gradient, but to the gradient of a gradient.
 
     On a processor, also convolutions whose result is as large as what they are given: those of 5 by
     5 by `winograd`, those to one channel by `to_one_channel`, both given images in the format of
@@ -190,7 +190,7 @@ def fuse_layers(network: keras.Model) -> None:
             moving.assign(layer.momentum * moving + (1.0 - layer.momentum) * of_batch)
         return normalised
 
-    on_processor = "no GPU" in runtime.use_devices()
+    on_processor = runtime.on_processor()
     for part in network.layers:
         if isinstance(part, keras.Model):
             fuse_layers(part)
@@ -230,8 +230,8 @@ def winograd(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     Convolving is what multiplying does to the coefficients of two polynomials, and polynomials that
     are known by their values multiply point by point: of 8 neighbours and 5 taps, 8 products give
     the 4 results that take 20 as a sum. So images and kernel go to 8 points on either axis, are
-    multiplied there, over all channels, and come back in tiles of 4 by 4. Rounding grows some five
-    times on the way. `float32` can bear that, bfloat16 could not.
+    multiplied there, over all channels, and come back in tiles of 4 by 4. Rounding grows a few
+    times over on the way. `float32` can bear that, bfloat16 could not.
 
     Args:
         images: ``(n, height, width, channels)``, of any float format; edges are multiples of 4.

@@ -355,6 +355,11 @@ def use_devices() -> str:
     return f"{names} · {device}"
 
 
+def on_processor() -> bool:
+    """Whether no GPU was found to compute on."""
+    return "no GPU" in use_devices()
+
+
 XLA = "+xla"  # behind a number format: steps compiled by XLA
 PRECISIONS = ("float32", "mixed_bfloat16", "float32+xla", "mixed_bfloat16+xla")
 
@@ -409,7 +414,7 @@ def _print_times() -> None:
     best: dict[str, float] = {}
     steps = {}
     # On a processor XLA is in `make bench` alone.
-    for precision in PRECISIONS[:2] if "no GPU" in use_devices() else PRECISIONS:
+    for precision in PRECISIONS[:2] if on_processor() else PRECISIONS:
         steps[precision] = _make_step(precision)
         steps[precision]()  # compiles; where it ends the process, the formats before stand printed
         for _ in range(8):
@@ -432,7 +437,7 @@ def _make_step(precision: str) -> Callable[[], Any]:
     dense = keras.layers.Dense(128 * 16 * 16), keras.layers.Reshape((16, 16, 128))
     up = keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same")
     # On a processor convolutions of 5 by 5 are float32 in any format: `networks.winograd`.
-    on = [] if "no GPU" in use_devices() else [keras.layers.Conv2D(128, 5, padding="same")]
+    on = [] if on_processor() else [keras.layers.Conv2D(128, 5, padding="same")]
     down = keras.layers.Conv2D(128, 4, strides=2, padding="same")
     network = keras.Sequential([*dense, up, *on, down])
     network.build((16, 100))
