@@ -1,7 +1,7 @@
 """The course's plumbing, and the one importable copy of the code that the notebooks teach.
 
-Thirteen rooms, each importing only from those named before it: runtime, phantom, dataset, networks,
-training, sampling, audit, statistics, evaluation, exercises, plots, course, study.
+Fourteen rooms, each importing only from those named before it: runtime, phantom, dataset, folds,
+networks, training, sampling, audit, statistics, evaluation, exercises, plots, course, study.
 """
 
 import os

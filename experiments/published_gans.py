@@ -1,0 +1,206 @@
+"""Train the GANs of the published experiment on eight folds of the real slices: days on two cores.
+
+    make evidence
+    python experiments/published_gans.py --data path/to/head-ct-hemorrhage --out path/to/folder
+
+For each fold one GAN a class is trained on the fold's training part, with the recipe `paper` for
+10,000 steps and with the recipe `brief` for 2,000; then, with `paper` for 2,500 steps, on four
+random quarters of that part. Generators are kept at several steps. The folds and the quarters are
+written to `experiments/results/real_folds.json` once, and read from there ever after.
+
+The program runs at the lowest priority, one thread for each of its processes. It can be killed at
+any moment; the same command resumes. How the networks compute is measured at the first start and
+kept, so that all GANs are computed alike. The generators may show real patients: never share them.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from helpers import dataset, folds, runtime
+
+RESULTS = runtime.PROJECT / "experiments" / "results" / "real_folds.json"
+SEED, FOLDS, QUARTERS, TRAINED_QUARTERS = 2019, 8, 12, 4
+CLASSES = {"haemorrhage": 1, "clear": 0}
+KEPT = {"paper": (500, 2000, 5000, 10000), "brief": (500, 1000, 2000), "quarter": (2500,)}
+
+
+def draw_plan(slices: dataset.Slices) -> dict:
+    """The folds and the quarters, by file names."""
+    labels = slices.table["label"].to_numpy()
+    groups = dataset.find_groups(slices).groups
+    files = slices.table["file"].to_numpy()
+    plan = []
+    for k, part in enumerate(folds.draw_folds(labels, groups, SEED, FOLDS)):
+        quarters = [
+            folds.draw_quarter(labels, groups, part == "train", [SEED, k, number])
+            for number in range(QUARTERS)
+        ]
+        names = ("train", "validation", "test", folds.UNUSED)
+        plan.append(
+            {name: files[part == name].tolist() for name in names}
+            | {"quarters": [files[quarter].tolist() for quarter in quarters]}
+        )
+    return {
+        "command": "python experiments/published_gans.py --data head-ct-hemorrhage",
+        "seed": SEED,
+        "fingerprint": slices.fingerprint,
+        "groups": dict(zip(files.tolist(), groups.tolist(), strict=True)),
+        "folds": plan,
+        "versions": runtime.versions(),
+    }
+
+
+def list_trainings(plan: dict) -> list[dict]:
+    """All trainings in the order of their worth; a quarter's recipe is `paper`."""
+    found = []
+    for kind, recipe in (("paper", "paper"), ("brief", "brief"), ("quarter", "paper")):
+        for k, fold in enumerate(plan["folds"]):
+            parts = fold["quarters"][:TRAINED_QUARTERS] if kind == "quarter" else [fold["train"]]
+            for number, files in enumerate(parts):
+                for name, label in CLASSES.items():
+                    where = f"{kind}/fold-{k}" + (f"-{number}" if kind == "quarter" else "")
+                    found.append(
+                        {
+                            "folder": f"{where}/{name}",
+                            "recipe": recipe,
+                            "kept": KEPT[kind],
+                            "files": files,
+                            "label": label,
+                            # No two trainings share a seed.
+                            "seed": SEED + 1000 * list(KEPT).index(kind) + 100 * number + 2 * k
+                            + label,
+                        }
+                    )  # fmt: skip
+    return found
+
+
+def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
+    """One training in this process: all its generators, its log, and `done.json` at the end."""
+    import tensorflow as tf
+
+    for kind in ("intra", "inter"):
+        getattr(tf.config.threading, f"set_{kind}_op_parallelism_threads")(1)
+    from helpers import training
+
+    folder = out / training_plan["folder"]
+    slices = dataset.read_folder(data)
+    table = slices.table
+    chosen = table["file"].isin(training_plan["files"]) & (table["label"] == training_plan["label"])
+    images = dataset.prepare([slices.greys[i] for i in np.flatnonzero(chosen)])
+    parent = os.getppid()
+    held = runtime.lock(folder / ".lock", wait=300)  # an orphan may still finish its last steps
+
+    def stop_when_orphaned(_generator: object) -> dict[str, float]:
+        if os.getppid() != parent:
+            sys.exit("The process that started this training is gone.")
+        return {}
+
+    for steps in training_plan["kept"]:
+        if (folder / f"step-{steps}.h5").exists():
+            continue
+        trained = training.train_gan(
+            images,
+            steps=steps,
+            seed=training_plan["seed"],
+            recipe=training.choose_recipe(training_plan["recipe"]),
+            precision=precision,
+            checkpoints=folder / "checkpoints",
+            checkpoint_every=100,
+            preview_every=100,
+            watch=stop_when_orphaned,
+            title=training_plan["folder"],
+        )
+        training.save_generator(trained.generator, folder / f"step-{steps}.h5")
+    training.write_log(folder / "log.csv", trained.history)
+    facts = {name: training_plan[name] for name in ("recipe", "label", "seed")}
+    facts |= {"images": len(images), "trained_on": runtime.fingerprint(images)}
+    facts |= {"seconds": trained.seconds, "precision": precision, "commit": commit()}
+    runtime.write_json(folder / "done.json", facts | {"versions": runtime.versions()})
+    for checkpoint in (folder / "checkpoints").glob("*.npz"):
+        checkpoint.unlink()
+    held.release()
+
+
+def commit() -> str:
+    """The commit of this checkout."""
+    command = ["git", "-C", str(runtime.PROJECT), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def run_all(data: Path, out: Path, processes: int) -> None:
+    """Run what is missing, `processes` trainings at once, each in a process of its own."""
+    held = runtime.lock(runtime.make_folder(out) / ".lock")
+    slices = dataset.read_folder(data)
+    if not RESULTS.exists():
+        runtime.write_json(RESULTS, draw_plan(slices))
+    plan = runtime.read_json(RESULTS)
+    if slices.fingerprint != plan["fingerprint"]:
+        raise runtime.CourseError(f"{data} holds other slices than {RESULTS.name} describes.")
+    state = runtime.read_json(out / "state.json")
+    if not state:
+        state = {"precision": runtime.choose_precision(), "commit": commit()}
+        runtime.write_json(out / "state.json", state)
+    todo = [each for each in list_trainings(plan) if not (out / each["folder"]).exists()]
+    begun = [
+        each
+        for each in list_trainings(plan)
+        if (out / each["folder"]).exists() and not (out / each["folder"] / "done.json").exists()
+    ]
+    todo = begun + todo
+    print(f"{len(todo)} trainings are missing; {state['precision']}.", flush=True)
+    running: dict[subprocess.Popen, dict] = {}
+    try:
+        while todo or running:
+            while todo and len(running) < processes:
+                each = todo.pop(0)
+                (out / each["folder"]).mkdir(parents=True, exist_ok=True)
+                settings = json.dumps([each, str(data), str(out), state["precision"]])
+                command = [sys.executable, __file__, "--train", settings]
+                log = open(out / each["folder"] / "output.txt", "a")  # noqa: SIM115
+                progress = {runtime.PROGRESS_FILE: str(out / each["folder"] / "progress.json")}
+                process = subprocess.Popen(
+                    command, stdout=log, stderr=log, env=os.environ | progress
+                )
+                running[process] = each
+            for process, each in list(running.items()):
+                if process.poll() is not None:
+                    del running[process]
+                    done = (out / each["folder"] / "done.json").exists()
+                    print(f"{each['folder']}: {'done' if done else 'failed'}", flush=True)
+            time.sleep(2)
+    finally:
+        for process in running:
+            process.terminate()
+        held.release()
+
+
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="the real set's folder")
+    parser.add_argument("--out", type=Path, help="folder for the generators")
+    parser.add_argument("--processes", type=int, default=2, help="trainings at once")
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.train:
+        each, data, out, precision = json.loads(asked.train)
+        train(each, Path(data), Path(out), precision)
+        return
+    if not asked.data or not asked.out:
+        parser.error("--data and --out are needed")
+    os.nice(19)
+    run_all(asked.data.resolve(), asked.out.resolve(), asked.processes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
