@@ -107,7 +107,7 @@ def asked(monkeypatch, tmp_path, folder):
 
     steps = {"gan_steps": 2, "classifier_steps": 1}
     quick = load_parameters("quick") | steps
-    monkeypatch.setattr("course.run.load_parameters", lambda _: quick)
+    monkeypatch.setattr(simulator, "load_parameters", lambda _: quick)
     monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
     monkeypatch.setattr(judge, "load_judge", lambda: None)
     monkeypatch.setattr(judge, "judge_features", lambda images, _: images.reshape(len(images), -1))
