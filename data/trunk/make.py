@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
-from helpers import dataset, phantom, runtime, trunk  # noqa: E402
+from helpers import files, phantom, preprocessing, trunk  # noqa: E402
 
 HERE = ROOT / "data" / "trunk"
 ORIGINAL = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256
@@ -36,18 +36,18 @@ def main() -> None:
     original, state = open_original()
     exact = fold(state)
     half = {name: round_weights(name, values) for name, values in exact.items()}
-    with runtime.whole_file(trunk.WEIGHTS) as temporary:
+    with files.atomic_write(trunk.WEIGHTS) as temporary:
         np.savez(temporary, **half)
     checksum = hashlib.sha256(trunk.WEIGHTS.read_bytes()).hexdigest()
 
     greys = reference_greys()
     expected = original(greys)
-    with runtime.whole_file(HERE / "reference.npz") as temporary:
+    with files.atomic_write(HERE / "reference.npz") as temporary:
         np.savez(temporary, greys=greys, features=expected)
 
     train, train_labels = phantom.draw_slices(TRAIN, SEED + 1)
     test, test_labels = phantom.draw_slices(TEST, SEED + 2)
-    drawn = [np.stack([dataset.shrink(grey, 32) for grey in part]) for part in (train, test)]
+    drawn = [np.stack([preprocessing.shrink(grey, 32) for grey in part]) for part in (train, test)]
     networks = {"original": original, "exact": converted(exact), "half": converted(half)}
     errors, accuracies = {}, {}
     for name, network in networks.items():
@@ -131,10 +131,10 @@ def round_weights(name: str, values: np.ndarray) -> np.ndarray:
 
 def converted(weights: dict[str, np.ndarray]):
     """The Keras network with these weights, as a function from grey levels to features."""
-    compute = trunk.compile_trunk({k: v.astype(np.float32) for k, v in weights.items()})
+    compute = trunk.compile_efficientnet({k: v.astype(np.float32) for k, v in weights.items()})
 
     def features(greys: np.ndarray) -> np.ndarray:
-        images = dataset.to_tanh_range(greys)[..., None]
+        images = preprocessing.to_tanh_range(greys)[..., None]
         parts = np.split(images, range(50, len(images), 50))
         return np.concatenate([compute(part) for part in parts])
 
@@ -148,7 +148,7 @@ def reference_greys() -> np.ndarray:
     noise = [
         rng.integers(0, 256, (32 // k, 32 // k)).repeat(k, 0).repeat(k, 1) for k in (1, 2, 4, 8)
     ]
-    return np.stack([dataset.shrink(grey, 32) for grey in slices] + noise).astype(np.uint8)
+    return np.stack([preprocessing.shrink(grey, 32) for grey in slices] + noise).astype(np.uint8)
 
 
 def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -200,7 +200,7 @@ and computes features of images with it. No training changes its weights.
 
 Source: Tan and Le 2019, arXiv:1905.11946; EfficientNet-Lite, Google 2020.
 """.lstrip()
-    with runtime.whole_file(HERE / "README.md") as temporary:
+    with files.atomic_write(HERE / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
