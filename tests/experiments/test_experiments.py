@@ -422,7 +422,7 @@ def test_a_readers_figures_leave_the_committed_file_alone(monkeypatch, tmp_path)
 def test_the_rivals_resnet_is_keras_own():
     """The same number of weights, layer by layer in all: 23.6 million with the head's 4,098."""
     pytest.importorskip("torch", reason="comes with `pip install -e '.[bench]'`")
-    from helpers.resnet import build_trunk
+    from helpers.trunk import build_trunk
 
     ours = sum(int(np.prod(w.shape)) for w in build_trunk("scratch")[0].trainable_weights)
     theirs = sum(p.numel() for p in resnet_step.build_pytorch().parameters())
