@@ -153,7 +153,7 @@ def _soft_loss(answer: float) -> Hint:
         return None
     if abs(answer + np.log(0.9)) < 0.005:
         return "that is the loss for a target of 1: a soft target adds a second term."
-    return "add target * ln(output) and (1 - target) * ln(1 - output); which sign has a loss?"
+    return "add target * ln(output) and (1 - target) * ln(1 - output). Is a loss negative?"
 
 
 @_exercise("03.2")
@@ -169,7 +169,7 @@ def _targets(answer: Callable) -> Hint:
     for whom, told, ends in (("unflipped", told_real, (0.8, 1)), ("flipped", ~told_real, (0, 0.2))):
         low, high = found[told].min(), found[told].max()
         if not np.allclose((low, high), ends, atol=0.01) or low < 0 or high > 1:
-            return f"the targets that are {whom} go from {low:.2f} to {high:.2f}."
+            return f"the {whom} targets go from {low:.2f} to {high:.2f}."
     return None
 
 
