@@ -1,0 +1,84 @@
+"""A folder a class and no listing: which level of the folders is the class, by evidence."""
+
+from pathlib import Path
+
+from helpers.folder.files import Files
+from helpers.folder.labels import standard, two_classes, word
+from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
+from helpers.folder.options import Options
+from helpers.runtime import CourseError
+
+
+def read_class_folders(files: Files, options: Options):
+    """Read images whose folders are their labels; `train`, `test` and `val` are parts.
+
+    Returns:
+        As `listing.read_listing`; None where no level of folders can be the classes.
+
+    Raises:
+        CourseError: Two levels can be.
+    """
+    above = {path: _class_folders(path) for path in files.pictures}
+    placed = {path: folders for path, folders in above.items() if folders}
+    if not placed or len(placed) < 0.8 * len(above):
+        return None
+    chosen = _choose(files.folder, _readings([*placed.values()], options), options)
+    if chosen is None:
+        return None
+    reading = Reading()
+    if len(placed) < len(above):
+        reading.notes.append(f"{len(above) - len(placed)} images lie in no class's folder")
+    entries = [
+        Entry(path, name, part=folder_part(path))
+        for path, name in zip(placed, chosen, strict=True)
+    ]
+    if any(entry.part for entry in entries):
+        reading.columns["split"] = "folder"
+    where = f"{files.folder}, whose folders are the classes"
+    return entries, reading, lambda given: two_classes(
+        given, where, options.positive, options.classes
+    )
+
+
+def _class_folders(path: str) -> list[str]:
+    return [name for name in path.split("/")[:-1] if word(name) not in PART_OF]
+
+
+def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:
+    """Each image's class, for each level of folders that tells two or more apart.
+
+    Levels that part the images alike are one reading, named by the words that say most. One in
+    which a path names two classes is none, as `all/yes` beside `yes` and `no` is.
+    """
+    depth = min(map(len, folders))
+    found: dict[tuple[int, ...], list[str]] = {}
+    # From the top down and from the bottom up, for folders may lie deeper in some branches.
+    for level in (*range(depth), *range(-1, -depth - 1, -1)):
+        names = [inside[level] for inside in folders]
+        words = [word(name) for name in names]
+        distinct = list(dict.fromkeys(words))
+        clear = all(
+            len(set(map(word, inside)) & set(distinct)) == 1 for inside in folders
+        )
+        if len(distinct) > 1 and clear:
+            parting = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
+            says_more = standard(set(distinct)) or word(options.positive) in distinct
+            if parting not in found or says_more:
+                found[parting] = names
+    return [*found.values()]
+
+
+def _choose(folder: Path, readings: list[list[str]], options: Options) -> list[str] | None:
+    """The one reading that has the classes asked for, or else two classes."""
+    asked = {word(text) for text in (options.classes or [options.positive]) if text}
+    fitting = [names for names in readings if asked and asked <= set(map(word, names))]
+    fitting = fitting or [names for names in readings if len(set(map(word, names))) == 2]
+    if len(fitting) > 1:
+        first, second = (" and ".join(list(dict.fromkeys(n))[:3]) for n in fitting[:2])
+        raise CourseError(
+            f"{folder}: the folders {first}, or {second}, could be the classes: say which is to be "
+            f"found, as positive: {fitting[0][0]}."
+        )
+    # More than two classes: `two_classes` says what there are.
+    several = sorted(readings, key=lambda names: len(set(names)))
+    return (fitting or [names for names in several if len(set(names)) <= 20] or [None])[0]
