@@ -11,7 +11,7 @@ BIN := .venv/bin
 .PHONY: course test validate bench evidence outputs lock clean
 
 course: .venv/installed
-	@$(BIN)/python -m helpers.course --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
+	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
 	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0 no false off,$(FRESH)),--fresh)
 
 test: .venv/installed
@@ -47,8 +47,8 @@ evidence:
 
 # For maintainers: the outputs that the notebooks show, and what a run takes, on an idle machine.
 outputs: .venv/installed
-	$(BIN)/python -m helpers.course --profile smoke --fresh
-	$(BIN)/python -m helpers.course --profile quick --fresh
+	$(BIN)/python -m course run --profile smoke --fresh
+	$(BIN)/python -m course run --profile quick --fresh
 	$(BIN)/papermill --no-progress-bar notebooks/06_beyond_the_paper.ipynb \
 	    runs/quick/notebooks/06_beyond_the_paper.ipynb
 	$(BIN)/python tests/keep_outputs.py runs/quick runs/smoke

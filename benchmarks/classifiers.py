@@ -21,9 +21,9 @@ import sys
 import tempfile
 import time
 
-from gan_step import RESULTS, machine, ratio
+from gan_step import RESULTS, describe_machine, ratio
 
-from helpers import runtime
+from helpers import files, machine
 
 STEPS, TEST = 120, 22
 SEEDS = {"scratch": 2, "imagenet": 10}
@@ -33,43 +33,44 @@ WAYS = {"scratch": ("course", "plain", "plain_onednn"), "imagenet": ("course", "
 
 def arms_of_paper() -> tuple[dict, tuple]:
     """The paper's three arms by name, on slices that need not be good, and a test set."""
-    from helpers import dataset, evaluation
+    from helpers import classifiers, preprocessing
 
-    images, labels = dataset.fresh_slices(344 + TEST, 0)
+    images, labels = preprocessing.fresh_slices(344 + TEST, 0)
     real, generated = (images[:144], labels[:144]), (images[144:344], labels[144:344])
     arms = {
-        "original": evaluation.Arm(*real),
-        "gan_only": evaluation.Arm(*generated),
-        "original_gan": evaluation.Arm(*real, *generated),
+        "original": classifiers.Arm(*real),
+        "gan_only": classifiers.Arm(*generated),
+        "original_gan": classifiers.Arm(*real, *generated),
     }
     return arms, (images[344:], labels[344:])
 
 
 def course(trunk: str) -> None:
     """As notebook 05 does it."""
-    from helpers import evaluation
+    from helpers import classifiers
 
     arms, test = arms_of_paper()
-    classifier = evaluation.build_classifier(trunk)
+    classifier = classifiers.build_classifier(trunk)
     for seed in range(SEEDS[trunk]):
-        evaluation.run_arms(classifier, arms, test=test, validation=test, steps=STEPS, seed=seed)
+        classifiers.run_arms(classifier, arms, test=test, validation=test, steps=STEPS, seed=seed)
 
 
 def plain(trunk: str) -> None:
     """As a tutorial does it."""
     import keras
 
-    from helpers import evaluation, networks
+    from helpers import classifiers
+    from helpers.trunk import build_trunk
 
     arms, test = arms_of_paper()
     for seed, arm in itertools.product(range(SEEDS[trunk]), arms.values()):
         keras.utils.clear_session()
-        body, _ = networks.build_trunk(trunk)
+        body, _ = build_trunk(trunk)
         x = keras.layers.Dropout(0.4)(body.output)
         model = keras.Model(body.inputs, keras.layers.Dense(2, activation="softmax")(x))
         model.compile(keras.optimizers.RMSprop(1e-3), "sparse_categorical_crossentropy")
-        images, labels = evaluation.draw_batches(arm, STEPS, seed)
-        model.fit(images, labels, batch_size=evaluation.BATCH_SIZE, verbose=0)
+        images, labels = classifiers.draw_batches(arm, STEPS, seed)
+        model.fit(images, labels, batch_size=classifiers.BATCH_SIZE, verbose=0)
         for _ in range(2):  # validation, then test
             model.predict(test[0], verbose=0)
 
@@ -78,8 +79,8 @@ def work(way: str, trunk: str) -> None:
     """In a process of its own: one job; prints its seconds."""
     if way == "plain":
         del os.environ["TF_ENABLE_ONEDNN_OPTS"]
-    with runtime.quiet():
-        from helpers import evaluation  # noqa: F401  to load TensorFlow before the clock starts
+    with machine.quiet():
+        from helpers import classifiers  # noqa: F401  to load TensorFlow before the clock starts
     if trunk == "imagenet":  # weights cost time only while they are fetched: any will do here
         import keras
 
@@ -93,7 +94,7 @@ def work(way: str, trunk: str) -> None:
 def said(*command: str) -> str:
     """The last line that a Python process prints."""
     done = subprocess.run(
-        [sys.executable, *command], check=True, cwd=runtime.PROJECT, capture_output=True, text=True
+        [sys.executable, *command], check=True, cwd=files.PROJECT, capture_output=True, text=True
     )
     return done.stdout.splitlines()[-1]
 
@@ -122,7 +123,7 @@ def compare_study(rounds: int) -> dict[str, dict]:
             with tempfile.TemporaryDirectory() as out:
                 started = time.perf_counter()
                 asked = f"--profile smoke --splits 2 --seeds 1 --workers {workers}"
-                said("-m", "helpers.study", *f"{asked} --threads {threads} --out {out}".split())
+                said("-m", "course", "study", *f"{asked} --threads {threads} --out {out}".split())
                 times[way].append(time.perf_counter() - started)
         print({way: [round(t) for t in each] for way, each in times.items()}, flush=True)
     two, one, threads = times.values()
@@ -153,8 +154,11 @@ def main() -> None:
         for name, spread in group.items():
             print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
     for group in list(found):
-        found[f"{group}_machine"] = machine() | {"rounds": asked.rounds, **runtime.versions()}
-    runtime.write_json(RESULTS, runtime.read_json(RESULTS) | found)
+        found[f"{group}_machine"] = describe_machine() | {
+            "rounds": asked.rounds,
+            **machine.versions(),
+        }
+    files.write_json(RESULTS, files.read_json(RESULTS) | found)
 
 
 if __name__ == "__main__":

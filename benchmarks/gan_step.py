@@ -23,9 +23,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from helpers import runtime
+from helpers import files
+from helpers.machine import XLA, choose_precision, versions
 
-RESULTS = runtime.PROJECT / "benchmarks" / "results.json"
+RESULTS = files.PROJECT / "benchmarks" / "results.json"
 BATCH, LATENT, PENALTY = 16, 100, 10.0
 PRODUCTS = 5 * 2 * 2048**3 / 1e9  # of the peak's step, in 1e9 multiplications and additions
 Pair = tuple[list[float], list[float]]  # seconds a step by round: the course's, a rival's
@@ -37,7 +38,7 @@ PYTORCH = ("torch_float32", "torch_bfloat16", "torch_compiled_float32", "torch_c
 def gigaflop() -> float:
     """Multiplications and additions of one step without penalty, in 1e9, from the layers' sizes.
 
-    Those of the convolutions' sums, which is what the rivals compute. `networks.winograd` needs
+    Those of the convolutions' sums, which is what the rivals compute. `fast.winograd` needs
     fewer, so that the course's share of the peak may be more than 1.
 
     Forward and both gradients cost the same each. The generator: one forward, two gradients. The
@@ -66,17 +67,17 @@ def course(
     import keras
     import tensorflow as tf
 
-    from helpers import networks, training
+    from helpers import gan, networks, recipes, training
 
-    xla = precision.endswith(runtime.XLA)
-    keras.config.set_dtype_policy(precision.removesuffix(runtime.XLA))
+    xla = precision.endswith(XLA)
+    keras.config.set_dtype_policy(precision.removesuffix(XLA))
     pair = networks.build_generator(), networks.build_discriminator()
-    adam = training.Adam if fused else keras.optimizers.Adam
+    adam = gan.Adam if fused else keras.optimizers.Adam
     optimizers = [adam(2e-4, 0.5) for _ in pair]
     for optimizer, network in zip(optimizers, pair, strict=True):
         optimizer.build(network.trainable_variables)
-    recipe = training.choose_recipe("paper", {"penalty_weight": penalty})
-    train_step = training.make_train_step(*pair, *optimizers, recipe, xla=xla)
+    recipe = recipes.choose_recipe("paper", {"penalty_weight": penalty})
+    train_step = gan.make_train_step(*pair, *optimizers, recipe, xla=xla)
     if not fused:  # gone before the step is traced, at its first call
         for layer in (layer for network in pair for layer in network.layers):
             for name in ("call", "convolution_op"):
@@ -259,7 +260,7 @@ def work(name: str, penalty: float, threads: int, precision: str) -> None:
         elif name == "tutorial_float32":
             step = course(penalty, "float32", fused=False)
         elif name == "xla":
-            step = course(penalty, precision + runtime.XLA)
+            step = course(penalty, precision + XLA)
         elif name == "four_at_once":
             step = course(penalty, precision, at_once=AT_ONCE)
         else:
@@ -287,7 +288,7 @@ class Contender:
         self.workers = [
             subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, env=environment, cwd=runtime.PROJECT,
+                text=True, env=environment, cwd=files.PROJECT,
             )
             for _ in range(processes)
         ]  # fmt: skip
@@ -350,7 +351,7 @@ def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
     return {"median": statistics.median(each), "min": min(each), "max": max(each)}
 
 
-def machine() -> dict:
+def describe_machine() -> dict:
     """What the ratios were measured on."""
     name = platform.processor() or platform.machine()
     return {"cores": len(os.sched_getaffinity(0)), "processor": name}
@@ -376,7 +377,7 @@ def main() -> None:
         return
     if asked.steps % AT_ONCE:
         parser.error(f"--steps {asked.steps}: give a multiple of {AT_ONCE}")
-    precision = runtime.choose_precision(asked.precision)
+    precision = choose_precision(asked.precision)
     step: dict[str, dict] = {}
     seconds: dict[str, dict] = {}
     rivals = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())
@@ -410,19 +411,19 @@ def main() -> None:
     )
     for name, spread in step.items():
         print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
-    results = runtime.read_json(RESULTS) | {
+    results = files.read_json(RESULTS) | {
         "gan_step": step,
         "gan_step_seconds": seconds,
-        "gan_step_machine": machine()
+        "gan_step_machine": describe_machine()
         | {"precision": precision, "gigaflop_without_penalty": gigaflop()},
         "paper_scale": {
             "measured_steps": asked.long,
             "seconds_a_step": alone.seconds[0],
             "hours_for_both_gans": hours,
         },
-        "versions": runtime.versions(),
+        "versions": versions(),
     }
-    runtime.write_json(RESULTS, results)
+    files.write_json(RESULTS, results)
     print(json.dumps(seconds, indent=1))
 
 

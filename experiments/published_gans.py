@@ -6,7 +6,7 @@
 For each fold one GAN a class is trained on the fold's training part, with the recipe `paper` for
 10,000 steps and with the recipe `brief` for 2,000; then, with `paper` for 2,500 steps, on four
 random quarters of that part. Generators are kept at several steps. The folds and the quarters are
-written to `experiments/results/real_folds.json` once, and read from there ever after.
+written to `results/real_folds.json` once, and read from there ever after.
 
 The program runs at the lowest priority, one thread for each of its processes. It can be killed at
 any moment; the same command resumes. How the networks compute is measured at the first start and
@@ -23,37 +23,40 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import dataset, folds, runtime
+from course.commands import command
+from helpers import folds, machine, preprocessing
+from helpers.files import PROJECT, RESULTS, CourseError, lock, make_folder, read_json, write_json
+from helpers.folder import Slices, find_groups, read_folder
 
-RESULTS = runtime.PROJECT / "experiments" / "results" / "real_folds.json"
+FOLDS_FILE = RESULTS / "real_folds.json"
 SEED, FOLDS, QUARTERS, TRAINED_QUARTERS = 2019, 8, 12, 4
 CLASSES = {"haemorrhage": 1, "clear": 0}
 KEPT = {"paper": (500, 2000, 5000, 10000), "brief": (500, 1000, 2000), "quarter": (2500,)}
 
 
-def draw_plan(slices: dataset.Slices) -> dict:
+def draw_plan(slices: Slices) -> dict:
     """The folds and the quarters, by file names."""
     labels = slices.table["label"].to_numpy()
-    groups = dataset.find_groups(slices).groups
-    files = slices.table["file"].to_numpy()
+    groups = find_groups(slices).groups
+    names = slices.table["file"].to_numpy()
     plan = []
     for k, part in enumerate(folds.draw_folds(labels, groups, SEED, FOLDS)):
         quarters = [
             folds.draw_quarter(labels, groups, part == "train", [SEED, k, number])
             for number in range(QUARTERS)
         ]
-        names = ("train", "validation", "test", folds.UNUSED)
+        kinds = ("train", "validation", "test", folds.UNUSED)
         plan.append(
-            {name: files[part == name].tolist() for name in names}
-            | {"quarters": [files[quarter].tolist() for quarter in quarters]}
+            {kind: names[part == kind].tolist() for kind in kinds}
+            | {"quarters": [names[quarter].tolist() for quarter in quarters]}
         )
     return {
         "command": "python experiments/published_gans.py --data head-ct-hemorrhage",
         "seed": SEED,
         "fingerprint": slices.fingerprint,
-        "groups": dict(zip(files.tolist(), groups.tolist(), strict=True)),
+        "groups": dict(zip(names.tolist(), groups.tolist(), strict=True)),
         "folds": plan,
-        "versions": runtime.versions(),
+        "versions": machine.versions(),
     }
 
 
@@ -63,7 +66,7 @@ def list_trainings(plan: dict) -> list[dict]:
     for kind, recipe in (("paper", "paper"), ("brief", "brief"), ("quarter", "paper")):
         for k, fold in enumerate(plan["folds"]):
             parts = fold["quarters"][:TRAINED_QUARTERS] if kind == "quarter" else [fold["train"]]
-            for number, files in enumerate(parts):
+            for number, of_part in enumerate(parts):
                 for name, label in CLASSES.items():
                     where = f"{kind}/fold-{k}" + (f"-{number}" if kind == "quarter" else "")
                     found.append(
@@ -71,7 +74,7 @@ def list_trainings(plan: dict) -> list[dict]:
                             "folder": f"{where}/{name}",
                             "recipe": recipe,
                             "kept": KEPT[kind],
-                            "files": files,
+                            "files": of_part,
                             "label": label,
                             # No two trainings share a seed.
                             "seed": SEED + 1000 * list(KEPT).index(kind) + 100 * number + 2 * k
@@ -87,15 +90,15 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
 
     for kind in ("intra", "inter"):
         getattr(tf.config.threading, f"set_{kind}_op_parallelism_threads")(1)
-    from helpers import training
+    from helpers import recipes, training
 
     folder = out / training_plan["folder"]
-    slices = dataset.read_folder(data)
+    slices = read_folder(data)
     table = slices.table
     chosen = table["file"].isin(training_plan["files"]) & (table["label"] == training_plan["label"])
-    images = dataset.prepare([slices.greys[i] for i in np.flatnonzero(chosen)])
+    images = preprocessing.prepare([slices.greys[i] for i in np.flatnonzero(chosen)])
     parent = os.getppid()
-    held = runtime.lock(folder / ".lock", wait=300)  # an orphan may still finish its last steps
+    held = lock(folder / ".lock", wait=300)  # an orphan may still finish its last steps
 
     def stop_when_orphaned(_generator: object) -> dict[str, float]:
         if os.getppid() != parent:
@@ -109,7 +112,7 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
             images,
             steps=steps,
             seed=training_plan["seed"],
-            recipe=training.choose_recipe(training_plan["recipe"]),
+            recipe=recipes.choose_recipe(training_plan["recipe"]),
             precision=precision,
             checkpoints=folder / "checkpoints",
             checkpoint_every=100,
@@ -120,9 +123,9 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
         training.save_generator(trained.generator, folder / f"step-{steps}.h5")
     training.write_log(folder / "log.csv", trained.history)
     facts = {name: training_plan[name] for name in ("recipe", "label", "seed")}
-    facts |= {"images": len(images), "trained_on": runtime.fingerprint(images)}
+    facts |= {"images": len(images), "trained_on": machine.fingerprint(images)}
     facts |= {"seconds": trained.seconds, "precision": precision, "commit": commit()}
-    runtime.write_json(folder / "done.json", facts | {"versions": runtime.versions()})
+    write_json(folder / "done.json", facts | {"versions": machine.versions()})
     for checkpoint in (folder / "checkpoints").glob("*.npz"):
         checkpoint.unlink()
     held.release()
@@ -130,23 +133,23 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
 
 def commit() -> str:
     """The commit of this checkout."""
-    command = ["git", "-C", str(runtime.PROJECT), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(PROJECT), "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def run_all(data: Path, out: Path, processes: int) -> None:
     """Run what is missing, `processes` trainings at once, each in a process of its own."""
-    held = runtime.lock(runtime.make_folder(out) / ".lock")
-    slices = dataset.read_folder(data)
-    if not RESULTS.exists():
-        runtime.write_json(RESULTS, draw_plan(slices))
-    plan = runtime.read_json(RESULTS)
+    held = lock(make_folder(out) / ".lock")
+    slices = read_folder(data)
+    if not FOLDS_FILE.exists():
+        write_json(FOLDS_FILE, draw_plan(slices))
+    plan = read_json(FOLDS_FILE)
     if slices.fingerprint != plan["fingerprint"]:
-        raise runtime.CourseError(f"{data} holds other slices than {RESULTS.name} describes.")
-    state = runtime.read_json(out / "state.json")
+        raise CourseError(f"{data} holds other slices than {FOLDS_FILE.name} describes.")
+    state = read_json(out / "state.json")
     if not state:
-        state = {"precision": runtime.choose_precision(), "commit": commit()}
-        runtime.write_json(out / "state.json", state)
+        state = {"precision": machine.choose_precision(), "commit": commit()}
+        write_json(out / "state.json", state)
     todo = [each for each in list_trainings(plan) if not (out / each["folder"]).exists()]
     begun = [
         each
@@ -164,7 +167,7 @@ def run_all(data: Path, out: Path, processes: int) -> None:
                 settings = json.dumps([each, str(data), str(out), state["precision"]])
                 command = [sys.executable, __file__, "--train", settings]
                 log = open(out / each["folder"] / "output.txt", "a")  # noqa: SIM115
-                progress = {runtime.PROGRESS_FILE: str(out / each["folder"] / "progress.json")}
+                progress = {machine.PROGRESS_FILE: str(out / each["folder"] / "progress.json")}
                 process = subprocess.Popen(
                     command, stdout=log, stderr=log, env=os.environ | progress
                 )
@@ -181,7 +184,7 @@ def run_all(data: Path, out: Path, processes: int) -> None:
         held.release()
 
 
-@runtime.command
+@command
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(

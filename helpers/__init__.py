@@ -1,7 +1,8 @@
-"""The course's plumbing, and the one importable copy of the code that the notebooks teach.
+"""What the notebooks import, and the one importable copy of the code that they teach.
 
-Fourteen rooms, each importing only from those named before it: runtime, phantom, dataset, folds,
-networks, training, sampling, audit, statistics, evaluation, exercises, plots, course, study.
+Each module imports only from those named before it: files, machine, parameters, phantom,
+preprocessing, folds, folder, networks, trunk, fast, recipes, gan, training, sampling, judge,
+measures, intervals, verdict, classifiers, leaks, plots, exercises.
 """
 
 import os

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from helpers import audit, dataset, evaluation, networks, runtime, statistics
+from helpers import files, intervals, leaks, measures, networks, preprocessing
 
 Hint = str | None  # None: the answer is right
 CHECKS: dict[str, Callable[..., Hint]] = {}
@@ -54,7 +54,7 @@ def _added_air(answer: int) -> Hint:
 @_exercise("01.2")
 def _to_grey_levels(answer: Callable) -> Hint:
     every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    found = answer(dataset.to_tanh_range(every))
+    found = answer(preprocessing.to_tanh_range(every))
     if found is None:
         return "it returns nothing."
     if found.dtype != np.uint8:
@@ -81,10 +81,10 @@ def _unseen_twin(answer: Callable, greys: list[np.ndarray]) -> Hint:
     for grey, twin in zip(greys, twins, strict=False):
         if twin is None or twin.dtype != np.uint8 or twin.shape != grey.shape:
             return "it must return grey levels, uint8, of the same height and width."
-    both = dataset.prepare(twins), dataset.prepare(greys[:10])
-    if np.diag(audit.pixel_likeness(*both)).min() < 0.8:
+    both = preprocessing.prepare(twins), preprocessing.prepare(greys[:10])
+    if np.diag(measures.pixel_likeness(*both)).min() < 0.8:
         return "nobody would call these two the same picture: change less."
-    found = {(i, j) for i, j, _ in dataset.propose_lookalikes(greys[:10] + twins)}
+    found = {(i, j) for i, j, _ in preprocessing.propose_lookalikes(greys[:10] + twins)}
     caught = sum((k, k + 10) in found for k in range(10))
     if caught <= 2:
         return None
@@ -189,9 +189,9 @@ def _wrong_mixture(answer: str) -> Hint:
 
 
 def failures() -> dict[tuple[float, ...], str]:
-    """The gallery of notebook 03 with three seeds, by its four signs: `benchmarks/failures.py`."""
+    """The gallery of notebook 03 with three seeds, by its four signs: `experiments/failures.py`."""
     signs = "variety", "output_on_real", "output_on_fake", "generator_gradient"
-    rows = runtime.read_json(runtime.PROJECT / "results" / "failures.json")["rows"]
+    rows = files.read_json(files.RESULTS / "failures.json")["rows"]
     return {tuple(round(row[sign], 3) for sign in signs): row["training"] for row in rows}
 
 
@@ -210,7 +210,7 @@ def _diagnosis(answer: Callable) -> Hint:
 
 @_exercise("04.1")
 def _planted_copy(answer: int, suspects: np.ndarray, real: np.ndarray) -> Hint:
-    likeness = audit.pixel_likeness(suspects, real).max(axis=1)
+    likeness = measures.pixel_likeness(suspects, real).max(axis=1)
     if answer == likeness.argmax():
         return None
     return "that one is like a training slice too, as any head is: which is most?"
@@ -272,14 +272,14 @@ def _impossible_row(answer: str) -> Hint:
     rows = five_rows()
     if answer not in rows.index:
         return f"the name of a row: one of {', '.join(rows.index)}."
-    if not statistics.check_table(*rows.loc[answer], 40):
+    if not intervals.check_table(*rows.loc[answer], 40):
         return None
     return "a test set of 40 with that result exists; its classes need not be of equal size."
 
 
 @_exercise("05.3")
 def _leaked_images(answer: list[int], test: np.ndarray, fitted_on: np.ndarray) -> Hint:
-    leaked = set(np.flatnonzero(evaluation.near_copies(test, fitted_on)).tolist())
+    leaked = set(np.flatnonzero(leaks.near_copies(test, fitted_on)).tolist())
     said = {int(k) for k in answer}
     if said == leaked:
         return None
@@ -291,7 +291,7 @@ def _leaked_images(answer: list[int], test: np.ndarray, fitted_on: np.ndarray) -
 @_exercise("05.4")
 def _enough_sets(answer: int) -> Hint:
     def smallest(sets: int) -> float:
-        return statistics.smallest_detectable_effect(0.08, sets)
+        return intervals.smallest_detectable_effect(0.08, sets)
 
     if answer < 5:
         return "fewer than five sets never give a verdict."

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from helpers.dataset import FEWEST, SHARES
-from helpers.runtime import CourseError
+from helpers.files import CourseError
+from helpers.preprocessing import FEWEST, SHARES
 
 UNUSED = "unused"  # a further slice of a person whom this fold tests or validates
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from helpers import runtime
+from helpers import files
+from helpers.files import CourseError
 
 BLEEDS = ("intraparenchymal", "epidural", "subdural", "subarachnoid", "intraventricular")
 SHARES = 0.4, 0.15, 0.15, 0.15, 0.15  # in the brain itself most often, as by eye in the real set
@@ -187,12 +188,10 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
     if card.exists() and card.read_text(encoding="utf-8") == told:
         return folder
     if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not card.exists()):
-        raise runtime.CourseError(
-            f"{folder} is not empty and holds no simulated set: move it away."
-        )
+        raise CourseError(f"{folder} is not empty and holds no simulated set: move it away.")
     if n % 2 or n < 24:
         raise ValueError(f"n is {n}; use an even number of at least 24 images")
-    with runtime.whole_folder(folder) as made:
+    with files.atomic_folder(folder) as made:
         _write_files(made, n, seed)
         (made / card.name).write_text(told, encoding="utf-8")
     return folder

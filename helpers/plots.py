@@ -8,7 +8,7 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import dataset, runtime
+from helpers import files, preprocessing
 
 DARK, LIGHT = "#00429d", "#e07b00"  # told apart by colour-blind eyes and in grey print
 ARM_TITLES = {
@@ -42,7 +42,7 @@ def show(
 
 def save_figure(figure: Figure, out: Path, name: str) -> None:
     """Keep a figure for the report as `figures/NAME.png`."""
-    with runtime.whole_file(out / "figures" / f"{name}.png") as temporary:
+    with files.atomic_write(out / "figures" / f"{name}.png") as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
 
 
@@ -88,11 +88,11 @@ def save_animation(previews: np.ndarray, path: Path, milliseconds: int = 400) ->
         path: Where to, ending in `.gif`.
         milliseconds: Of each picture; the last stays three times as long.
     """
-    greys = dataset.to_grey_levels(previews[..., 0])
+    greys = preprocessing.to_grey_levels(previews[..., 0])
     rows = greys[:, :16].reshape(len(greys), 2, 8, 32, 32).transpose(0, 1, 3, 2, 4)
     frames = [Image.fromarray(f).resize((512, 128), 0) for f in rows.reshape(-1, 64, 256)]
     times = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
-    with runtime.whole_file(path) as temporary:
+    with files.atomic_write(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=times, loop=0)
     return path
 
@@ -158,7 +158,7 @@ def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
     """Paired differences between arms with their intervals, as a forest plot.
 
     Args:
-        contrasts: As `statistics.judge_study` gives them.
+        contrasts: As `verdict.judge_study` gives them.
         margin: The smallest gain worth having, a share; less than that is shaded.
     """
     figure, axis = plt.subplots(figsize=(7, 0.5 * len(contrasts) + 1.1), layout="constrained")

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from helpers import dataset, networks, runtime
+from helpers import files, machine, networks, preprocessing
+from helpers.files import CourseError
 
-PRETRAINED = runtime.PROJECT / "data" / "pretrained"
+PRETRAINED = files.PROJECT / "data" / "pretrained"
 
 
 def find_generators(
-    out: Path, prepared: dataset.Prepared, classes: dict[str, int]
+    out: Path, prepared: preprocessing.Prepared, classes: dict[str, int]
 ) -> dict[str, Path]:
     """Each class's generator file: of notebook 03, or, where that has not run, our own.
 
@@ -31,26 +32,26 @@ def find_generators(
         CourseError: The course's own is not the file that `generators.json` names.
     """
     paths, brought = {}, {}
-    own = runtime.read_json(PRETRAINED / "generators.json").get("generators", {})
+    own = files.read_json(PRETRAINED / "generators.json").get("generators", {})
     for name, label in classes.items():
         path, card = out / "models" / f"{name}.h5", own.get(name, {"trained_on": None})
-        trained_on = runtime.fingerprint(prepared.part("train", label)[0])
+        trained_on = machine.fingerprint(prepared.part("train", label)[0])
         if not path.exists() and card["trained_on"] == trained_on:
             path, brought[name] = PRETRAINED / path.name, card
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
-                raise runtime.CourseError(
+                raise CourseError(
                     f"{path} has another SHA-256 than generators.json says: get both files again."
                 )
         paths[name] = path
     if brought:
         print("Notebook 03 has not run: these generators come with the course.")
-        known = runtime.read_json(out / "metrics.json").get("gan", {})
-        runtime.record(out, gan=known | brought)
+        known = files.read_json(out / "metrics.json").get("gan", {})
+        files.record(out, gan=known | brought)
     return paths
 
 
 def open_generators(
-    out: Path, prepared: dataset.Prepared, classes: dict[str, int]
+    out: Path, prepared: preprocessing.Prepared, classes: dict[str, int]
 ) -> dict[str, keras.Model]:
     """The generators of `find_generators`, loaded; both functions say what can be wrong."""
     found = find_generators(out, prepared, classes)
@@ -64,17 +65,17 @@ def load_generator(path: Path) -> keras.Model:
         CourseError: The file is missing, damaged, or holds another network or weights that are not
             finite.
     """
-    runtime.need(Path(path), "03_training")
+    files.require_file(Path(path), "03_training")
     generator = networks.build_generator()
     try:
         generator.load_weights(path)
     except Exception as error:  # Keras and h5py raise whatever they stumble over
-        raise runtime.CourseError(
+        raise CourseError(
             f"{path} does not hold this course's generator ({type(error).__name__}): train it "
             "again with notebooks/03_training.ipynb."
         ) from None
     if not all(np.isfinite(weights).all() for weights in generator.get_weights()):
-        raise runtime.CourseError(f"{path} holds weights that are not finite: train it again.")
+        raise CourseError(f"{path} holds weights that are not finite: train it again.")
     return generator
 
 
@@ -97,7 +98,7 @@ def draw_latent(
         CourseError: A truncation under 0.1.
     """
     if truncation is not None and not truncation >= 0.1:
-        raise runtime.CourseError(f"truncation {truncation} is too small: use 0.1 or more.")
+        raise CourseError(f"truncation {truncation} is too small: use 0.1 or more.")
     rng = np.random.default_rng(seed)
     latent = rng.standard_normal((count, latent_dim))
     while truncation and (far := np.abs(latent) > truncation).any():
@@ -142,7 +143,7 @@ def neighbours(latent: np.ndarray, count: int, spread: float, seed: int) -> np.n
         CourseError: A spread that is no share.
     """
     if not 0 <= spread <= 1:
-        raise runtime.CourseError(f"spread {spread} is no share: use a number from 0 to 1.")
+        raise CourseError(f"spread {spread} is no share: use a number from 0 to 1.")
     rng = np.random.default_rng([seed, 1])  # not draw_latent's, which may have drawn this vector
     others = rng.standard_normal((count, len(latent)))
     return (np.sqrt(1 - spread**2) * latent + spread * others).astype(np.float32)
@@ -160,7 +161,7 @@ def generate(generator: keras.Model, latent: np.ndarray) -> np.ndarray:
 def write_samples(
     folder: Path, images: np.ndarray, labels: np.ndarray, manifest: dict[str, Any]
 ) -> None:
-    """Write images as numbered PNG with a `labels.csv`: `dataset.read_folder` reads it back.
+    """Write images as numbered PNG with a `labels.csv`: `folder.read_folder` reads it back.
 
     The folder appears whole or not at all; one of an earlier run is replaced.
 
@@ -170,9 +171,9 @@ def write_samples(
         labels: ``(n,)``, 0 or 1.
         manifest: Where they come from (model, latent seed, filter): `manifest.json`.
     """
-    with runtime.whole_folder(folder) as made:
-        for i, image in enumerate(dataset.to_grey_levels(images[..., 0])):
+    with files.atomic_folder(folder) as made:
+        for i, image in enumerate(preprocessing.to_grey_levels(images[..., 0])):
             Image.fromarray(image).save(made / f"{i:03d}.png")
         lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
         (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        runtime.write_json(made / "manifest.json", manifest)
+        files.write_json(made / "manifest.json", manifest)

@@ -11,12 +11,12 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from helpers import study
+from course import workers
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests in two processes: more threads would only wait
-    os.environ.update(dict.fromkeys(study.THREADS, "1"))
+    os.environ.update(dict.fromkeys(workers.THREADS, "1"))
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND = [sys.executable, "-m", "helpers.course"]
+COMMAND = [sys.executable, "-m", "course", "run"]
 REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 
 

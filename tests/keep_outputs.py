@@ -1,8 +1,8 @@
 """Keep what `make outputs` made: python tests/keep_outputs.py QUICK_RUN SMOKE_RUN
 
 What the quick run's executed notebooks show goes into `notebooks/`, its real slices above generated
-ones into `results/quick.png`, and what both runs took into `results/quick.json`, or, where training
-chose float32, into `results/quick_float32.json`.
+ones into `quick.png` in `experiments/results`, and what both runs took into `quick.json` there, or,
+where training chose float32, into `quick_float32.json`.
 
 Each notebook then says, in its metadata, from which code its outputs come, so that a test can tell
 outputs that the code has left behind.
@@ -26,11 +26,9 @@ BEYOND = "06_beyond_the_paper"  # the one that is no part of the course's own ru
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
     """Changes with any code cell."""
-    from helpers import runtime
+    from helpers.machine import digest
 
-    return runtime.digest(
-        *[cell.source.encode() for cell in notebook.cells if cell.cell_type == "code"]
-    )
+    return digest(*[cell.source.encode() for cell in notebook.cells if cell.cell_type == "code"])
 
 
 def shrink(png: bytes) -> bytes:
@@ -69,16 +67,16 @@ def keep(executed: Path, source: Path) -> None:
 
 
 def keep_picture(run: Path) -> None:
-    """Write `results/quick.png`, which the README shows."""
+    """Write `experiments/results/quick.png`, which the README shows."""
     picture = shrink((run / "figures" / "side_by_side.png").read_bytes())
-    (ROOT / "results" / "quick.png").write_bytes(picture)
+    (ROOT / "experiments" / "results" / "quick.png").write_bytes(picture)
 
 
 def keep_numbers(run: Path, smoke: Path | None = None) -> None:
     """Write what both runs cost, and on what machine; of notebook 06, where it was run as well."""
-    from helpers import runtime
+    from helpers import files
 
-    metrics = runtime.read_json(run / "metrics.json")
+    metrics = files.read_json(run / "metrics.json")
     training = sum(gan["seconds"] for gan in metrics["gan"].values())
     if metrics["cost"]["seconds"]["03_training"] < training:
         print("training was resumed in this run, so its minutes are not kept")
@@ -91,15 +89,15 @@ def keep_numbers(run: Path, smoke: Path | None = None) -> None:
     }
     numbers = {"command": "make outputs", "machine": machine}
     if smoke:
-        numbers["smoke_cost"] = runtime.read_json(smoke / "metrics.json")["cost"]
+        numbers["smoke_cost"] = files.read_json(smoke / "metrics.json")["cost"]
     beyond = run / "notebooks" / f"{BEYOND}.ipynb"
     if beyond.exists():
         notebook = nbformat.read(beyond, as_version=4)
         metrics["cost"]["seconds"][BEYOND] = notebook.metadata.papermill.duration
     kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
     fast = all(gan["precision"] == "mixed_bfloat16" for gan in metrics["gan"].values())
-    runtime.write_json(
-        ROOT / "results" / ("quick.json" if fast else "quick_float32.json"),
+    files.write_json(
+        ROOT / "experiments" / "results" / ("quick.json" if fast else "quick_float32.json"),
         numbers | {key: metrics[key] for key in kept},
     )
 

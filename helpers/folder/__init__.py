@@ -5,16 +5,16 @@
 TensorFlow.
 """
 
+from helpers.folder.options import LEAVE_OUT, Options, from_parameters
 from helpers.folder.options import NAMES as OPTIONS
-from helpers.folder.options import from_parameters
-from helpers.folder.paths import check_names, refuse_inside
 from helpers.folder.parts import choose_parts
-from helpers.folder.patients import Grouping, find_groups
+from helpers.folder.paths import check_names, refuse_inside
+from helpers.folder.patients import KNOWN, Grouping, find_groups
 from helpers.folder.reading import Samples, Slices, read_folder, read_samples
 from helpers.folder.report import Examined, draw_sheet, examine, fields, lines
 
 __all__ = [
-    "OPTIONS", "Examined", "Grouping", "Samples", "Slices", "check_names", "choose_parts",
+    "KNOWN", "LEAVE_OUT", "OPTIONS", "Examined", "Grouping", "Options", "Samples", "Slices", "check_names", "choose_parts",
     "draw_sheet", "examine", "fields", "find_groups", "from_parameters", "lines", "read_folder",
     "read_samples", "refuse_inside",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from helpers.dataset import pad_to_square, shrink
+from helpers.preprocessing import pad_to_square, shrink
 
 ALIKE = 0.985  # correlation at 32 pixels; 0.975 is enough for a picture as it stands
 MOST_BITS = 6  # of 64 in which the perceptual hashes differ

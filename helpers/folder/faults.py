@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from helpers.runtime import CourseError
+from helpers.files import CourseError
 
 NAMED = 20  # faults that one error names; the rest is counted
 

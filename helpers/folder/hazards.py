@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from helpers.dataset import FEWEST, pad_to_square, shrink
+from helpers.preprocessing import FEWEST, pad_to_square, shrink
 
 TELLS = 0.8  # AUC from which what a network should not learn from tells the label
 LEVEL = 0.01
@@ -56,7 +56,9 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
     _warn_of_shortcuts(table, labels, groups, warn)
     if blank.any():
         shown = _some(np.array(files)[blank])
-        text = f"{blank.sum()} images are blank or nearly so: {shown}; leave_out: [blank] drops them"
+        text = (
+            f"{blank.sum()} images are blank or nearly so: {shown}; leave_out: [blank] drops them"
+        )
         warn("blank", text)
     if (masks := are_masks(table)).any():
         shown = _some(np.array(files)[masks])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from helpers import runtime
+from helpers import machine
 from helpers.folder import dicom
 from helpers.folder.faults import Faults
 
@@ -202,7 +202,7 @@ def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
         "border_spread": float(border.std()),
         "brightest": int(highest),
         "sha256": _digest_file(path),
-        "pixels": runtime.digest(str(grey.shape).encode(), grey.tobytes()),
+        "pixels": machine.digest(str(grey.shape).encode(), grey.tobytes()),
     }
 
 
@@ -288,7 +288,7 @@ def _in_parallel(
         results = pool.map(work, paths)
         if len(paths) < 500 and pixels * len(paths) < 500_000_000:  # seconds: no bar
             return list(results)
-        return list(runtime.progress(results, title, len(paths)))
+        return list(machine.progress(results, title, len(paths)))
 
 
 def _edge(sizes: list[tuple[int, int]]) -> int:

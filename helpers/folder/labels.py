@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from helpers.runtime import CourseError
+from helpers.files import CourseError
 
 # (not to be found, to be found): pairs in which nobody takes one for the other.
 STANDARD = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))

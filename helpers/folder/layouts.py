@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from helpers.folder.files import Files
+from helpers.files import CourseError
+from helpers.folder.inventory import Files
 from helpers.folder.labels import standard, two_classes, word
 from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
 from helpers.folder.options import Options
-from helpers.runtime import CourseError
 
 
 def read_class_folders(files: Files, options: Options):
@@ -29,14 +29,15 @@ def read_class_folders(files: Files, options: Options):
     if len(placed) < len(above):
         reading.notes.append(f"{len(above) - len(placed)} images lie in no class's folder")
     entries = [
-        Entry(path, name, part=folder_part(path))
-        for path, name in zip(placed, chosen, strict=True)
+        Entry(path, name, part=folder_part(path)) for path, name in zip(placed, chosen, strict=True)
     ]
     if any(entry.part for entry in entries):
         reading.columns["split"] = "folder"
     where = f"{files.folder}, whose folders are the classes"
-    return entries, reading, lambda given: two_classes(
-        given, where, options.positive, options.classes
+    return (
+        entries,
+        reading,
+        lambda given: two_classes(given, where, options.positive, options.classes),
     )
 
 
@@ -57,9 +58,7 @@ def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:
         names = [inside[level] for inside in folders]
         words = [word(name) for name in names]
         distinct = list(dict.fromkeys(words))
-        clear = all(
-            len(set(map(word, inside)) & set(distinct)) == 1 for inside in folders
-        )
+        clear = all(len(set(map(word, inside)) & set(distinct)) == 1 for inside in folders)
         if len(distinct) > 1 and clear:
             parting = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
             says_more = standard(set(distinct)) or word(options.positive) in distinct

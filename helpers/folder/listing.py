@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from helpers.files import CourseError
 from helpers.folder.faults import Faults
-from helpers.folder.files import NUMBER, VOLUMES, Files, ending
+from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
 from helpers.folder.labels import (
-    ABSENT, STANDARD, is_unknown, standard, two_classes, word,
+    ABSENT,
+    STANDARD,
+    is_unknown,
+    standard,
+    two_classes,
+    word,
 )  # fmt: skip
 from helpers.folder.options import Options
 from helpers.folder.tables import Table, read_table
-from helpers.runtime import CourseError
 
 LABEL_NAMES = {
     "label", "labels", "class", "target", "y", "hemorrhage", "haemorrhage", "diagnosis", "dx",
@@ -274,9 +279,7 @@ def _propose_patients(table: Table, used: set) -> list[str]:
     return found
 
 
-def _find_labels(
-    table: Table, others: set, options: Options
-) -> tuple[list[str], list[str], str]:
+def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str], list[str], str]:
     """The column or columns that hold the label, each row's word, and which is to be found."""
     if options.label_column:
         name = _asked(table, options.label_column, "label_column")
@@ -359,7 +362,9 @@ class _Rows:
             if not ids[row]:
                 faults.add("the id is empty in {}: name the image, or delete the line", place)
             elif not found:
-                faults.add("no image in the folder for {}: add the image, or delete the line", place)
+                faults.add(
+                    "no image in the folder for {}: add the image, or delete the line", place
+                )
             elif len(found) > 1:
                 both = f"{place[:-1]}: {found[0]} or {found[1]})"
                 faults.add("two images could be meant in {}: give the path in the folder", both)

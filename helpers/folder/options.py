@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from helpers.runtime import CourseError
+from helpers.files import CourseError
 
 LEAVE_OUT = ("blank", "masks")
 

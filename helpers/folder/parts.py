@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from helpers.dataset import FEWEST, PARTS, SHARES, split_groups
-from helpers.runtime import CourseError
+from helpers.files import CourseError
+from helpers.preprocessing import FEWEST, PARTS, SHARES, split_groups
 
 FEWEST_GROUPS = 2  # of a class, in validation and in test
 

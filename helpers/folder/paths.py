@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
-from helpers import runtime
-from helpers.runtime import CourseError
+from helpers.files import CourseError, project_path
 
 
 def refuse_inside(out: str | Path, data: str | Path) -> None:
     """Refuse to write below a folder of images, or around it, where FRESH=1 would remove it."""
-    out, data = runtime.project_path(out), runtime.project_path(data)
+    out, data = project_path(out), project_path(data)
     if out.is_relative_to(data):
         raise CourseError(f"OUT {out} lies inside DATA {data}: choose another OUT.")
     if data.is_relative_to(out):

@@ -8,21 +8,33 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from helpers.dataset import KNOWN, join_groups, propose_lookalikes
+from helpers.files import PROJECT, CourseError
 from helpers.folder.copies import find_copies
 from helpers.folder.faults import Faults
-from helpers.folder.files import plain, stem
+from helpers.folder.inventory import plain, stem
 from helpers.folder.labels import is_unknown
 from helpers.folder.listing import Entry, patient_key
 from helpers.folder.tables import read_table
-from helpers.runtime import CourseError
+from helpers.preprocessing import join_groups, propose_lookalikes
 
 # How file names tell patients, most telling first.
 PATTERNS = (
     *(
         rf"(?i:(?<![a-z]){name}[_-]?)(\d+)"
-        for name in ("person", "patient", "subject", "participant", "case", "pat", "subj", "sub",
-                     "pt", "pid", "p", "s")
+        for name in (
+            "person",
+            "patient",
+            "subject",
+            "participant",
+            "case",
+            "pat",
+            "subj",
+            "sub",
+            "pt",
+            "pid",
+            "p",
+            "s",
+        )
     ),
     r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
     r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
@@ -40,6 +52,9 @@ AFTER = re.compile(rf"^(.+?)[_ -]+(?:{_WORDS})[_ -]?-?\d*(?:[_ -]\d+)*$", re.IGN
 # Copies only where the original is there too, for "benign (1)" is a picture of its own.
 COPY = re.compile(r"^(.+?)(?: ?\(\d+\)| - Copy(?: \(\d+\))?|[_ -]copy\d*)$", re.IGNORECASE)
 KERAS = re.compile(r"^(.+)_(\d+)_\d+$")  # what save_to_dir adds to a prefix: a number, and chance
+
+
+KNOWN = PROJECT / "data" / "head-ct-hemorrhage.csv"  # file, sha256, group, why
 
 
 @dataclass(frozen=True)
@@ -178,9 +193,7 @@ def _original(name: str, present) -> tuple[str, bool]:
                 rest = keras[1] if one else f"{keras[1]}_{keras[2]}"
             elif re.fullmatch(r"(\d+)_\d+", rest) and not present(rest):
                 rest = rest.split("_")[0]
-        elif match := AFTER.match(root):
-            rest = match[1]
-        elif (match := COPY.match(root)) and present(match[1]):
+        elif (match := AFTER.match(root)) or ((match := COPY.match(root)) and present(match[1])):
             rest = match[1]
         else:
             return root, is_copy

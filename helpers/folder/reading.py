@@ -8,19 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers import runtime
+from helpers import machine
+from helpers.files import CourseError, project_path
 from helpers.folder.faults import Faults
-from helpers.folder.files import Files, ending, list_files
 from helpers.folder.hazards import are_masks
 from helpers.folder.images import read_pictures
+from helpers.folder.inventory import Files, ending, list_files
 from helpers.folder.labels import Classes, word
 from helpers.folder.layouts import read_class_folders
 from helpers.folder.listing import (
-    Entry, Reading, choose_listing, is_patient_unknown, patient_key, read_listing,
+    Entry,
+    Reading,
+    choose_listing,
+    is_patient_unknown,
+    patient_key,
+    read_listing,
 )  # fmt: skip
 from helpers.folder.options import Options
 from helpers.folder.patients import propose_pattern, read_pattern
-from helpers.runtime import CourseError
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Slices:
     def fingerprint(self) -> str:
         """One hash of all names, labels and pixels."""
         rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
-        return runtime.digest(*[row.encode() for row in sorted(rows)])
+        return machine.digest(*[row.encode() for row in sorted(rows)])
 
 
 def read_folder(folder: str | Path, **options: Any) -> Slices:
@@ -66,7 +71,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         CourseError: Whatever is wrong, in one sentence with files and lines; or two readings work.
     """
     asked = Options(**options)
-    folder = runtime.project_path(folder)
+    folder = project_path(folder)
     if not folder.is_dir():
         raise CourseError(f"{folder} is not a folder: give the one that holds the images.")
     files, faults = list_files(folder), Faults()
@@ -93,7 +98,9 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     _read_dicom_patients(entries, facts, reading)
     if not reading.columns["patient"] and (proposal := propose_pattern(names)):
         reading.proposals.append(proposal)
-    table = pd.DataFrame([_row(entry, classes) | fact for entry, fact in zip(entries, facts, strict=True)])
+    table = pd.DataFrame(
+        [_row(entry, classes) | fact for entry, fact in zip(entries, facts, strict=True)]
+    )
     table, greys = _leave_out(table, greys, asked, reading)
     if len(set(table["label"])) < 2:
         raise CourseError(f"{source}: of one class no image is left: two classes are needed.")
@@ -210,7 +217,7 @@ def read_samples(path: str | Path, **options: Any) -> Samples:
     Raises:
         CourseError: It is none of these, or cannot be read without running code.
     """
-    path = runtime.project_path(path)
+    path = project_path(path)
     if path.is_file():
         return _read_array(path)
     if not path.is_dir():

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from helpers import runtime
-from helpers.dataset import PARTS, pad_to_square, shrink
-from helpers.folder.files import ending
+from helpers import machine
+from helpers.files import CourseError, atomic_write
 from helpers.folder.hazards import find_hazards
+from helpers.folder.inventory import ending
 from helpers.folder.options import from_parameters
 from helpers.folder.parts import choose_parts
 from helpers.folder.patients import Grouping, find_groups
 from helpers.folder.reading import Slices, read_folder
-from helpers.runtime import CourseError
+from helpers.preprocessing import PARTS, pad_to_square, shrink
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Examined:
     def fingerprint(self) -> str:
         """One hash of images, labels and groups."""
         groups = self.grouping.groups.tobytes()
-        return runtime.digest(self.slices.fingerprint.encode(), groups)
+        return machine.digest(self.slices.fingerprint.encode(), groups)
 
 
 def examine(
@@ -173,7 +173,8 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
         some = of_class[spread].tolist()
         title = f"{slices.names[k]}: {len(of_class)} images"
         rows += [(title if not i else "", some[i : i + columns]) for i in (0, columns) if some[i:]]
-    pairs = [*grouping.identical, *(pair[:2] for pair in grouping.proposed), *grouping.copies]
+    alike = [*grouping.identical, *(pair[:2] for pair in grouping.proposed), *grouping.copies]
+    pairs = list(dict.fromkeys(alike))
     for i in range(0, min(len(pairs), 3 * columns), columns):
         title = f"{len(pairs)} pairs that look alike, one above the other" if not i else ""
         rows += [(title, [a for a, _ in pairs[i : i + columns]])]
@@ -190,5 +191,5 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
             seen = Image.fromarray(shrink(pad_to_square(slices.greys[i]), 32))
             sheet.paste(seen.resize((tile, tile), 0), (gap + place * (tile + gap), down))
         down += tile + gap
-    with runtime.whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary)

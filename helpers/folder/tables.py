@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.files import CourseError
 from helpers.folder.faults import Faults
-from helpers.runtime import CourseError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST = 100_000_000  # bytes
@@ -125,9 +125,9 @@ def _cut(path: Path, text: str, named: str) -> tuple[str, list[tuple[int, list[s
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
-    if spaced and min(len(cells) for _, cells in spaced) > 1:
-        if len({len(cells) for _, cells in spaced}) == 1 and '"' not in text:
-            return "space", spaced
+    counts = {len(cells) for _, cells in spaced}
+    if len(counts) == 1 and min(counts) > 1 and '"' not in text:
+        return "space", spaced
     headed = {mark: found for mark, found in lengths.items() if found and found[0] > 1}
     if broken and not headed:
         raise broken

@@ -1,0 +1,1 @@
+"""The program beside the notebooks: runs, studies, audits and reports."""

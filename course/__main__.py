@@ -1,0 +1,31 @@
+"""The program beside the notebooks: `python -m course COMMAND …`."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "run": "run all notebooks in order, then print the table of arms and the verdict",
+    "check": "read a folder of images and say what is in it",
+    "study": "repeat the course on many splits (or simulated sets), and judge them",
+    "audit": "audit anybody's generated images",
+    "fetch": "download the real 200 slices from Kaggle",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Hand the arguments to a command's module, which is imported only then."""
+    name = arguments[0] if arguments else "--help"
+    if name in COMMANDS:
+        module = importlib.import_module(f"course.{'kaggle' if name == 'fetch' else name}")
+        return module.main(arguments[1:])
+    lines = [f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items()]
+    usage = "\n".join(["usage: python -m course COMMAND [--help] …", "", *lines])
+    if name in ("-h", "--help"):
+        print(usage)
+        return 0
+    print(f"{name} is no command: use one of {', '.join(COMMANDS)}.", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

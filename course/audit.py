@@ -1,0 +1,139 @@
+"""Audit anybody's generated images.
+
+    python -m course audit --samples FOLDER --data FOLDER --split split.csv --out FOLDER
+
+All images are compared at 32x32 pixels, as the course's GANs draw them: what larger images show
+beyond that is not looked at.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from course.commands import add_folder_options, command
+from helpers import files, measures, preprocessing
+from helpers.files import CourseError
+from helpers.folder import check_names, read_folder, refuse_inside
+from helpers.judge import FEATURES
+
+
+def run(
+    samples: Path, data: Path, split: Path, out: Path, features: str = "auto",
+    positive: str = "haemorrhage", negative: str = "clear", **columns: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Audit a folder of images against the data and the split that its generators were trained on.
+
+    Args:
+        samples, data: Folders that meet the data contract.
+        split: `split.csv` with file, label, group, split: of `data`.
+        out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
+            most like a real one, above that one.
+        features: See `choose_features`.
+        positive, negative: Names of label 1 and label 0, as in the notebooks.
+        columns: Of `data`'s labels.csv, as `folder.read_folder` takes them.
+
+    Returns:
+        What `audit_class` gives, by class.
+
+    Raises:
+        CourseError: Whatever is wrong with a folder, the split or the names.
+    """
+    check_names(positive, negative)
+    split, out = map(files.project_path, (split, out))
+    for folder in (samples, data):
+        refuse_inside(out, files.project_path(folder))
+    made, slices = read_folder(samples), read_folder(data, **columns)
+    try:
+        table = pd.read_csv(split).set_index("file")[["group", "split"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise CourseError(
+            f"{split} cannot be read as a split ({error}): it needs file, label, group, split."
+        ) from None
+    if unknown := set(slices.table["file"]) - set(table.index):
+        raise CourseError(f"{split} does not name {min(unknown)} of {data}: mend either.")
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise CourseError(f"{split} names {twice} twice: delete one line.")
+    if odd := set(table["split"]) - set(preprocessing.PARTS):
+        words = ", ".join(preprocessing.PARTS)
+        raise CourseError(f"{split}: {min(odd, key=str)!r} is no part: write {words}.")
+    table = slices.table.join(table, on="file")
+    real, drawn = preprocessing.prepare(slices.greys), preprocessing.prepare(made.greys)
+    report = {}
+    for name, label in ((positive, 1), (negative, 0)):
+        parts = [
+            np.flatnonzero((table["label"] == label) & (table["split"] == part))
+            for part in ("train", "validation")
+        ]
+        images = drawn[(made.table["label"] == label).to_numpy()]
+        groups = table["group"].to_numpy()[np.concatenate(parts)]
+        train, held_out = (real[part] for part in parts)
+        report[name] = measures.audit_class(images, train, held_out, groups, 0, features=features)
+        if "copying" in report[name]:
+            found = report[name]["copying"]
+            top = np.argsort(-found["likeness"])[:10]
+            pairs = images[top], real[np.concatenate(parts)[found["nearest"][top]]]
+            sheet = np.concatenate([np.hstack(row[..., 0]) for row in pairs])
+            grey = Image.fromarray(preprocessing.to_grey_levels(sheet))
+            with files.atomic_write(out / f"closest_{name}.png") as temporary:
+                grey.resize((grey.width * 3, grey.height * 3), 0).save(temporary)
+    files.write_json(out / "audit.json", report)
+    return report
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m course audit", description=__doc__)
+    for name, words in (
+        ("samples", "folder of generated images with labels.csv"),
+        ("data", "folder of real images with labels.csv"),
+        ("split", "split.csv: which of them the generators were trained on"),
+        ("out", "folder for audit.json and the closest pairs"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=words)
+    parser.add_argument("--features", default="auto", help="judge, imagenet or auto")
+    parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
+    parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
+    add_folder_options(parser, leave=("positive",))
+    asked = parser.parse_args(arguments)
+    report = run(**vars(asked))
+    for name, found in report.items():
+        for line in summary(found):
+            print(f"{name}: {line}")
+    print(f"All numbers: {files.project_path(asked.out) / 'audit.json'}")
+
+
+def summary(found: dict[str, Any]) -> list[str]:
+    """What `audit_class` found, in sentences with their numbers."""
+    lines = [found["warning"]] if "warning" in found else []
+    if "kid" in found:
+        low, high = found["kid_ci"]
+        lines.append(
+            f"KID {found['kid']:.3f} ({low:.3f} to {high:.3f}) in the features of the "
+            f"{FEATURES[found['features']]}; two halves of the real images stay under "
+            f"{found['kid_floor']:.3f}"
+        )
+        lines += [
+            f"{name} {found[name]:.2f}, {found[f'{name}_expected']:.2f} for images of the same kind"
+            for name in ("precision", "recall", "density", "coverage")
+        ]
+    if "realism" in found:
+        test = found["realism"]
+        lines.append(
+            f"a simple classifier tells {test['accuracy']:.0%} of real and generated images apart "
+            f"(chance 50%, p = {test['p_value']:.2f})"
+        )
+    if "copying" in found:
+        copies = found["copying"]
+        lines.append(
+            f"{copies['score']:.0%} are most like a training image, {copies['expected']:.0%} by "
+            f"chance (p = {copies['p_value']:.3f} by pixels, "
+            f"{copies['features']['p_value']:.3f} by features): "
+            + ("copies suspected" if copies["flagged"] else "no sign of copies")
+        )
+    return lines + found["refused"]

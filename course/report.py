@@ -1,0 +1,60 @@
+"""The report of a run: one HTML file with every picture inside, and the table for the terminal."""
+
+import base64
+import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from helpers import __version__, files, plots
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html`: one file with every picture inside, from `metrics.json` and figures."""
+    metrics = files.read_json(files.require_file(folder / "metrics.json", "05_evaluation"))
+    figures = inline_figures(folder)
+    return render("report.html", folder, m=metrics, figures=figures, title=metrics["profile"])
+
+
+def inline_figures(folder: Path) -> dict[str, str]:
+    """What lies in the run's `figures`, by name: addresses that hold the whole picture."""
+    return {
+        path.stem: f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        for kind in ("png", "gif")
+        for path in (folder / "figures").glob(f"*.{kind}")
+    }
+
+
+def render(template: str, folder: Path, **content: Any) -> Path:
+    """Fill one of the HTML templates, and write it as `report.html`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    span = "{:.0f} to {:.0f}\N{NO-BREAK SPACE}%".format
+    environment.filters["interval"] = lambda pair: span(*(100 * edge for edge in pair))
+    environment.filters["p_value"] = lambda p: f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+    made = datetime.date.today().isoformat()
+    environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
+    html = environment.get_template(template).render(**content)
+    with files.atomic_write(folder / "report.html") as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return folder / "report.html"
+
+
+def arms_table(metrics: dict[str, Any]) -> str:
+    """The arms as a plain table for the terminal."""
+    shares = ("accuracy", "sensitivity", "specificity")
+    rows = {
+        plots.ARM_TITLES[name]: {key: f"{100 * arm[key]:.1f} %" for key in shares}
+        | {
+            "AUC": f"{arm['auc']:.2f}",
+            "95 % (Wilson)": "{:.0f} to {:.0f} %".format(*(100 * x for x in arm["accuracy_ci"])),
+        }
+        for name, arm in metrics["arms"].items()
+    }
+    heading = f"Trunk: {metrics['trunk']} · {metrics['split']['test']['images']} test images"
+    return f"{heading}\n{pd.DataFrame.from_dict(rows, orient='index').to_string()}"

@@ -1,0 +1,311 @@
+"""Run the course: all notebooks in order through papermill, then the report.
+
+    python -m course run --profile quick --data FOLDER --out FOLDER
+
+The same command again skips what is finished and resumes what was cut off.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from course.commands import command
+from course.report import arms_table, write_report
+from helpers import files, machine
+from helpers.files import CourseError
+from helpers.folder import check_names, examine, refuse_inside
+from helpers.parameters import check_values
+
+NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
+# Everything a run writes, and all that FRESH=1 removes; last what says that a run lies here.
+WRITES = (
+    "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",
+    "samples", "checkpoints", "figures", "logs", "prepared.npz", "run.json",
+)  # fmt: skip
+
+
+# --- Parameters ----------------------------------------------------------------------------------
+
+
+def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
+    """The profile's values, changed by those of a further file.
+
+    Raises:
+        CourseError: An unknown profile, an unreadable file, or a name that no notebook declares.
+    """
+    known = sorted(path.stem for path in (files.PROJECT / "params").glob("*.yaml"))
+    if profile not in known:
+        raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
+    sources = [f"params/{profile}.yaml"] + ([extra] if extra else [])
+    # Folders are the command's own to give, for it looks at what lies in them, and clears its own.
+    declared = set().union(*declared_parameters().values())
+    declared -= {"data_dir", "out_dir", "checkpoints_dir"}
+    values: dict[str, Any] = {}
+    for path in map(files.project_path, sources):
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            reason = str(error).split("\n")[0]
+            raise CourseError(f"{path} cannot be read as YAML ({reason}): mend the file.") from None
+        if not isinstance(content, dict):
+            raise CourseError(f"{path} must hold lines of the form name: value.")
+        for name in content:
+            if name not in declared:
+                raise CourseError(
+                    f"{path}: no notebook has a parameter {name!r}: use one of "
+                    f"{', '.join(sorted(declared))}."
+                )
+        values |= content
+    return values
+
+
+def declared_parameters() -> dict[str, set[str]]:
+    """The names in each notebook's parameters cell."""
+    with machine.quiet():
+        import papermill
+
+        return {name: set(papermill.inspect_notebook(str(_source(name)))) for name in NOTEBOOKS}
+
+
+def _source(name: str) -> Path:
+    return files.PROJECT / "notebooks" / f"{name}.ipynb"
+
+
+# --- The run -------------------------------------------------------------------------------------
+
+
+def run(
+    profile: str = "quick",
+    data: str = "",
+    out: str = "",
+    *,
+    fresh: bool = False,
+    extra: Path | None = None,
+    changes: dict[str, Any] | None = None,
+    wait: float = 0,
+) -> Path:
+    """Run the whole course into a folder and write its report.
+
+    Args:
+        profile: smoke, quick, study or paper: the values in `params/PROFILE.yaml`.
+        data: A folder that meets the data contract; empty for simulated slices.
+        out: Where everything goes; empty for `runs/PROFILE`.
+        fresh: Start over: remove what an earlier run wrote into `out`.
+        extra: A YAML file with values that replace the profile's.
+        changes: Values that replace both.
+        wait: Seconds to wait for another run that holds the folder.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        CourseError: Anything a user can mend; nothing has been written then but what was finished.
+    """
+    parameters = load_parameters(profile, extra) | (changes or {})
+    check_values(**parameters)
+    names = parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear")
+    check_names(*names)
+    folder = files.project_path(out or f"runs/{profile}")
+    fingerprint = "simulated"
+    if data:
+        data_folder = files.project_path(data)
+        refuse_inside(folder, data_folder)
+        _, fingerprint = examine(data_folder, parameters["split_seed"], parameters)
+        parameters["data_dir"] = str(data_folder)
+    settings = {"parameters": parameters, "data": fingerprint}
+    before = files.read_json(folder / "run.json").get("settings")
+    # The second from notebook 01, run alone.
+    known = before or all((folder / name).exists() for name in (".lock", "prepared.npz"))
+    if folder.is_dir() and not known and any(folder.glob("[!.]*")):
+        raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
+    if before and gan_settings(**before) != gan_settings(**settings) and not fresh:
+        raise CourseError(
+            f"{folder} holds a run with other settings or data (profile "
+            f"{before['parameters'].get('profile')}): choose another OUT, or start over with "
+            "FRESH=1."
+        )
+    held = files.lock(files.make_folder(folder) / ".lock", wait=wait)
+    try:
+        # A run killed a moment ago may have left a kernel that still writes: wait for it.
+        files.lock(folder / ".kernel.lock", wait=30).release()
+        if fresh:
+            for name in WRITES:
+                path = folder / name
+                whole = path.is_dir() and not path.is_symlink()
+                shutil.rmtree(path) if whole else path.unlink(missing_ok=True)
+        files.write_json(folder / "run.json", {"settings": settings})
+        _run_notebooks(folder, parameters)
+        return write_report(folder)
+    finally:
+        held.release()
+
+
+def gan_settings(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[str, Any]]:
+    """What the trained GANs depend on: the data, and the parameters of the notebooks up to them."""
+    declared = declared_parameters()
+    names = set().union(*(declared[name] for name in NOTEBOOKS[:3])) - {"data_dir"}
+    return data, {k: v for k, v in parameters.items() if k in names}
+
+
+def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute each notebook that is not finished; with one that has changed, all later ones.
+
+    A notebook changes with its text, with the parameters that it reads, with `helpers` and data.
+    """
+    declared = declared_parameters()
+    data = files.read_json(folder / "run.json")["settings"]["data"]
+    key = machine.digest(data.encode(), machine.code_hash().encode())
+    done: dict[str, str] = files.read_json(folder / "notebooks" / "finished.json")
+    for number, name in enumerate(NOTEBOOKS, start=1):
+        source = _source(name)
+        share = {k: v for k, v in sorted(parameters.items()) if k in declared[name]}
+        read = {k: v for k, v in share.items() if k != "data_dir"}  # the fingerprint says more
+        key = machine.digest(key.encode(), source.read_bytes(), repr(read).encode())
+        target = folder / "notebooks" / f"{name}.ipynb"
+        head = f"[{number}/{len(NOTEBOOKS)}] {name}"
+        if done.get(name) == key and target.exists():
+            print(f"{head}: finished before", flush=True)
+            continue
+        share["out_dir"] = str(folder)
+        started = time.monotonic()
+        _execute(source, target, share, head, list(NOTEBOOKS[number:]))
+        done[name] = key
+        files.write_json(folder / "notebooks" / "finished.json", done)
+        cost = files.read_json(folder / "metrics.json").get("cost", {})
+        seconds = cost.get("seconds", {}) | {name: time.monotonic() - started}
+        peak = max(cost.get("peak_memory_gb", 0.0), _peak_memory())
+        files.record(folder, cost={"seconds": seconds, "peak_memory_gb": peak})
+        print(f"{head}: done in {_clock(time.monotonic() - started)}", flush=True)
+
+
+def _peak_memory() -> float:
+    """The most memory that a process started from here has held at once, in GB (1e9 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
+
+
+def _execute(source: Path, target: Path, share: dict, head: str, later: list[str]) -> None:
+    """Run one notebook; under its final name only once it has ended well."""
+    with machine.quiet():
+        import papermill
+    folder = target.parent.parent
+    target.parent.mkdir(exist_ok=True)
+    running = target.with_suffix(".running.ipynb")
+    failed = target.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    progress = folder / "progress.json"
+    progress.unlink(missing_ok=True)
+    os.environ[files.KERNEL_LOCK] = str(folder / ".kernel.lock")
+    os.environ[machine.PROGRESS_FILE] = str(progress)
+    # Debian's and conda's default otherwise is a frontend of its own; this one draws PNG inline.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    try:
+        # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
+        with _Ticker(progress, head, later), machine.quiet():
+            # Papermill fills in what stands between a path's braces, as in a template.
+            path = str(running).replace("{", "{{").replace("}", "}}")
+            papermill.execute_notebook(
+                source, path, share, kernel_name="python3", progress_bar=False, cwd=files.PROJECT
+            )
+        running.replace(target)
+    except papermill.PapermillExecutionError as error:
+        running.replace(failed)
+        if error.ename == "CourseError":
+            raise CourseError(error.evalue) from None
+        raise CourseError(
+            f"{source.name} stopped at cell {error.cell_index} with {error.ename}: "
+            f"{error.evalue}; see {failed}."
+        ) from error
+    except (RuntimeError, OSError) as error:  # its kernel died, or the disk is full
+        raise CourseError(
+            f"{source.name} was cut off ({str(error) or type(error).__name__}): free memory or "
+            "disk, then run the same again, which goes on from here."
+        ) from error
+    finally:
+        del os.environ[files.KERNEL_LOCK], os.environ[machine.PROGRESS_FILE]
+        progress.unlink(missing_ok=True)
+        running.unlink(missing_ok=True)
+
+
+class _Ticker:
+    """Shows in the terminal how far the running notebook is, from the file its kernel writes."""
+
+    def __init__(self, path: Path, head: str, later: list[str]) -> None:
+        self.path, self.head = path, head
+        self.then = f" · then {', '.join(later)}" if later else ""
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> "_Ticker":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def _show(self) -> None:
+        live = sys.stdout.isatty()
+        started, said = time.monotonic(), 0.0
+        print(f"{self.head}{self.then}", flush=True)
+        while not self.stop.wait(0.5):
+            now = time.monotonic()
+            if not live and now - said < 30:  # a log file wants lines, not a flicker
+                continue
+            said = now
+            state = files.read_json(self.path)
+            where = f"running for {_clock(now - started)}"
+            if state:
+                left = _clock(state["seconds_left"])
+                where = f"{state['title']} {state['done']}/{state['total']}, {left} left"
+            line = f"{self.head} · {where}{self.then}"
+            columns = shutil.get_terminal_size().columns - 1
+            print(f"\r{line[:columns]:<{columns}}" if live else line, end="" if live else "\n")
+            sys.stdout.flush()
+        if live:
+            print("\r" + " " * (shutil.get_terminal_size().columns - 1), end="\r", flush=True)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+# --- The command ---------------------------------------------------------------------------------
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m course run",
+        description="Run all notebooks in order, then print the table of arms and the verdict.",
+        epilog="The same command again skips what is finished and resumes what was cut off.",
+    )
+    parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
+    parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
+    parser.add_argument("--out", default="", help="folder for everything; default: runs/PROFILE")
+    parser.add_argument("--params", type=Path, help="YAML file: values in place of the profile's")
+    parser.add_argument("--seed", type=int, help="another split, and other networks")
+    parser.add_argument("--fresh", action="store_true", help="start over: remove the earlier run")
+    asked = parser.parse_args(arguments)
+    started = time.monotonic()
+    changes = {} if asked.seed is None else dict.fromkeys(("seed", "split_seed"), asked.seed)
+    report = run(
+        asked.profile, asked.data, asked.out,
+        fresh=asked.fresh, extra=asked.params, changes=changes,
+    )  # fmt: skip
+    metrics = files.read_json(report.parent / "metrics.json")
+    print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
+    print(arms_table(metrics))
+    for name, found in metrics["audit"].items():
+        if found.get("warning"):
+            print(f"\nNote, {name}: {found['warning']}")
+    print(f"\nVerdict: {metrics['verdict']['text']}\n\nReport: {report}")

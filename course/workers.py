@@ -1,0 +1,76 @@
+"""Run the parts of a study in several processes with Dask."""
+
+import concurrent.futures
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from helpers.files import CourseError
+
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+def run_with_dask(
+    work: Callable[[dict[str, Any]], str],
+    todo: list[dict[str, Any]],
+    total: int,
+    workers: int,
+    scheduler: str = "",
+) -> None:
+    """Hand the runs to Dask, and say what comes back; ends when all are done or given up.
+
+    Args:
+        work: What to do with each; returns nothing or a sentence that says what is wrong.
+        todo: The runs, as `plan` gives them.
+        total: Runs of the study, those that are finished with them.
+        workers, scheduler: As in `run`.
+
+    Raises:
+        CourseError: No Dask, no scheduler, or runs that failed twice.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError:
+        raise CourseError(
+            "a study needs Dask: install it with `.venv/bin/pip install -e '.[study]'`."
+        ) from None
+    # Dask's processes wake 50 times a second to say that they live, and its workers 100 times to
+    # see what they do: time that a run which computes for an hour on the same cores lacks.
+    quiet = {"distributed.admin.tick.interval": "1s", "distributed.worker.profile.enabled": False}
+    dask.config.set(quiet)
+    address = scheduler or distributed.LocalCluster(
+        n_workers=max(1, min(workers, len(todo))), threads_per_worker=1, silence_logs=logging.ERROR
+    )
+    try:
+        client = distributed.Client(address, timeout=20)
+    except OSError:
+        words = "start it with `dask scheduler`, then run the same again"
+        raise CourseError(f"no scheduler answers at {scheduler}: {words}.") from None
+    wrong: list[str] = []
+    with client, contextlib.ExitStack() as stack:
+        if not scheduler:
+            stack.callback(address.close)
+        print(f"Dashboard: {client.dashboard_link}", flush=True)
+        # Dask tries a run again when its worker dies, and, by `retries`, when it fails.
+        futures = client.map(work, todo, retries=1, pure=False)
+        started = time.monotonic()
+        for done, future in enumerate(distributed.as_completed(futures), start=1):
+            where = todo[futures.index(future)]
+            try:
+                failed = repr(future.exception()) if future.status == "error" else future.result()
+            except (OSError, concurrent.futures.CancelledError):  # before, or while it answered
+                raise CourseError(
+                    "the scheduler is lost: start it again, then run the same; what is finished "
+                    "is kept."
+                ) from None
+            told = f"split {where['split']}, seed {where['seed']}: {failed or 'done'}"
+            if failed:
+                wrong.append(told)
+            each = (time.monotonic() - started) / max(1, done - len(wrong)) / 60
+            left = f"about {each * (len(todo) - done):.0f} minutes left"
+            print(f"{told} ({total - len(todo) + done} of {total}, {left})", flush=True)
+    if wrong:
+        raise CourseError(f"{len(wrong)} runs failed, the first: {wrong[0]}")

@@ -1,0 +1,126 @@
+"""What resolution is worth: the original arm on real images alone, at 32, 64 and 128 pixels.
+
+    python experiments/resolution.py                    # simulated sets, scored on fresh slices
+    python experiments/resolution.py --data FOLDER      # splits of your images, on their test part
+
+The same network from scratch, the same steps, the same patients; only the edge of the images
+differs. Every fit is a row in `results/resolution.json`, written when it ends; the same command
+goes on where it was stopped.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+from course import run
+from helpers import files, machine
+
+RESULTS = files.RESULTS / "resolution.json"
+EDGES = (32, 64, 128)
+TRAIN, TEST = 144, 1000
+
+
+def fit_one(replicate: int, edge: int, data: str, steps: int) -> dict:
+    """One fit, in a process of its own."""
+    with machine.quiet():
+        from helpers import classifiers, preprocessing
+        from helpers.folder import find_groups, read_folder
+    seed = 20_000 + replicate
+    if data:
+        slices = read_folder(files.project_path(data))
+        labels = slices.table["label"].to_numpy()
+        part = preprocessing.split_groups(labels, find_groups(slices).groups, seed)
+        images = preprocessing.prepare(slices.greys, edge)
+        train, test = ((images[part == p], labels[part == p]) for p in ("train", "test"))
+    else:
+        train = preprocessing.fresh_slices(TRAIN, seed, edge)
+        test = preprocessing.fresh_slices(TEST, seed + 100_000, edge)
+    classifier = classifiers.build_classifier("scratch", edge, seed, edge=edge)
+    classifiers.fit(classifier, classifiers.Arm(*train), steps=steps, seed=seed)
+    right = (classifier.answer(test[0]) > 0.5) == test[1]
+    return {
+        "data": Path(data).name or "simulated",
+        "replicate": replicate,
+        "edge": edge,
+        "test_images": len(test[1]),
+        "images": len(train[1]) + len(test[1]) if not data else len(labels),
+        "accuracy": float(np.mean(right)),
+    }
+
+
+def summarise(rows: list[dict]) -> dict:
+    """By data and edge: accuracy, and the gain over 32 pixels, with 95 % intervals."""
+    from helpers import intervals
+
+    found: dict[str, dict] = {}
+    for data in sorted({row["data"] for row in rows}):
+        of_data = [row for row in rows if row["data"] == data]
+        table = {
+            edge: {r["replicate"]: r["accuracy"] for r in of_data if r["edge"] == edge}
+            for edge in EDGES
+        }
+        whole = sorted(set.intersection(*(set(each) for each in table.values())))
+        if len(whole) < 2:
+            continue
+        test, images = of_data[0]["test_images"], of_data[0]["images"]
+        ratio = 0.0 if data == "simulated" else test / (images - test)
+        by_edge = {edge: np.array([table[edge][k] for k in whole]) for edge in EDGES}
+        found[data] = {"replicates": len(whole)} | {
+            str(edge): {
+                "accuracy": intervals.resampled_t(values, ratio),
+                "gain": intervals.resampled_t(values - by_edge[EDGES[0]], ratio),
+            }
+            for edge, values in by_edge.items()
+        }
+    return found
+
+
+def main() -> None:
+    """Run the fits that are missing, and write after each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
+    parser.add_argument("--replicates", type=int, default=5)
+    parser.add_argument("--at-once", type=int, default=1, help="fits, each with 2 GB")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    steps = run.load_parameters("study")["classifier_steps"]
+    results = files.read_json(asked.results)
+    rows = results.get("rows", [])
+    if results.get("settings", {"steps": steps}) != {"steps": steps}:
+        sys.exit(f"{asked.results} holds fits of {results['settings']}: move it away first.")
+    name = Path(asked.data).name or "simulated"
+    done = {(row["data"], row["replicate"], row["edge"]) for row in rows}
+    spawn = multiprocessing.get_context("spawn")  # each fit's memory ends with its process
+    pool = ProcessPoolExecutor(asked.at_once, mp_context=spawn, max_tasks_per_child=1)
+    try:
+        fits = [
+            pool.submit(fit_one, replicate, edge, asked.data, steps)
+            for replicate in range(asked.replicates)
+            for edge in EDGES
+            if (name, replicate, edge) not in done
+        ]
+        for fit in as_completed(fits):
+            rows.append(fit.result())
+            files.write_json(
+                asked.results,
+                {
+                    "command": "python experiments/resolution.py [--data FOLDER]",
+                    "settings": {"steps": steps},
+                    "versions": machine.versions(),
+                    "summary": summarise(rows),
+                    "rows": sorted(rows, key=lambda r: (r["data"], r["replicate"], r["edge"])),
+                },
+            )
+            print(rows[-1], flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # one that fails or is cut off ends the rest too
+
+
+if __name__ == "__main__":
+    main()

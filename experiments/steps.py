@@ -1,0 +1,76 @@
+"""How many steps the arms need: accuracy on fresh slices along one fit.
+
+    python experiments/steps.py
+
+Arms are compared after the same number of steps, so it must be one at which none of them is still
+on its way: turned and sheared slices take longer to learn than slices as they are. A row for each
+simulated set, arm and number of steps goes into `results/steps.json`, written when a set is done;
+the same command goes on where it was stopped.
+"""
+
+import argparse
+from pathlib import Path
+
+from helpers import files, machine
+
+RESULTS = files.RESULTS / "steps.json"
+STEPS = (60, 120, 240, 480)
+TRAIN, TEST = 144, 2000
+
+
+def follow(classifier, arm, seed: int, test: tuple) -> dict[int, float]:
+    """Accuracy by the number of steps fitted."""
+    from helpers import classifiers
+
+    images, labels = classifiers.draw_batches(arm, STEPS[-1], seed)
+    classifier.reset(seed)
+    found, size = {}, classifiers.BATCH_SIZE
+    for step in range(STEPS[-1]):
+        batch = slice(step * size, (step + 1) * size)
+        classifier.learner.train_on_batch(classifier.inputs(images[batch]), labels[batch])
+        if step + 1 in STEPS:
+            classifier.settle(images[: (step + 1) * size])  # moves averages, and no weight
+            right = (classifier.answer(test[0]) > 0.5) == test[1]
+            found[step + 1] = float(right.mean())
+    return found
+
+
+def main() -> None:
+    """Fit what is missing, and write after each set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sets", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    with machine.quiet():
+        from helpers import classifiers, preprocessing
+    rows = files.read_json(asked.results).get("rows", [])
+    classifier = classifiers.build_classifier("scratch")
+    for k in range(asked.sets):
+        if any(row["set"] == k for row in rows):
+            continue
+        seed = 30_000 + k
+        train = preprocessing.fresh_slices(TRAIN, seed)
+        test = preprocessing.fresh_slices(TEST, seed + 100_000)
+        arms = {
+            "original": classifiers.Arm(*train),
+            "classic": classifiers.Arm(*train, augment=classifiers.classic_augmentation(seed)),
+        }
+        for name, arm in arms.items():
+            for steps, accuracy in follow(classifier, arm, seed, test).items():
+                rows.append({"set": k, "arm": name, "steps": steps, "accuracy": accuracy})
+        files.write_json(
+            asked.results,
+            {
+                "command": "python experiments/steps.py",
+                "settings": {"train": TRAIN, "test": TEST, "trunk": "scratch"},
+                "versions": machine.versions(),
+                "rows": rows,
+            },
+        )
+        print(rows[-2 * len(STEPS) :], flush=True)
+
+
+if __name__ == "__main__":
+    main()

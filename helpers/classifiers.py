@@ -1,0 +1,374 @@
+"""ResNet-50 fitted on several mixtures of images and scored on one test set (notebook 05)."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from helpers import files, intervals, machine, parameters
+from helpers.files import CourseError
+from helpers.trunk import build_trunk
+
+BATCH_SIZE = 32
+PATIENCE = 5
+MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
+SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A compiled network that can be put back to its first weights.
+
+    Building and tracing a ResNet-50 takes longer than fitting it on 144 images, and a process that
+    builds one for each arm grows by a gigabyte; so one is built and reset.
+    """
+
+    model: keras.Model  # the head on the trunk: images to two probabilities
+    learner: keras.Model  # what is fitted: the model, or, on a frozen trunk, its head
+    trunk: str  # "imagenet" or "scratch"
+    first_weights: list[np.ndarray]  # of the learner
+    known: dict[bytes, np.ndarray] = dataclasses.field(default_factory=dict)  # features by image
+
+    def reset(self, seed: int) -> None:
+        """First weights, fresh optimizer state, and the seed of everything random from here on."""
+        self.learner.set_weights(self.first_weights)
+        for variable in self.learner.optimizer.variables:
+            if not variable.path.endswith("learning_rate"):
+                variable.assign(np.zeros(variable.shape))
+        # Dropout's is the only random state; seeding TensorFlow would throw away its compiled step.
+        self.model.get_layer("head").layers[0].seed_generator.state.assign([seed, 0])
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """What the learner sees: the images, or the features that a frozen trunk finds in them.
+
+        A frozen trunk finds the same each time, so an image goes through it once, whatever the arm.
+        """
+        if self.learner is self.model:
+            return images
+        keys = [image.tobytes() for image in images]
+        new = {k: x for k, x in zip(keys, images, strict=True) if k not in self.known}
+        if new:
+            features = predict(self.model.get_layer("trunk"), np.stack(list(new.values())))
+            self.known.update(zip(new, features, strict=True))
+        found = np.stack([self.known[key] for key in keys])
+        if len(self.known) > MOST_KNOWN:
+            self.known.clear()
+        return found
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Probability of label 1 for each image, ``(n,)``."""
+        return predict(self.learner, self.inputs(images))[:, 1]
+
+    def settle(self, images: np.ndarray) -> None:
+        """Let BatchNorm's moving averages catch up with the final weights; nothing else moves.
+
+        RMSprop's steps are large at the end of a short fit, and averages of earlier weights can
+        call every image the same class.
+
+        Args:
+            images: ``(n, 32, 32, 1)``, as the network was fitted on; the last batches are used.
+        """
+        last = images[-SETTLING * BATCH_SIZE :]
+        for batch in np.split(last, len(last) // BATCH_SIZE):
+            self.model(batch, training=True)
+
+
+def build_classifier(
+    trunk: str = "auto", size: int = 32, seed: int = 0, edge: int = 32
+) -> Classifier:
+    """The original's classifier: ResNet-50, global average pooling, dropout 0.4, softmax over 2.
+
+    Args:
+        trunk: "imagenet" (frozen), "scratch" (trained whole) or "auto": see `trunk.build_trunk`.
+        size: Edge inside the network; the report says 32, the original's notebook used 128.
+        seed: Of the initial weights.
+        edge: Of the images that it is given; see `trunk.build_trunk`.
+
+    Returns:
+        A classifier of images ``(n, edge, edge, 1)`` in -1 to 1, compiled with RMSprop 1e-3.
+
+    Raises:
+        CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
+    """
+    machine.seed_everything(seed)
+    body, trunk = build_trunk(trunk, size, edge)
+    parts = layers.Dropout(0.4), layers.Dense(2, activation="softmax")
+    head = keras.Sequential([keras.Input(body.output_shape[1:]), *parts], name="head")
+    image = keras.Input((edge, edge, 1))
+    model = keras.Model(image, head(body(image)))
+    learner = head if trunk == "imagenet" else model
+    learner.compile(keras.optimizers.RMSprop(1e-3), loss="sparse_categorical_crossentropy")
+    learner.optimizer.build(learner.trainable_variables)
+    return Classifier(model, learner, trunk, learner.get_weights())
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What a classifier is fitted on: real slices, synthetic ones, or both."""
+
+    images: np.ndarray  # (n, 32, 32, 1), real
+    labels: np.ndarray  # (n,)
+    synthetic_images: np.ndarray | None = None  # (m, 32, 32, 1)
+    synthetic_labels: np.ndarray | None = None  # (m,)
+    augment: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
+    """The arms that are asked for, in their usual order.
+
+    Args:
+        arms: All that there are, by name.
+        names: Some of them, comma between; "original" and "original_gan" must be among them.
+
+    Raises:
+        CourseError: An unknown arm, or one of those two missing.
+    """
+    parameters.check_values(arms=names)
+    return {name: arm for name, arm in arms.items() if name in parameters.split_names(names)}
+
+
+def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
+    """The first synthetic images of each class, half of the count of either.
+
+    Raises:
+        CourseError: There are not as many.
+    """
+    half = round(count / 2)
+    members = [np.flatnonzero(labels == label) for label in (1, 0)]
+    if half < 1 or half > min(map(len, members)):
+        raise CourseError(
+            f"dose: it asks for {half} generated images a class, and there are "
+            f"{min(map(len, members))}: lower it, or raise samples_per_class."
+        )
+    kept = np.concatenate([of_class[:half] for of_class in members])
+    return images[kept], labels[kept]
+
+
+def thin_out(images: np.ndarray, labels: np.ndarray, share: float, seed: int) -> tuple:
+    """A share of each class: what a smaller data set would have held.
+
+    With one seed, a larger share holds all of a smaller one.
+
+    Raises:
+        CourseError: It is no share, or leaves a class without an image.
+    """
+    rng = np.random.default_rng(seed)
+    members = [rng.permutation(np.flatnonzero(labels == label)) for label in (1, 0)]
+    is_share = isinstance(share, float) and 0 < share < 1
+    counts = [round(share * len(of_class)) if is_share else 0 for of_class in members]
+    if not all(counts):
+        raise CourseError(
+            f"learning_curve: {share} of {len(images)} training images can't be fitted on: give "
+            "shares between 0 and 1 that leave images of both classes, or [] for no curve."
+        )
+    kept = np.concatenate([m[:n] for m, n in zip(members, counts, strict=True)])
+    return images[kept], labels[kept]
+
+
+def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """All batches of a fit, one after another: 32 images a step, classes in equal shares.
+
+    Each kind of image (real or synthetic, of either class) is gone through in shuffled rounds, so
+    every image of a kind is seen equally often, give or take one. With synthetic images, half of
+    each batch is real: the share stays the same however many synthetic ones there are.
+
+    Returns:
+        Images ``(steps * 32, 32, 32, 1)`` and labels, in the order of the steps.
+    """
+    rng = np.random.default_rng(seed)
+    pools = [(arm.images, arm.labels)]
+    if arm.synthetic_images is not None:
+        pools.append((arm.synthetic_images, arm.synthetic_labels))
+    kinds = [
+        (images, np.flatnonzero(labels == label), label)
+        for images, labels in pools
+        for label in (0, 1)
+    ]
+    share = BATCH_SIZE // len(kinds)
+    batches = np.empty((steps, len(kinds), share, *arm.images.shape[1:]), dtype=np.float32)
+    labels = np.empty((steps, len(kinds), share), dtype=np.int64)
+    for k, (images, members, label) in enumerate(kinds):
+        rounds = -(-steps * share // len(members))
+        order = np.concatenate([rng.permutation(members) for _ in range(rounds)])
+        chosen = order[: steps * share].reshape(steps, share)
+        batches[:, k], labels[:, k] = images[chosen], label
+    flat = batches.reshape(-1, *arm.images.shape[1:])
+    return (arm.augment(flat) if arm.augment else flat), labels.reshape(-1)
+
+
+def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The original's geometry: rotation 40 degrees, shifts, shear and zoom 0.2, horizontal flip.
+
+    Turned, shifted, sheared and zoomed at once: a layer for each would resample the slice four
+    times and blur it, as the test images are not.
+
+    Returns:
+        A function of images ``(n, 32, 32, 1)`` in -1 to 1; what comes in from outside is black.
+
+    Source: the original's Keras image generator (whose shear of 0.2 meant degrees; here the slope).
+    """
+
+    def augment(images: np.ndarray) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        count, height, width = images.shape[:3]
+        angle = np.deg2rad(rng.uniform(-40, 40, count))
+        shear = rng.uniform(-0.2, 0.2, count)
+        zoom_x, zoom_y = rng.uniform(0.8, 1.2, (2, count))
+        shift = rng.uniform(-0.2, 0.2, (2, count)) * [[width], [height]]
+        mirror = rng.choice([-1.0, 1.0], count)
+        # Where each output pixel comes from: rows of a 2x2 matrix, around the middle.
+        a, b = mirror * zoom_x * np.cos(angle), zoom_y * (shear * np.cos(angle) - np.sin(angle))
+        c, d = mirror * zoom_x * np.sin(angle), zoom_y * (shear * np.sin(angle) + np.cos(angle))
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        from_x = middle_x - a * middle_x - b * middle_y + shift[0]
+        from_y = middle_y - c * middle_x - d * middle_y + shift[1]
+        zero = np.zeros(count)
+        moves = np.stack([a, b, from_x, c, d, from_y, zero, zero], axis=1).astype("float32")
+        air = {"fill_mode": "constant", "fill_value": -1.0}
+        return np.asarray(keras.ops.image.affine_transform(images, moves, "bilinear", **air))
+
+    return augment
+
+
+def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Model:
+    """Fit from the first weights for a fixed number of steps; the final weights stay in the model.
+
+    Early stopping is the paper protocol's alone (`fit_with_patience`): on 34 validation images it
+    picks networks that have hardly been trained.
+    """
+    images, labels = draw_batches(arm, steps, seed)
+    classifier.reset(seed)
+    # Batch by batch, since `fit` runs a data pipeline beside a small network and slows it down.
+    for x, y in zip(np.split(images, steps), np.split(labels, steps), strict=True):
+        classifier.learner.train_on_batch(classifier.inputs(x), y)
+    if classifier.trunk == "scratch":
+        classifier.settle(images)
+    return classifier.model
+
+
+def fit_with_patience(
+    classifier: Classifier,
+    arm: Arm,
+    validation: tuple[np.ndarray, np.ndarray],
+    *,
+    steps: int,
+    seed: int,
+) -> keras.callbacks.EarlyStopping:
+    """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
+
+    Args:
+        classifier, arm, seed: As in `fit`.
+        validation: Images and labels.
+        steps: Batches of 32; the whole epochs in them are fitted, one at least.
+
+    Returns:
+        What early stopping picked: `best_epoch`, counted from 0, and `best_weights` of the learner;
+        the classifier itself holds the last epoch's.
+    """
+    count = len(arm.images) + (0 if arm.synthetic_images is None else len(arm.synthetic_images))
+    of_epoch = max(1, count // BATCH_SIZE)
+    epochs = max(1, steps // of_epoch)
+    images, labels = draw_batches(arm, epochs * of_epoch, seed)
+    classifier.reset(seed)
+    inputs, held_out = classifier.inputs(images), classifier.inputs(validation[0])
+    stopper = keras.callbacks.EarlyStopping(
+        "val_loss", patience=PATIENCE, mode="min", restore_best_weights=True
+    )
+    stopper.set_model(classifier.learner)
+    stopper.on_train_begin()
+    parts = zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
+    for epoch, (x, y) in enumerate(parts):
+        found = classifier.learner.fit(
+            x, y, batch_size=BATCH_SIZE, shuffle=False, verbose=0,
+            validation_data=(held_out, validation[1]),
+        )  # fmt: skip
+        if not stopper.stopped_epoch:  # and train on: one fit tells both scores
+            stopper.on_epoch_end(epoch, {"val_loss": found.history["val_loss"][0]})
+    return stopper
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What the model answers to each image, ``(n, answers)``.
+
+    Layer by layer: compiled, as `model.predict` has it, ResNet-50 takes more memory.
+    """
+    parts = np.split(images, range(64, len(images), 64))
+    return np.concatenate([model(part, training=False) for part in parts])
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Scores by arm (as `intervals.score` gives them, and more), and the test probabilities."""
+
+    scores: dict[str, dict[str, Any]]
+    probabilities: dict[str, np.ndarray]
+
+
+def run_arms(
+    classifier: Classifier,
+    arms: dict[str, Arm],
+    *,
+    test: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    fresh: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    protocol: str = "steps",
+    steps: int,
+    seed: int,
+    keep: Path | None = None,
+) -> Results:
+    """Fit every arm from the same first weights, independently of the others, and score it.
+
+    Args:
+        classifier: Reset before each arm.
+        arms: By name.
+        test: Images and labels; used once an arm, for scoring.
+        validation: For reporting only, but in the paper protocol, where it stops the fit.
+        fresh: Further slices to score on, `fresh_accuracy`; none where truth is limited.
+        protocol: "steps" or "paper".
+        steps: Batches of 32; the paper protocol makes whole epochs of them.
+        seed: Of batches and dropout.
+        keep: A JSON file for what each arm gave, so that a run cut off goes on with the next one.
+            An arm in it is fitted anew if anything differs that it was fitted or scored with.
+    """
+
+    def score(images, labels):
+        return intervals.score(labels, classifier.answer(images))
+
+    scores, probabilities = {}, {}
+    kept = files.read_json(keep) if keep else {}
+    network = classifier.trunk, classifier.model.to_json()
+    given = [protocol, steps, seed, *network, machine.versions(), machine.code_hash()]
+    given += _fingerprints(*classifier.first_weights, *test, *validation, *fresh)
+    for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
+        seen = arm.augment(arm.images) if arm.augment else arm.images
+        own = _fingerprints(seen, arm.labels, arm.synthetic_images, arm.synthetic_labels)
+        key = machine.digest(repr([given, own]).encode())
+        if key in kept:
+            scores[name], answers = kept[key]
+            probabilities[name] = np.array(answers, dtype="float32")
+            continue
+        extra = {}
+        if protocol == "paper":
+            early = fit_with_patience(classifier, arm, validation, steps=steps, seed=seed)
+            last = score(*test)["accuracy"]
+            extra = {"last_epoch_accuracy": last, "stopped_at_epoch": early.best_epoch + 1}
+            classifier.learner.set_weights(early.best_weights)
+        else:
+            fit(classifier, arm, steps=steps, seed=seed)
+        probabilities[name] = classifier.answer(test[0])
+        extra["validation_accuracy"] = score(*validation)["accuracy"]
+        if fresh[0] is not None:
+            extra["fresh_accuracy"] = score(*fresh)["accuracy"]
+        scores[name] = intervals.score(test[1], probabilities[name]) | extra
+        if keep:
+            kept[key] = scores[name], probabilities[name]
+            files.write_json(keep, kept)
+    return Results(scores, probabilities)
+
+
+def _fingerprints(*arrays: np.ndarray | None) -> list[str]:
+    return ["" if x is None else machine.fingerprint(np.asarray(x)) for x in arrays]

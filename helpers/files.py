@@ -1,0 +1,172 @@
+"""Errors, paths, files written whole or not at all, JSON, the run folder and its lock."""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+PROJECT = Path(__file__).resolve().parent.parent
+RESULTS = PROJECT / "experiments" / "results"  # one file for each published measurement
+KERNEL_LOCK = "COURSE_KERNEL_LOCK"  # set by course.run for the kernels that it starts
+
+
+class CourseError(Exception):
+    """Something a user can mend; its text is one sentence: what is wrong and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter prints for this error: the sentence, without the stack."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def project_path(path: str | Path) -> Path:
+    """An absolute path; a relative one counts from the project's root, wherever Jupyter started.
+
+    Raises:
+        CourseError: It begins with the home of a user that there isn't.
+    """
+    try:
+        return (PROJECT / Path(path).expanduser()).resolve()
+    except RuntimeError:
+        raise CourseError(f"{path}: this machine has no such user: write the path out.") from None
+
+
+def open_run(out_dir: str | Path) -> Path:
+    """The run's folder, made if missing.
+
+    In a kernel that `course run` started, this also takes the kernel's lock, which the next
+    run waits for: a kernel can go on writing for a second after its run was killed. A notebook run
+    by hand changes what lies there, so that the command no longer takes its notebooks for finished.
+
+    Raises:
+        CourseError: Another run is writing there, there is something else, or nothing can be
+            written.
+    """
+    out = make_folder(project_path(out_dir))
+    if KERNEL_LOCK in os.environ:
+        # Kept open on purpose: the lock goes when the process goes.
+        _held.append(lock(Path(os.environ[KERNEL_LOCK]), wait=10))
+    else:
+        known = (out / ".lock").exists() or read_json(out / "run.json").get("settings")
+        # Papermill may have begun to write its notebook here.
+        if not known and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
+            raise CourseError(f"{out} is not empty and holds no run: choose another out_dir.")
+        lock(out / ".lock").release()
+        (out / "notebooks" / "finished.json").unlink(missing_ok=True)
+    return out
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made if missing, or `CourseError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(f"{path} cannot be a folder ({error}): choose another OUT.") from None
+    return path
+
+
+_held: list[filelock.BaseFileLock] = []
+
+
+def lock(path: Path, wait: float = 0) -> filelock.BaseFileLock:
+    """Take a lock file, or raise `CourseError` after `wait` seconds; it goes with the process."""
+    held = filelock.FileLock(path)
+    try:
+        held.acquire(timeout=wait)
+    except filelock.Timeout:
+        raise CourseError(
+            f"{path.parent} is in use by another run: wait for it, stop it, or choose another OUT."
+        ) from None
+    except OSError as error:
+        raise _write_error(path.parent, error) from None
+    return held
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, moved there only if the block ends well.
+
+    Readers see the old file or the new one, never half of it, also when the disk fills.
+
+    Raises:
+        CourseError: The disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    # The suffix stays last: Keras, Pillow and NumPy choose the format by it.
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder, which becomes `path` only if the block ends well; an earlier one goes.
+
+    Raises:
+        CourseError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            yield made
+            before = path.rename(Path(temporary) / "before") if path.exists() else None
+            try:
+                made.rename(path)
+            except OSError:
+                if before:
+                    before.rename(path)
+                raise
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: OSError) -> CourseError:
+    return CourseError(
+        f"{path} could not be written ({error.strerror or error}): free some space or choose "
+        "another OUT; whatever stood there before is unchanged."
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The file's content, or an empty dictionary where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write numbers for people and programs: indented, whole, and never a bare NaN."""
+    text = json.dumps(
+        content, indent=2, ensure_ascii=False, allow_nan=False,
+        default=lambda value: value.tolist(),  # NumPy's numbers and arrays
+    )  # fmt: skip
+    # A list of plain numbers goes on one line; a text never holds a bare end of line.
+    text = re.sub(r'\[\n([^][{}"]+)\]', lambda found: f"[{' '.join(found[1].split())}]", text)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def record(out: Path, **parts: Any) -> None:
+    """Put these top-level parts into the run's `metrics.json`, leaving the others as they are."""
+    write_json(out / "metrics.json", read_json(out / "metrics.json") | parts)
+
+
+def require_file(path: Path, maker: str) -> Path:
+    """The path, or a sentence that says which notebook makes it."""
+    if not path.exists():
+        raise CourseError(f"{path} is missing: run notebooks/{maker}.ipynb first (Colab: README).")
+    return path

@@ -1,0 +1,181 @@
+"""What a handful of test images can say: scores, intervals, tests and power (notebook 05)."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import binomtest, nct, t
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+
+def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The share of hits that the data are compatible with.
+
+    Returns:
+        Lowest and highest share, 0 to 1; (0, 1) for n = 0, which excludes nothing.
+
+    Source: Wilson 1927; SciPy's `binomtest(...).proportion_ci("wilson")`.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    interval = binomtest(hits, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Score a classifier on test images of both classes.
+
+    Args:
+        labels: ``(n,)``, 1 for what is to be found.
+        probabilities: ``(n,)``, of label 1; 0.5 and above counts as 1.
+
+    Returns:
+        accuracy, sensitivity (of label 1), specificity (of label 0), auc, each 0 to 1; for the
+        first three the 95 % Wilson interval as `..._ci`; `confusion` as [[tn, fp], [fn, tp]].
+    """
+    matrix = confusion_matrix(labels, probabilities >= 0.5, labels=[0, 1])
+    (tn, fp), (fn, tp) = matrix.tolist()
+    counts = {
+        "accuracy": (tn + tp, tn + fp + fn + tp),
+        "sensitivity": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+    }
+    scores: dict[str, Any] = {name: hits / n for name, (hits, n) in counts.items()}
+    scores["auc"] = float(roc_auc_score(labels, probabilities))
+    scores["confusion"] = matrix.tolist()
+    scores |= {f"{name}_ci": list(wilson_interval(*count)) for name, count in counts.items()}
+    return scores
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """Exact McNemar test of two fitted classifiers on the same images; it speaks of no others.
+
+    Args:
+        labels: ``(n,)``, 0 or 1.
+        first, second: ``(n,)`` probabilities of label 1.
+
+    Returns:
+        `gained` and `lost`: images that only the second, only the first gets right; `p_value`,
+        two-sided.
+
+    Source: McNemar 1947; exact, as a binomial test of the images on which the two differ.
+    """
+    right = [(np.asarray(p) >= 0.5) == (np.asarray(labels) == 1) for p in (first, second)]
+    gained, lost = int(np.sum(right[1] & ~right[0])), int(np.sum(right[0] & ~right[1]))
+    p_value = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    return {"gained": gained, "lost": lost, "p_value": float(p_value)}
+
+
+def smallest_significant_gain(n: int) -> float | None:
+    """The smallest gain in accuracy that an exact McNemar test on n images could call significant.
+
+    At best every image on which the two classifiers differ favours the same one; the level is 5 %.
+
+    Returns:
+        A share of n, 0 to 1; None where even n such images would not do.
+    """
+    for flips in range(1, n + 1):
+        if binomtest(flips, flips).pvalue < 0.05:
+            return flips / n
+    return None
+
+
+def check_table(
+    accuracy: float, sensitivity: float, specificity: float, n: int, decimals: int = 2
+) -> list[tuple[int, int, int]]:
+    """Which results on n test images, if any, a published row of a table can come from.
+
+    Args:
+        accuracy, sensitivity, specificity: In percent, as printed.
+        n: Test images, of both classes together.
+        decimals: How many the table has; a result fits if it rounds to what is printed, up or down
+            where it lies halfway.
+
+    Returns:
+        All that fit, as (images of label 1, true positives, true negatives); none: the row cannot
+        come from n images.
+    """
+    printed = (accuracy, sensitivity, specificity)
+    reach = 0.5 * 10.0**-decimals + 1e-9
+
+    def near(hits, count, percent):
+        return np.abs(100 * hits / count - percent) <= reach
+
+    found = []
+    for positives in range(1, n):
+        true_positives, true_negatives = np.arange(positives + 1), np.arange(n - positives + 1)
+        true_positives = true_positives[near(true_positives, positives, printed[1])]
+        true_negatives = true_negatives[near(true_negatives, n - positives, printed[2])]
+        found += [
+            (positives, int(tp), int(tn))
+            for tp in true_positives
+            for tn in true_negatives
+            if near(tp + tn, n, printed[0])
+        ]
+    return found
+
+
+# --- Several replicates --------------------------------------------------------------------------
+
+
+def resampled_t(differences: np.ndarray, ratio: float = 0.0, level: float = 0.95) -> dict[str, Any]:
+    """The mean difference between two arms over several splits, with its interval.
+
+    Splits of one pool share most of their images, so their differences vary less than those of
+    splits of new pools would: Nadeau and Bengio's correction widens the interval for that.
+
+    Args:
+        differences: ``(J,)``: second arm minus first, one number a replicate (a split, or a fresh
+            set), already averaged over seeds; J at least 2.
+        ratio: Test images over all images used to fit or to select; 0 where every replicate has
+            images of its own, which gives the plain paired t.
+
+    Returns:
+        `mean` and `ci`, the sample's `sd`, `p_value` (two-sided), `replicates`. Where all
+        differences are equal there is no spread to judge by: the interval is -1 to 1.
+
+    Source: Nadeau and Bengio 2003, Machine Learning 52, 239-281, equation for the corrected
+        resampled t-test.
+    """
+    differences = np.asarray(differences, dtype=float)
+    count, mean, sd = len(differences), differences.mean(), differences.std(ddof=1)
+    found = {"mean": float(mean), "sd": float(sd), "replicates": count}
+    if sd < 1e-12:
+        return found | {"ci": [-1.0, 1.0], "p_value": 1.0}
+    error = sd * math.sqrt(1 / count + ratio)
+    half = error * t.ppf(0.5 + level / 2, count - 1)
+    p_value = 2 * t.sf(abs(mean) / error, count - 1)
+    return found | {"ci": [float(mean - half), float(mean + half)], "p_value": float(p_value)}
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """p-values adjusted for their number: below a level, the family's error stays under it.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    adjusted, highest = {}, 0.0
+    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_value))
+        adjusted[name] = highest
+    return {name: adjusted[name] for name in p_values}
+
+
+def power(effect: float, sd: float, replicates: int, ratio: float = 0.0) -> float:
+    """How often `resampled_t` puts its whole interval above 0 if the true difference is `effect`.
+
+    Args:
+        effect: A share, 0 or more.
+        sd: Of the differences, from replicate to replicate.
+        replicates, ratio: As in `resampled_t`.
+    """
+    shift = effect / (sd * math.sqrt(1 / replicates + ratio))
+    return float(nct.sf(t.ppf(0.975, replicates - 1), replicates - 1, shift))
+
+
+def smallest_detectable_effect(
+    sd: float, replicates: int, ratio: float = 0.0, chance: float = 0.8
+) -> float:
+    """The true difference that is found with this chance; see `power`."""
+    unit = sd * math.sqrt(1 / replicates + ratio)
+    return brentq(lambda k: power(k * unit, sd, replicates, ratio) - chance, 0.0, 100.0) * unit

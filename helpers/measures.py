@@ -1,0 +1,375 @@
+"""Are synthetic images good, varied, and no copies? The measures of notebook 04."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.model_selection import StratifiedKFold, cross_val_predict, permutation_test_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from helpers.files import CourseError
+from helpers.judge import choose_features
+
+FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
+FEWEST_HELD_OUT = 10  # groups; with fewer, training and held-out cannot be told apart by chance
+
+
+def like_a_slice(images: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Which images resemble real slices at least as much as the oddest real slice does.
+
+    Resemblance is the highest `pixel_likeness`, without shifts, to any (other) real slice. It finds
+    noise, grey squares and checkerboards; a blurred head passes.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, -1 to 1.
+        real: ``(m, 32, 32, 1)``, m at least 3; slices of the same class.
+
+    Returns:
+        ``(n,)``, bool.
+
+    Raises:
+        CourseError: Too few real slices to say how odd one can be.
+    """
+    if len(real) < 3:
+        raise CourseError(f"likeness needs at least 3 real images, not {len(real)}.")
+    among_real = pixel_likeness(real, real, reach=0)
+    np.fill_diagonal(among_real, -1)
+    oddest = among_real.max(axis=1).min()
+    return pixel_likeness(images, real, reach=0).max(axis=1) >= oddest
+
+
+def kid(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Kernel inception distance between two sets of features, and its standard error.
+
+    The unbiased estimate of the squared distance between the two distributions under the kernel
+    (x·y / d + 1)³: around 0 if they are one (below 0 as often as above), larger if not. The error
+    is the jackknife's, which leaves out one image at a time.
+
+    Args:
+        first: ``(n, d)``, n at least 3.
+        second: ``(m, d)``, m at least 3.
+
+    Source: Bińkowski et al. 2018, arXiv:1801.01401.
+    """
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1.0) ** 3
+
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    within = [kernel(x, x) for x in (first, second)]
+    rows = [k.sum(axis=1) - np.diag(k) for k in within]
+    between = kernel(first, second)
+
+    def combine(sums, counts, cross):
+        own = sum(s / (c * (c - 1)) for s, c in zip(sums, counts, strict=True))
+        return own - 2 * cross / (counts[0] * counts[1])
+
+    n, m = len(first), len(second)
+    sums, cross = [r.sum() for r in rows], between.sum()
+    value = combine(sums, (n, m), cross)
+    without_first = combine((sums[0] - 2 * rows[0], sums[1]), (n - 1, m), cross - between.sum(1))
+    without_second = combine((sums[0], sums[1] - 2 * rows[1]), (n, m - 1), cross - between.sum(0))
+    variance = (n - 1) * without_first.var() + (m - 1) * without_second.var()
+    return float(value), float(np.sqrt(variance))
+
+
+def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage, from balls that reach to the k-th neighbour.
+
+    Args:
+        real, generated: ``(n, d)`` features, equally many of each, n over k.
+        k: Which neighbour within the same set decides the radius of the ball around an image.
+
+    Returns:
+        `precision`: share of generated images in some real image's ball; `recall`: the reverse;
+        `density`: how many real balls hold a generated image, over k; `coverage`: share of real
+        balls that hold one; `coverage_expected`: what two sets of one distribution give.
+
+    Source: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797.
+    """
+    if len(real) != len(generated) or len(real) <= k:
+        raise ValueError(f"as many real as generated images and more than {k} are needed")
+    n = len(real)
+    radii = [np.sort(cdist(x, x), axis=1)[:, k] for x in (real, generated)]
+    apart = cdist(real, generated)
+    in_real, in_generated = apart < radii[0][:, None], apart < radii[1][None, :]
+    missed = np.prod([(n - j) / (2 * n - j) for j in range(1, k + 1)])
+    return {
+        "precision": float(in_real.any(axis=0).mean()),
+        "recall": float(in_generated.any(axis=1).mean()),
+        "density": float(in_real.sum(axis=0).mean() / k),
+        "coverage": float(in_real.any(axis=1).mean()),
+        "coverage_expected": float(1 - missed),
+    }
+
+
+def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any]:
+    """All measures of quality, each beside what images of the same kind would give.
+
+    The real images are halved at random, again and again: one half is compared with the other, and
+    with as many generated ones, so that both stand on equal numbers.
+
+    Args:
+        real, generated: ``(n, d)`` and ``(m, d)`` features, each at least `FEWEST`.
+        seed: Of the halvings.
+
+    Returns:
+        `kid` with `kid_ci` (95 %, all images, jackknife) and `kid_floor`, which 19 of 20 pairs of
+        real halves stay under; precision, recall, density and coverage, each with `..._expected`;
+        `compared`, the size of a half.
+
+    Raises:
+        CourseError: Too few images.
+    """
+    half = min(len(real) // 2, len(generated))
+    if min(len(real), len(generated)) < FEWEST:
+        raise CourseError(
+            f"quality needs at least {FEWEST} real and {FEWEST} generated images of a class, not "
+            f"{len(real)} and {len(generated)}: add images, or draw more."
+        )
+    rng = np.random.default_rng(seed)
+    found, expected, floor = [], [], []
+    for _ in range(50):
+        order = rng.permutation(len(real))
+        first, second = real[order[:half]], real[order[half : 2 * half]]
+        drawn = generated[rng.permutation(len(generated))[:half]]
+        found.append(neighbour_measures(first, drawn))
+        expected.append(neighbour_measures(first, second))
+        floor.append(kid(first, second)[0])
+    value, error = kid(real, generated)
+    means = [pd.DataFrame(rows).mean().to_dict() for rows in (found, expected)]
+    return {
+        "kid": value,
+        "kid_ci": [value - 1.96 * error, value + 1.96 * error],
+        "kid_floor": float(np.quantile(floor, 0.95)),
+        **means[0],
+        **{f"{name}_expected": means[1][name] for name in means[1] if "_" not in name},
+        "compared": half,
+    }
+
+
+# --- Copies --------------------------------------------------------------------------------------
+
+
+def pixel_likeness(images: np.ndarray, real: np.ndarray, reach: int = 2) -> np.ndarray:
+    """The highest correlation of the pixels over small shifts, and mirrored or not.
+
+    Args:
+        images: ``(n, height, width, 1)``.
+        real: ``(m, height, width, 1)``.
+        reach: Shifts of up to this many pixels either way.
+
+    Returns:
+        ``(n, m)``, -1 to 1; 1 for a copy, however moved within reach, mirrored, or brightened.
+    """
+
+    def standardised(x):
+        x = x.reshape(len(x), -1)
+        x = x - x.mean(axis=1, keepdims=True)
+        return x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-6)
+
+    best, against = np.full((len(images), len(real)), -1.0), standardised(real).T
+    for turned in (images, images[:, :, ::-1]):
+        for down in range(-reach, reach + 1):
+            for right in range(-reach, reach + 1):
+                moved = np.roll(turned, (down, right), axis=(1, 2))
+                best = np.maximum(best, standardised(moved) @ against)
+    return best
+
+
+def feature_likeness(images: np.ndarray, real: np.ndarray, features) -> np.ndarray:
+    """The cosine between the features of images and of real ones, mirrored or not, ``(n, m)``."""
+
+    there, *both = map(features, (real, images, images[:, :, ::-1]))
+    return np.maximum(*(cosine_similarity(drawn, there) for drawn in both))
+
+
+def copying(
+    likeness: np.ndarray, training: np.ndarray, groups: np.ndarray, seed: int, draws: int = 4999
+) -> dict[str, Any]:
+    """Are generated images more like training images than like held-out ones?
+
+    Two questions. Is the real image most like a generated one too often a training image? That
+    shows a generator that copies most of the time. And do training images have a nearer double
+    among the generated ones than held-out images have? That shows one which copies now and then.
+    What chance gives is found by dealing the groups to training and held-out anew; a group larger
+    than any held-out one was never dealt, and stays in training.
+
+    Args:
+        likeness: ``(n, m)``, of n generated and m real images, training and held-out.
+        training: ``(m,)``, bool: which of the real ones were trained on.
+        groups: ``(m,)``: equal ones are one person's, and are dealt together.
+        seed: Of the dealing.
+        draws: How often it is dealt.
+
+    Returns:
+        `score`, the share of generated images most like a training image, with its Wilson interval
+        `ci`; `expected`, its mean if both kinds of real images are alike to the generator;
+        `p_value`, one-sided, of the clearer of both answers, doubled since there are two;
+        `flagged`, whether that is under 0.05.
+
+    Raises:
+        CourseError: Too few groups held out.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    size = np.bincount(group)
+    held_out = np.isin(np.arange(len(names)), group[~training])
+    if held_out.sum() < FEWEST_HELD_OUT:
+        raise CourseError(
+            f"copying needs at least {FEWEST_HELD_OUT} held-out groups of a class, not "
+            f"{held_out.sum()}: hold out more images (or patients)."
+        )
+    nearest = np.bincount(group[likeness.argmax(axis=1)], minlength=len(names))
+    doubles = np.bincount(group, weights=likeness.max(axis=0))
+
+    def of_held_out(dealt):
+        near, double = nearest[dealt].sum(axis=-1), doubles[dealt].sum(axis=-1)
+        return np.stack([near, double / size[dealt].sum(axis=-1)], axis=-1)
+
+    can_be_dealt = np.flatnonzero(size <= size[held_out].max())
+    shuffled = np.random.default_rng(seed).random((draws, len(can_be_dealt))).argsort(axis=1)
+    chance = of_held_out(can_be_dealt[shuffled[:, : held_out.sum()]])
+    found = of_held_out(np.flatnonzero(held_out))
+    p_values = (1 + np.sum(chance <= found + 1e-9, axis=0)) / (1 + draws)
+    p_value = min(1.0, 2 * p_values.min())
+    count = len(likeness)
+    interval = binomtest(int(count - found[0]), count).proportion_ci(method="wilson")
+    return {
+        "score": float(1 - found[0] / count),
+        "ci": [float(interval.low), float(interval.high)],
+        "expected": float(1 - chance[:, 0].mean() / count),
+        "p_value": float(p_value),
+        "flagged": bool(p_value < 0.05),
+    }
+
+
+def copying_audit(
+    images: np.ndarray, train: np.ndarray, held_out: np.ndarray, groups: np.ndarray, features, seed
+) -> dict[str, Any]:
+    """`copying` by pixels and by features; flagged if either finds it at half the level.
+
+    Returns:
+        What `copying` gives by pixels, and by features under `features`; for each
+        generated image, by pixels, `nearest`, the number of the most alike real one (training
+        first), and `likeness`, their correlation.
+    """
+    real = np.concatenate([train, held_out])
+    training = np.arange(len(real)) < len(train)
+    alike = pixel_likeness(images, real)
+    found = copying(alike, training, groups, seed)
+    found["features"] = copying(feature_likeness(images, real, features), training, groups, seed)
+    found["flagged"] = min(found["p_value"], found["features"]["p_value"]) < 0.025
+    return found | {"likeness": alike.max(axis=1), "nearest": alike.argmax(axis=1)}
+
+
+# --- Realism -------------------------------------------------------------------------------------
+
+
+def two_sample_test(
+    real: np.ndarray, generated: np.ndarray, seed: int, permutations: int = 99
+) -> dict[str, Any]:
+    """Can a simple classifier tell generated from real images that it was not fitted on?
+
+    Args:
+        real, generated: ``(n, d)`` and ``(m, d)`` features; as many of the larger set are used as
+            the smaller one has, but all generated ones get a probability.
+        seed: Of folds and permutations.
+        permutations: Of the labels, for the p-value.
+
+    Returns:
+        `accuracy` in five-fold cross-validation (0.5: it can't) with its `p_value`; `realism`
+        ``(m,)``: the probability that a generated image is real, by a fit that did not see it;
+        `unclear`: the share of generated images that look less real than 19 of 20 real ones do.
+
+    Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545.
+    """
+    rng = np.random.default_rng(seed)
+    count = min(len(real), len(generated))
+    order = rng.permutation(len(generated))
+    kept, rest = order[:count], order[count:]
+    real = real[rng.permutation(len(real))[:count]]
+    x, y = np.concatenate([real, generated[kept]]), np.repeat([1, 0], count)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05))
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    accuracy, _, p_value = permutation_test_score(
+        model, x, y, cv=folds, n_permutations=permutations, random_state=seed
+    )
+    called_real = cross_val_predict(model, x, y, cv=folds, method="predict_proba")[:, 1]
+    realism = np.empty(len(generated))
+    realism[kept] = called_real[count:]
+    if len(rest):
+        realism[rest] = model.fit(x, y).predict_proba(generated[rest])[:, 1]
+    unclear = np.mean(realism < np.quantile(called_real[:count], 0.05))
+    return {
+        "accuracy": float(accuracy),
+        "p_value": float(p_value),
+        "unclear": float(unclear),
+        "realism": realism,
+    }
+
+
+# --- All of it -----------------------------------------------------------------------------------
+
+
+def degenerate_reason(images: np.ndarray) -> str:
+    """What makes these images no images at all, in words; empty where nothing does."""
+    if not np.isfinite(images).all():
+        return "some pixels are no numbers"
+    if np.ptp(images, axis=(1, 2, 3)).max() < 0.05:
+        return "each image is one grey level"
+    if len(images) > 1 and images.std(axis=0).max() < 0.02:
+        return "all images are the same"
+    return ""
+
+
+def audit_class(
+    images: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    groups: np.ndarray,
+    seed: int,
+    fresh: np.ndarray | None = None,
+    features: str = "auto",
+) -> dict[str, Any]:
+    """Audit the generated images of one class.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, -1 to 1, generated.
+        train: Real images that the generator was trained on.
+        held_out: Real images of validation, which it never saw; never those of test.
+        groups: Of train and held_out, in this order.
+        seed: Of all that is drawn.
+        fresh: Real images without limit to measure quality by, where they are simulated; otherwise
+            it is measured by train and held_out together.
+        features: See `choose_features`.
+
+    Returns:
+        What `quality`, `copying_audit` and `two_sample_test` give, `like_a_slice`, and `features`,
+        whose they are. A measure that has too few images stands in `refused` as a sentence;
+        images that are none have a `warning` and nothing else.
+    """
+    report: dict[str, Any] = {"samples": len(images), "refused": []}
+    if wrong := degenerate_reason(images):
+        return report | {"warning": f"The generated images cannot be judged: {wrong}."}
+    describe, report["features"] = choose_features(features, simulated=fresh is not None)
+    real = describe(np.concatenate([train, held_out]) if fresh is None else fresh)
+    drawn = describe(images)
+    for measure in (
+        lambda: {"like_a_slice": float(like_a_slice(images, train).mean())},
+        lambda: quality(real, drawn, seed),
+        lambda: {"realism": two_sample_test(real, drawn, seed)},
+        lambda: {"copying": copying_audit(images, train, held_out, groups, describe, seed)},
+    ):
+        # Threads that share matrices as small as these only wait for each other.
+        with threadpool_limits(1):
+            try:
+                report |= measure()
+            except (CourseError, ValueError) as error:  # scikit-learn's, of few images
+                report["refused"].append(str(error))
+    return report

@@ -1,0 +1,542 @@
+"""The command: refusals, a smoke run from end to end, a run again, real data where it is."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import papermill
+import pytest
+import yaml
+from conftest import COMMAND, ROOT, call, snapshot, write_labels
+from PIL import Image
+
+from course import audit
+from course.report import write_report
+from course.run import NOTEBOOKS, load_parameters, run
+from helpers import files, machine, networks, plots, preprocessing, sampling
+from helpers.files import CourseError
+from helpers.folder import read_folder
+from helpers.intervals import wilson_interval
+
+
+def refused(pattern, *arguments):
+    """Exit code 2, one sentence, no traceback."""
+    done = call(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.search(pattern, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="session")
+def metrics(smoke):
+    return json.loads((smoke[0] / "metrics.json").read_text())
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+
+def test_unknown_profile():
+    refused(
+        r"profile 'fast' is unknown: choose one of paper, quick, smoke, study", "--profile", "fast"
+    )
+
+
+def test_misspelt_parameter(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("gan_stepps: 5\n")
+    out = tmp_path / "out"
+    refused("no notebook has a parameter 'gan_stepps'", "--params", mine, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", [
+    "gan_steps: 0", "seed: -1", "preview_every: 0", "fresh_count: 1", "classifier_steps: many",
+    "samples_per_class: true", "gallery_steps: 1.5", "seed: 4294967296",
+])  # fmt: skip
+def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(CourseError, match=f"{text.split(':')[0]} is .*: use a whole num"):
+        run("smoke", out=str(tmp_path / "out"), extra=mine)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
+    ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
+    ("trunk: imagnet", "trunk 'imagnet' is unknown: use one of imagenet, scratch, auto"),
+    ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
+    ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
+    ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
+    ("arms: classic, original", "arms: original_gan is missing: name it in any case"),
+    ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
+    ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
+    ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
+    ("dose: 1,39", "dose is '1,39': use a number, 0 or more, with a point"),
+    ("dose: -1", "dose is -1: use a number, 0 or more"),
+    ("positive: yes", "class name True goes into file names: .* in quotes"),
+    ("positive: a/b", "class name 'a/b' goes into file names"),
+    ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
+])  # fmt: skip
+def test_other_parameters_that_cannot_be_are_refused_too(tmp_path, text, words):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(CourseError, match=words):
+        run("smoke", out=str(tmp_path / "out"), extra=mine)
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "positive: 2024-02-30\n"])
+def test_unreadable_parameters(tmp_path, text):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(CourseError, match=r"mine\.yaml"):
+        load_parameters("smoke", mine)
+
+
+def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
+    before = snapshot(folder)
+    for out in (folder, folder / "runs"):
+        refused(r"OUT .* lies inside DATA", "--data", folder, "--out", out)
+    assert snapshot(folder) == before
+    write_labels(folder, [(0, 3)])
+    refused("label '3' of image 0 is neither", "--data", folder, "--out", tmp_path / "out")
+    refused("is not a folder", "--data", folder / "nowhere", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json", "run.json"])
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text('{"years": "of work"}')
+    for fresh in ([], ["--fresh"]):
+        refused("not empty and holds no run", "--profile", "smoke", "--out", tmp_path, *fresh)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_data_inside_out_is_refused_since_fresh_would_remove_it(folder, tmp_path):
+    before = snapshot(folder)
+    refused(r"DATA .* lies inside OUT", "--data", folder, "--out", tmp_path, "--fresh")
+    assert snapshot(folder) == before
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    mine = tmp_path / "thesis.txt"
+    mine.write_text("years of work")
+    refused("cannot be a folder", "--profile", "smoke", "--out", mine)
+    assert mine.read_text() == "years of work"
+
+
+@pytest.fixture
+def quiet_run(monkeypatch, folder, tmp_path):
+    """`course.run` on a small folder up to the point where notebooks would be executed."""
+    monkeypatch.setattr("course.run._run_notebooks", lambda *_: None)
+    monkeypatch.setattr("course.run.write_report", lambda out: out / "report.html")
+
+    def run(**more):
+        return run("smoke", str(folder), str(tmp_path / "out"), **more)
+
+    return run
+
+
+def test_other_columns_and_other_groups_are_seen_before_anything_runs(quiet_run, folder):
+    lines = [(i, 60, int(i < 30)) for i in range(60)]
+    write_labels(folder, lines, ("file", "age", "diagnosis"))
+    with pytest.raises(CourseError, match="label '60'"):
+        quiet_run()
+    named = {"changes": {"label_column": "diagnosis"}}
+    quiet_run(**named)
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    with pytest.raises(CourseError, match="other settings or data"):
+        quiet_run(**named)
+
+
+def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, folder, tmp_path):
+    """Parameters of later notebooks, and where the data lie."""
+    executed = []
+
+    def execute(source, target, *_):
+        executed.append(source.stem)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("{}")
+
+    def run(data="", **changes):
+        executed.clear()
+        run("smoke", data, str(tmp_path / ("own" if data else "out")), changes=changes)
+        return executed
+
+    monkeypatch.setattr("course.run._execute", execute)
+    monkeypatch.setattr("course.run.write_report", lambda out: out / "report.html")
+    assert run() == list(NOTEBOOKS)
+    assert run() == []
+    assert run(classifier_steps=3) == ["05_evaluation"]
+    assert run(classifier_steps=3, samples_per_class=21) == ["04_sampling", "05_evaluation"]
+    for changes in ({"gan_steps": 5}, {"split_seed": 7}):
+        with pytest.raises(CourseError, match="other settings or data"):
+            run(**changes)
+    assert run(str(folder)) == list(NOTEBOOKS)
+    assert run(str(folder.rename(tmp_path / "moved"))) == []
+
+
+def test_starting_over_can_itself_be_cut_off(quiet_run, monkeypatch, tmp_path):
+    """What is left then is still a run of the course, and a linked folder stays linked to."""
+    out, elsewhere = tmp_path / "out", tmp_path / "big disk"
+    quiet_run()
+    (out / "samples").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "step.npz").touch()
+    (out / "checkpoints").symlink_to(elsewhere)
+    remove = shutil.rmtree
+    monkeypatch.setattr("course.run.shutil.rmtree", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        quiet_run(fresh=True)
+    monkeypatch.setattr("course.run.shutil.rmtree", remove)
+    quiet_run(fresh=True)
+    assert not (out / "samples").exists() and not (out / "checkpoints").exists()
+    assert (elsewhere / "step.npz").exists()
+
+
+def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_path):
+    prepared = tmp_path / "out" / "prepared.npz"
+    prepared.parent.mkdir()
+    prepared.touch()
+    with pytest.raises(CourseError, match="holds no run"):  # somebody's own prepared.npz
+        quiet_run(fresh=True)
+    prepared.unlink()
+    files.open_run(prepared.parent)
+    prepared.touch()
+    quiet_run()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Kernel died"), OSError(28, "No space left")])
+def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path, error):
+    def execute(source, running, *_, **__):
+        Path(running).write_text("{}")
+        raise error
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was cut off .*goes on"):
+        run("smoke", out=str(tmp_path / "out"))
+    assert not list((tmp_path / "out" / "notebooks").iterdir())
+    assert not {files.KERNEL_LOCK, machine.PROGRESS_FILE} & set(os.environ)
+
+
+def test_a_second_run_is_refused(tmp_path):
+    held = files.lock(tmp_path / ".lock")
+    try:
+        refused("in use by another run", "--profile", "smoke", "--out", tmp_path)
+    finally:
+        held.release()
+
+
+# --- The smoke run -------------------------------------------------------------------------------
+
+
+def test_everything_is_there(smoke):
+    out, printed = smoke
+    for name in NOTEBOOKS:
+        assert (out / "notebooks" / f"{name}.ipynb").exists()
+    for name in ("haemorrhage", "clear"):
+        assert (out / "models" / f"{name}.h5").exists() and (out / "models" / f"{name}.md").exists()
+        assert len(pd.read_csv(out / "logs" / f"{name}.csv")) == 4
+        assert f"Note, {name}: The generated images cannot be judged" in printed
+    assert "Verdict: Not enough data to tell." in printed
+    assert str(out / "report.html") in printed
+    assert not [p for p in out.rglob("*") if p.name.startswith(".") and "lock" not in p.name]
+
+
+def test_metrics_hold_what_others_read(metrics):
+    assert metrics["profile"] == "smoke" and metrics["seed"] == 2019
+    assert {"python", "tensorflow", "keras", "numpy"} <= set(metrics["versions"])
+    assert re.fullmatch(r"[0-9a-f]{64}", metrics["data"]["fingerprint"])
+    assert metrics["data"]["images"] == 200
+    assert {part: row["images"] for part, row in metrics["split"].items()} == {
+        "train": 144, "validation": 34, "test": 22,
+    }  # fmt: skip
+    for gan in metrics["gan"].values():
+        assert gan["steps"] == 4 and gan["seconds_per_step"] == pytest.approx(gan["seconds"] / 4)
+    assert list(metrics["arms"]) == ["original", "gan_only", "original_gan", "classic"]
+    for arm in metrics["arms"].values():
+        (tn, fp), (fn, tp) = arm["confusion"]
+        assert tn + fp == fn + tp == 11
+        assert arm["accuracy"] == pytest.approx((tn + tp) / 22)
+        assert arm["accuracy_ci"] == pytest.approx(wilson_interval(tn + tp, 22))
+    assert metrics["verdict"]["answer"] == "not enough data"
+    assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
+    assert metrics["trunk"] == "scratch"
+    assert 0.5 < metrics["cost"]["peak_memory_gb"] < 2.0
+    for found in metrics["audit"].values():
+        assert "The generated images cannot be judged" in found["warning"]
+        assert "kid" not in found and "copying" not in found, "four steps draw nothing"
+
+
+def test_anybodys_folder_can_be_audited(smoke, tmp_path):
+    """Fresh simulated slices in place of samples; the copies of training ones are flagged."""
+    out, _ = smoke
+    images, labels = preprocessing.fresh_slices(120, 31)
+    prepared = preprocessing.load_prepared(out)
+    copies = [prepared.part("train", label)[0][:40] for label in (1, 0)]
+    found = {}
+    for name, made, truth in (
+        ("fresh", images, labels), ("copies", np.concatenate(copies), np.repeat([1, 0], 40)),
+    ):  # fmt: skip
+        sampling.write_samples(tmp_path / name, made, truth, {})
+        done = subprocess.run(
+            [sys.executable, "-m", "course", "audit", "--samples", tmp_path / name,
+             "--data", out / "data", "--split", out / "split.csv", "--out", tmp_path / "audit"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "KID" in done.stdout and "most like a training image" in done.stdout
+        found[name] = json.loads((tmp_path / "audit" / "audit.json").read_text())
+        assert (tmp_path / "audit" / "closest_clear.png").exists()
+    for name in ("haemorrhage", "clear"):
+        for report in (found["fresh"][name], found["copies"][name]):
+            copying = report["copying"]
+            assert copying["ci"][0] <= copying["score"] <= copying["ci"][1]
+            assert {"kid", "kid_ci", "kid_floor", "precision", "recall", "density"} <= set(report)
+            assert report["features"] == "judge" and 0 <= report["realism"]["accuracy"] <= 1
+        assert not found["fresh"][name]["copying"]["flagged"]
+        assert found["copies"][name]["copying"]["flagged"]
+        assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
+
+
+@pytest.mark.parametrize(("split", "words"), [
+    ("file,label\nx,1\n", "cannot be read as a split"),
+    ("file,label,group,split\nx,1,0,train\n", "does not name"),
+])  # fmt: skip
+def test_an_audit_with_a_wrong_split_is_refused(folder, tmp_path, split, words, capsys):
+    listing = tmp_path / "split.csv"
+    listing.write_text(split)
+    arguments = ["--samples", folder, "--data", folder, "--split", listing, "--out", tmp_path / "a"]
+    assert audit.main([str(argument) for argument in arguments]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "a").exists()
+
+
+def test_the_report_prints_what_metrics_hold(smoke, metrics):
+    html = (smoke[0] / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    for arm in metrics["arms"].values():
+        for key in ("accuracy", "sensitivity", "specificity", "fresh_accuracy"):
+            assert f"{100 * arm[key]:.1f} %" in html
+    for name, found in metrics["audit"].items():
+        assert f"{name}: {found['warning']}" in html
+    assert metrics["verdict"]["text"].split(".")[0] in html
+    assert metrics["data"]["fingerprint"] in html
+    assert html.count("data:image/png;base64,") >= 8
+    assert not re.search(r'(src|href)="(?!data:)', html), "the report must open offline"
+
+
+@pytest.mark.parametrize("protocol", ["steps", "paper"])
+def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path, protocol):
+    """Scores all different, so that no two can change places unseen."""
+    keys = ("accuracy", "sensitivity", "specificity", "fresh_accuracy", "auc")
+    arms = {}
+    for k, (name, arm) in enumerate(metrics["arms"].items()):
+        scores = {key: 0.1 * n + 0.01 * k for n, key in enumerate(keys, start=3)}
+        intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
+        arms[name] = arm | scores | intervals | {"confusion": [[k, 1], [2, 3]]}
+        arms[name] |= {"last_epoch_accuracy": 0.8 + 0.01 * k} if protocol == "paper" else {}
+    files.write_json(tmp_path / "metrics.json", metrics | {"arms": arms, "protocol": protocol})
+    html = write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    table = html[html.index("<h2>Arms</h2>") :].split("</table>")[0]
+    head, *rows = [
+        re.findall("<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in table.split("<tr>")[1:]
+    ]
+    assert head[:6] == ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
+    for k, ((title, *cells), (name, arm)) in enumerate(zip(rows, arms.items(), strict=True)):
+        assert title == plots.ARM_TITLES[name]
+        for key, cell in zip(keys[:3], cells[:3], strict=True):
+            low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
+            share, ends = cell.split("<br>")
+            assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
+        last = [f"8{k}.0 %"] if protocol == "paper" else []
+        assert cells[3:] == [f"0.7{k}", f"{k} 1 / 2 3", f"6{k}.0 %", *last]
+
+
+def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
+    """Those of one class measured, the other's refused."""
+    of_classes = ("precision", "recall", "density", "coverage")
+    measured = {name: k / 10 for k, name in enumerate(of_classes, start=1)} | {
+        "kid": 0.52, "kid_ci": [0.18, 0.87], "kid_floor": 0.03, "features": "judge",
+        "realism": {"accuracy": 0.66}, "judge_agreement": 0.84, "refused": [],
+        "copying": {
+            "score": 0.88, "expected": 0.81, "flagged": True, "p_value": 0.335,
+            "features": {"p_value": 0.001},
+        },
+    }  # fmt: skip
+    measured |= {f"{name}_expected": 0.97 for name in of_classes}
+    audits = {"haemorrhage": measured, "clear": {"refused": ["Copying needs more."]}}
+    files.write_json(tmp_path / "metrics.json", metrics | {"audit": audits})
+    html = write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in html.split("<tr>")]
+    shown = {cells[0]: cells[1:] for cells in rows if len(cells) == 3}
+    assert shown["measure"] == ["haemorrhage", "clear"]
+    assert shown["in features of"] == ["the judge", ""]
+    assert shown["KID"] == ["0.52 (under 0.03)<br><small>0.18 to 0.87</small>", "not measured"]
+    for k, name in enumerate(of_classes, start=1):
+        assert shown[name] == [f"0.{k}0 (0.97)", "not measured"]
+    assert shown["told apart from real slices"] == ["66.0 % (50 %)", "not measured"]
+    assert shown["nearest is a training image"] == ["88.0 % (81.0 %)", "not measured"]
+    assert shown["copies"] == ["suspected<br><small>p = 0.001</small>", "not measured"]
+    assert shown["the label agrees"] == ["84.0 %", "unknown"]
+    assert "clear: Copying needs more." in html
+
+
+def test_another_seed_leaves_the_data_and_the_split_as_they_are(smoke, tmp_path):
+    """Of a study's split all seeds are averaged, so `split_seed` alone may choose its images."""
+    parameters = load_parameters("smoke") | {"seed": 77, "out_dir": str(tmp_path / "run")}
+    source = ROOT / "notebooks" / "01_preprocessing.ipynb"
+    known = papermill.inspect_notebook(source)
+    shared = {name: value for name, value in parameters.items() if name in known}
+    papermill.execute_notebook(source, None, shared, cwd=ROOT, progress_bar=False)
+    for name in ("split.csv", "data/labels.csv"):
+        assert (tmp_path / "run" / name).read_text() == (smoke[0] / name).read_text()
+    assert np.array_equal(
+        preprocessing.load_prepared(tmp_path / "run").images,
+        preprocessing.load_prepared(smoke[0]).images,
+    )
+
+
+def test_each_class_trained_on_its_own_training_images(smoke):
+    """Swapped labels, or test images in a GAN's training, end here."""
+    out, _ = smoke
+    prepared = preprocessing.load_prepared(out)
+    for name, label in (("haemorrhage", 1), ("clear", 0)):
+        newest = max((out / "checkpoints" / name).glob("*.npz"))
+        with np.load(newest) as saved:
+            origin = json.loads(str(saved["origin"]))
+        images, _ = prepared.part("train", label)
+        assert len(images) == 72
+        assert origin["data"] == machine.fingerprint(images)
+    table = read_folder(out / "data").table.set_index("file")
+    split = pd.read_csv(out / "split.csv").set_index("file")
+    assert list(split.columns) == ["label", "group", "split"]
+    assert (split["label"] == table.loc[split.index, "label"]).all()
+
+
+def test_samples_carry_the_label_of_their_generator(smoke):
+    out, _ = smoke
+    slices = read_folder(out / "samples")
+    assert slices.table.label.tolist() == [1] * 20 + [0] * 20
+    images = preprocessing.prepare(slices.greys)
+    for name, label in (("haemorrhage", 1), ("clear", 0)):
+        generator = sampling.load_generator(out / "models" / f"{name}.h5")
+        latent = sampling.draw_latent(20, 2019 + label, networks.LATENT_DIM)
+        drawn = sampling.generate(generator, latent)
+        assert np.abs(images[slices.table.label == label] - drawn).max() < 0.01
+
+
+def test_the_same_command_again_skips_and_other_settings_are_refused(smoke):
+    out, _ = smoke
+    before = {p: v for p, v in snapshot(out).items() if p.startswith(("models", "samples"))}
+    done = call("--profile", "smoke", "--out", out)
+    assert done.returncode == 0 and done.stdout.count("finished before") == len(NOTEBOOKS)
+    after = {p: v for p, v in snapshot(out).items() if p.startswith(("models", "samples"))}
+    assert before == after
+    refused("holds a run with other settings", "--profile", "quick", "--out", out)
+
+
+def test_slices_are_drawn_while_it_trains(smoke):
+    """Into the place below the training's cell, each picture over the one before."""
+    notebook = nbformat.read(smoke[0] / "notebooks" / "03_training.ipynb", 4)
+    (cell,) = [c for c in notebook.cells if "trained[name] = training.train_gan(" in c.source]
+    (place,) = [output for output in cell.outputs if output.output_type == "display_data"]
+    assert place.metadata["image/png"]["alt"] == "the newest ten slices a class"
+    assert len(place.data["image/png"]) > 1000
+
+
+def test_nbval_over_executed_notebooks(smoke):
+    """The quick two; all of them run again in `test_exercises`, which takes minutes once."""
+    out, _ = smoke
+    notebooks = [str(out / "notebooks" / f"{name}.ipynb") for name in NOTEBOOKS[:2]]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout=600", "-q",
+         "-p", "no:cacheprovider", "--rootdir", str(out), *notebooks],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_broken_notebook_fails_and_keeps_its_last_state(tmp_path, monkeypatch):
+    copy = tmp_path / "notebooks"
+    shutil.copytree(ROOT / "notebooks", copy)
+    broken = copy / "01_preprocessing.ipynb"
+    broken.write_text(
+        broken.read_text().replace("to_tanh_range(np.array([0", "nonsense(np.array([0")
+    )
+    monkeypatch.setattr("course.run._source", lambda name: copy / f"{name}.ipynb")
+    with pytest.raises(CourseError, match=r"01_preprocessing.ipynb stopped at cell .*NameError"):
+        run("smoke", out=str(tmp_path / "out"))
+    left = [path.name for path in (tmp_path / "out" / "notebooks").iterdir()]
+    assert left == ["01_preprocessing.failed.ipynb"]
+
+
+def test_killed_while_training_it_goes_on_and_ends_the_same(smoke, tmp_path):
+    """The whole group, with SIGKILL, in the middle of notebook 03: kernel and all."""
+    _run_until(tmp_path, "checkpoints/clear/step-*.npz")
+    time.sleep(4)
+    assert not _kernels_of(tmp_path), "a kernel outlived its run"
+    assert not (tmp_path / "models").exists(), "killed too late to tell anything"
+    assert "02_networks: finished before" in _run_until(tmp_path, "models/clear.md")
+    for name in ("haemorrhage", "clear"):
+        first, second = (
+            sampling.load_generator(out / "models" / f"{name}.h5") for out in (smoke[0], tmp_path)
+        )
+        for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+            assert np.array_equal(a, b)
+
+
+def _run_until(out: Path, pattern: str) -> str:
+    """A smoke run, killed as soon as such a file is there; what it had printed."""
+    process = subprocess.Popen(
+        [*COMMAND, "--profile", "smoke", "--out", str(out)], cwd=ROOT,
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 600
+    while not list(out.glob(pattern)) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[0]
+
+
+def _kernels_of(folder: Path) -> list[str]:
+    """Running processes that were told to lock this folder (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"{files.KERNEL_LOCK}={folder}".encode() in entry.read_bytes():
+                found.append(entry.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+# --- The real slices -----------------------------------------------------------------------------
+
+
+def test_real_slices_from_end_to_end(real, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in real.rglob("*")}
+    out = tmp_path / "out"
+    mine = tmp_path / "few.yaml"
+    mine.write_text(yaml.safe_dump({"gan_steps": 2, "classifier_steps": 1}))
+    done = call("--profile", "smoke", "--data", real, "--out", out, "--params", mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["data"]["groups"] == 176 and not metrics["data"]["simulated"]
+    assert "fresh_accuracy" not in metrics["arms"]["original"]
+    split = pd.read_csv(out / "split.csv")
+    number = split["file"].str.extract(r"(\d+)\.png")[0].astype(int)
+    parts = dict(zip(number, split["split"], strict=True))
+    for i, j in [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30)]:
+        assert parts[i] == parts[j]
+    assert {parts[i] for i in range(162, 178)} == {"train"}
+    assert split[split["split"] != "train"]["group"].is_unique
+    assert {path: path.stat().st_mtime_ns for path in real.rglob("*")} == before
+    assert Image.open(out / "samples" / "000.png").size == (32, 32)

@@ -1,0 +1,391 @@
+"""What the benchmarks compute from what they measure, against another way to the same number."""
+
+import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks import gan_step
+from experiments import ablation, failures, resolution, simulator, worth
+from helpers import files
+
+# --- The ablation --------------------------------------------------------------------------------
+
+
+def rows_of(recipe: str, values: dict[int, float]) -> list[dict]:
+    keys = {key: k for k, key in enumerate(ablation.MEASURES)}
+    return [
+        {"recipe": recipe, "seed": seed} | {key: value + k for key, k in keys.items()}
+        for seed, value in values.items()
+    ]
+
+
+def test_interval_is_students():
+    values = [0.4, 0.9, 0.1, 0.6, 0.7]
+    found = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert ablation.interval(values) == pytest.approx([np.mean(values), found.low, found.high])
+
+
+def test_changes_are_paired_by_seed():
+    """In any order of rows; seeds that only one of the two has count for no difference."""
+    paper = {0: 0.5, 1: 0.9, 2: 0.2, 3: 0.4}
+    other = {3: 0.5, 1: 1.0, 0: 0.5, 7: 9.0}
+    rows = rows_of("other", other) + rows_of("paper", paper) + rows_of("once", {0: 0.3})
+    found = ablation.summarise(rows)
+    assert set(found) == {"paper", "other"}, "one run has no interval"
+    assert found["other"]["seeds"] == 4
+    for k, key in enumerate(ablation.MEASURES):
+        alone = np.array(list(other.values())) + k
+        low, high = stats.ttest_1samp(alone, 0).confidence_interval(0.95)
+        assert found["other"][key] == pytest.approx([alone.mean(), low, high])
+        pairs = [0.5, 1.0, 0.5], [0.5, 0.9, 0.4]
+        low, high = stats.ttest_rel(*pairs).confidence_interval(0.95)
+        assert found["other"][f"{key}_change"] == pytest.approx([0.2 / 3, low, high])
+        assert found["paper"][f"{key}_change"] == [0, 0, 0]
+
+
+def test_every_change_is_a_recipe():
+    recipes = pytest.importorskip("helpers.recipes")
+    changes = ablation.SIX | ablation.TOGETHER | ablation.REST
+    made = {name: recipes.choose_recipe("paper", change) for name, change in changes.items()}
+    assert recipes.RECIPES["paper"] not in made.values()
+    assert len(set(made.values())) == len(changes)
+    assert made["Wasserstein"].loss == "wasserstein"
+
+
+def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path):
+    """Two commands into one file: the second does not relabel the first one's rows."""
+    pytest.importorskip("keras")
+    import small
+
+    from helpers import files, judge, machine
+
+    small.use(monkeypatch)
+    made = {"kid": 0.1, "coverage": 0.2, "like_a_slice": 0.3, "judge_agreement": 0.4}
+    monkeypatch.setattr(ablation, "measure", lambda *_: made)
+    monkeypatch.setattr(judge, "load_judge", lambda: None)
+    monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
+    monkeypatch.setattr(ablation, "REST", {"no dropout": {"dropout": 0.0}})
+    in_this_process = lambda *_, **__: ThreadPoolExecutor(1)  # noqa: E731  where the stand-ins are
+    monkeypatch.setattr(ablation, "ProcessPoolExecutor", in_this_process)
+    results, scratch = tmp_path / "ablation.json", tmp_path / "scratch"
+    places = ["--results", str(results), "--scratch", str(scratch)]
+    sizes = ["--steps", "1", "--held-out", "20", "--seeds", "1"]
+    for changes in ("together", "rest"):
+        monkeypatch.setattr(sys, "argv", ["x", *places, *sizes, "--changes", changes])
+        ablation.main()
+    rows = files.read_json(results)["rows"]
+    assert [(row["recipe"], row["command"].split()[-1]) for row in rows] == [
+        ("paper", "together"), ("5e-4, averaged", "together"), ("no dropout", "rest"),
+    ]  # fmt: skip
+    assert not list(scratch.iterdir())
+
+
+# --- The simulator against the GAN ---------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path, folder):
+    """The command on a small folder, with small networks; gives how to run it, and its file."""
+    pytest.importorskip("keras")
+    import small
+
+    from course.run import load_parameters
+    from helpers import classifiers, judge, machine
+
+    small.use(monkeypatch)
+    fitted = []
+
+    class Guess:
+        def answer(self, images):
+            return np.zeros(len(images))
+
+    steps = {"gan_steps": 2, "classifier_steps": 1}
+    quick = load_parameters("quick") | steps
+    monkeypatch.setattr("course.run.load_parameters", lambda _: quick)
+    monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
+    monkeypatch.setattr(judge, "load_judge", lambda: None)
+    monkeypatch.setattr(judge, "judge_features", lambda images, _: images.reshape(len(images), -1))
+    monkeypatch.setattr(classifiers, "build_classifier", lambda _: Guess())
+    monkeypatch.setattr(classifiers, "fit", lambda _, arm, **more: fitted.append(arm))
+    monkeypatch.setattr(simulator, "SIMULATED", 40)
+    results = tmp_path / "simulator.json"
+
+    def run(*more):
+        places = ["--results", results, "--scratch", tmp_path / "scratch", "--data", folder]
+        monkeypatch.setattr(sys, "argv", [str(x) for x in ("x", *places, "--splits", 1, *more)])
+        fitted.clear()
+        simulator.main()
+        return fitted
+
+    return run, results
+
+
+def test_a_gan_arm_joins_a_file_without_one(asked, monkeypatch, tmp_path):
+    """Arms that are kept are not fitted again, and a whole file is left alone."""
+    import small
+
+    from helpers import files
+
+    def train_gan(images, *, checkpoints, **more):
+        checkpoints.mkdir(parents=True)
+        return SimpleNamespace(generator=small.generator())
+
+    monkeypatch.setattr("helpers.training.train_gan", train_gan)
+    run, results = asked
+    assert len(run()) == len(simulator.ARMS) - 1, "the head on the judge is no network of ours"
+    whole = files.read_json(results)
+    assert [row["arm"] for row in whole["rows"]] == list(simulator.ARMS)
+    gans = [row for row in whole["rows"] if "gan" in row["arm"]]
+    old = {key: whole["settings"][key] for key in ("steps", "simulated", "data", "trunk")}
+    rows = [row for row in whole["rows"] if row not in gans]
+    files.write_json(results, whole | {"settings": old, "rows": rows})
+    alone, with_real = run()
+    assert alone.images.shape == with_real.synthetic_images.shape == (40, 32, 32, 1)
+    assert alone.labels.tolist() == [1] * 20 + [0] * 20
+    assert len(with_real.images) == 44 and np.array_equal(alone.images, with_real.synthetic_images)
+    assert files.read_json(results) == whole
+    assert not run() and not list((tmp_path / "scratch").iterdir())
+
+
+def test_gans_learn_from_the_training_slices_of_their_split(asked, monkeypatch, folder, tmp_path):
+    """Those of a finished run are taken where they learnt from exactly these, and never else."""
+    from helpers import files, machine, preprocessing, sampling
+    from helpers.folder import find_groups, read_folder
+    from helpers.networks import build_generator
+    from helpers.recipes import RECIPES
+    from helpers.training import train_gan
+
+    run, _ = asked
+    slices = read_folder(folder)
+    images, labels = preprocessing.prepare(slices.greys), slices.table["label"].to_numpy()
+    trains = preprocessing.split_groups(labels, find_groups(slices).groups, 1) == "train"
+    trained_on = {"tumour": images[trains & (labels == 1)], "healthy": images[labels == 0]}
+    how = {"steps": 2, "recipe": asdict(RECIPES["brief"]) | {"name": "brief"}}
+    said = {n: how | {"trained_on": machine.fingerprint(x)} for n, x in trained_on.items()}
+    files.write_json(tmp_path / "run" / "metrics.json", {"gan": said})
+    seen, train_gan = [], train_gan
+    monkeypatch.setattr(
+        "helpers.training.train_gan", lambda x, **more: seen.append(x) or train_gan(x, **more)
+    )
+    loaded, build = [], build_generator
+    monkeypatch.setattr(
+        sampling, "load_generator", lambda path: loaded.append(path.name) or build()
+    )
+    run("--run", tmp_path / "run")
+    assert loaded == ["tumour.h5"], "the other one has seen test slices"
+    assert len(seen) == 1 and np.array_equal(seen[0], images[trains & (labels == 0)])
+
+    files.write_json(
+        tmp_path / "run" / "metrics.json", {"gan": {"x": said["tumour"] | {"steps": 9}}}
+    )
+    with pytest.raises(SystemExit, match="another recipe or number of steps"):
+        run("--run", tmp_path / "run")
+
+
+# --- What real images and pixels are worth -------------------------------------------------------
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What classifiers are fitted on and asked, with one in place that always answers "bleed"."""
+    pytest.importorskip("keras")
+    from helpers import classifiers
+
+    seen = SimpleNamespace(built=[], arms=[], asked=[])
+
+    class AlwaysBleed:
+        def answer(self, images):
+            seen.asked.append(images)
+            return np.ones(len(images))
+
+    def build_classifier(trunk, size=32, seed=0, edge=32):
+        seen.built.append((trunk, size, seed, edge))
+        return AlwaysBleed()
+
+    monkeypatch.setattr(classifiers, "build_classifier", build_classifier)
+    monkeypatch.setattr(classifiers, "fit", lambda _, arm, **more: seen.arms.append((arm, more)))
+    return seen
+
+
+def test_worth_fits_each_row_on_what_it_says(fits, monkeypatch):
+    """More real images are the same and more; GANs learn from 144 of them, and no test slice."""
+    import small
+
+    from helpers import preprocessing
+    from helpers.training import train_gan
+
+    small.use(monkeypatch)
+    monkeypatch.setattr(worth, "TEST", 50)
+    learnt_from, train_gan = [], train_gan
+    monkeypatch.setattr(
+        "helpers.training.train_gan",
+        lambda x, **more: learnt_from.append(x) or train_gan(x, **more),
+    )
+    parameters = {
+        "gan_steps": 1, "recipe": "brief", "recipe_changes": {}, "classifier_steps": 7,
+    }  # fmt: skip
+    rows = worth.run_replicate(3, parameters, "float32")
+    keys = [(row["arm"], row["images"], row["dose"]) for row in rows]
+    assert keys == [("classic", size, 0.0) for size in worth.SIZES] + [
+        ("classic_gan", worth.AT, dose) for dose in worth.DOSES
+    ]
+    largest = fits.arms[len(worth.SIZES) - 1][0]
+    generated = []
+    for row, (arm, more) in zip(rows, fits.arms, strict=True):
+        assert more == {"steps": 7, "seed": 10_030} and arm.augment is not None
+        assert np.array_equal(arm.images, largest.images[: row["images"]])
+        assert np.array_equal(arm.labels, largest.labels[: row["images"]])
+        if row["arm"] == "classic":
+            assert arm.synthetic_images is None
+        else:
+            assert abs(len(arm.synthetic_images) - row["dose"] * 144) <= 1
+            assert np.mean(arm.synthetic_labels) == 0.5
+            generated.append({image.tobytes() for image in arm.synthetic_images})
+    assert all(less < more for less, more in itertools.pairwise(generated))
+    for images, label in zip(learnt_from, (1, 0), strict=True):
+        assert np.array_equal(images, largest.images[:144][largest.labels[:144] == label])
+    train, asked = {image.tobytes() for image in largest.images}, fits.asked[0]
+    assert len(train) == 576 and train.isdisjoint(image.tobytes() for image in asked)
+    assert len(asked) == 50 and all(np.array_equal(asked, other) for other in fits.asked)
+    labels = preprocessing.fresh_slices(50, 110_030)[1]
+    assert {row["accuracy"] for row in rows} == {float(np.mean(labels == 1))}
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_resolution_shows_the_same_slices_at_each_edge(fits, folder, monkeypatch, real):
+    """Shrunk by hand, the larger ones are the smaller ones; and nobody's slice is in both parts."""
+    from helpers import preprocessing
+    from helpers.folder import find_groups, read_folder
+
+    for name, count in (("TRAIN", 20), ("TEST", 10)):
+        monkeypatch.setattr(resolution, name, count)
+    rows = [resolution.fit_one(2, edge, str(folder) if real else "", 9) for edge in (32, 64)]
+    assert fits.built == [("scratch", 32, 20_002, 32), ("scratch", 64, 20_002, 64)]
+    assert {row["data"] for row in rows} == {folder.name if real else "simulated"}
+    (small, _), (large, more) = fits.arms
+    assert more == {"steps": 9, "seed": 20_002}
+    assert np.array_equal(small.labels, large.labels) and small.synthetic_images is None
+    few, many = ([arm.images, asked] for (arm, _), asked in zip(fits.arms, fits.asked, strict=True))
+    for at_32, at_64 in zip(few, many, strict=True):
+        assert at_64.shape[1:] == (64, 64, 1) and len(at_64) == len(at_32)
+        halved = at_64.reshape(-1, 32, 2, 32, 2, 1).mean(axis=(2, 4))
+        own = np.abs(halved - at_32).mean(axis=(1, 2, 3))
+        another = np.abs(halved - np.roll(at_32, 1, axis=0)).mean(axis=(1, 2, 3))
+        assert (own < another / 4).all()
+    train, test = ({image.tobytes() for image in images} for images in few)
+    assert train.isdisjoint(test)
+    if real:
+        slices = read_folder(folder)
+        labels = slices.table["label"].to_numpy()
+        part = preprocessing.split_groups(labels, find_groups(slices).groups, 20_002)
+        assert np.array_equal(few[1], preprocessing.prepare(slices.greys)[part == "test"])
+        labels, counted = labels[part == "test"], 60
+    else:
+        labels, counted = preprocessing.fresh_slices(10, 120_002)[1], 30
+    for row in rows:
+        assert row["accuracy"] == np.mean(labels == 1)
+        assert (row["test_images"], row["images"]) == (len(labels), counted)
+
+
+# --- The step ------------------------------------------------------------------------------------
+
+
+def test_ratio_goes_round_by_round():
+    found = gan_step.ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0])
+    assert found == {"median": 2.0, "min": 1.0, "max": 3.0}
+    assert gan_step.ratio([3.0, 1.0], [1.0, 1.0])["median"] == 2.0
+
+
+def test_gigaflop_counted_from_the_layers_themselves():
+    networks = pytest.importorskip("helpers.networks")
+
+    def forward(network):
+        """Two for each weight at each place that its kernel stands: where a transposed one comes
+        from, and where any other goes to."""
+        count = 0
+        for layer in network.layers:
+            if "Transpose" in type(layer).__name__:
+                count += 2 * np.prod(layer.input.shape[1:3]) * np.prod(layer.kernel.shape)
+            elif "Conv" in type(layer).__name__:
+                count += 2 * np.prod(layer.output.shape[1:3]) * np.prod(layer.kernel.shape)
+            elif type(layer).__name__ == "Dense":
+                count += 2 * np.prod(layer.kernel.shape)
+        return count
+
+    generator, discriminator = map(
+        forward, (networks.build_generator(), networks.build_discriminator())
+    )
+    # Generator: forward, two gradients. Discriminator: the same for both kinds, and one gradient
+    # towards the image for the generator.
+    by_hand = 16 * (3 * generator + (2 * 3 + 1) * discriminator) / 1e9
+    assert gan_step.gigaflop() == pytest.approx(by_hand, rel=1e-3)
+    assert gan_step.gigaflop() == pytest.approx(118, abs=1)
+
+
+def test_the_gallerys_copy_of_a_run_is_taken_for_one(tmp_path):
+    """Notebook 03's cells refuse any other folder with something in it."""
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    for folder in (run, copy):
+        folder.mkdir()
+    files.write_json(run / "run.json", {"settings": {"profile": "quick"}})
+    for name in ("prepared.npz", "split.csv", "metrics.json"):
+        (run / name).write_text("{}")
+    failures.copy_run(run, copy)
+    assert files.open_run(copy) == copy
+    assert all((copy / name).exists() for name in ("prepared.npz", "split.csv", "metrics.json"))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_tutorials_step_has_keras_own_layers(monkeypatch, fused):
+    keras = pytest.importorskip("keras")
+    import small
+
+    from helpers import networks
+
+    small.use(monkeypatch)
+    built = []
+    for name in ("build_generator", "build_discriminator"):
+        build = getattr(networks, name)
+        monkeypatch.setattr(networks, name, lambda make=build: built.append(make()) or built[-1])
+    step = gan_step.course(10.0, "float32", fused)
+    wide = [
+        layer
+        for network in built
+        for layer in network.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and len(layer.output.shape) == 4
+    ]
+    assert wide and all(("call" in vars(layer)) == fused for layer in wide)
+    to_one = built[0].layers[-1]
+    assert ("convolution_op" in vars(to_one)) == fused == (not to_one.autocast)
+    before = [np.asarray(v) for v in built[0].trainable_variables]
+    step(0)
+    after = built[0].trainable_variables
+    assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_four_steps_at_once_are_four_steps(monkeypatch):
+    import small
+
+    from helpers import machine
+    from helpers.networks import build_generator
+
+    small.use(monkeypatch)
+    build, ends = build_generator, []
+    for at_once in (1, gan_step.AT_ONCE):
+        built = []
+        monkeypatch.setattr(
+            "helpers.networks.build_generator", lambda held=built: held.append(build()) or held[-1]
+        )
+        machine.seed_everything(3)
+        step = gan_step.course(10.0, "float32", at_once=at_once)
+        for k in range(gan_step.AT_ONCE):
+            step(k)
+        ends.append([np.asarray(v) for v in built[0].trainable_variables])
+    for one_by_one, at_once in zip(*ends, strict=True):
+        assert np.allclose(one_by_one, at_once, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,365 @@
+"""The data contract, preparation, grouping and the split."""
+
+import itertools
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import snapshot, write_folder, write_labels
+from PIL import Image
+
+from course import check
+from helpers import preprocessing
+from helpers.files import CourseError
+from helpers.folder import examine, find_groups, read_folder
+
+
+def rows(count=60):
+    return [(i, int(i < count // 2)) for i in range(count)]
+
+
+# --- Preparation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_grey_of_every_mode(tmp_path, mode):
+    grey = np.zeros((20, 10), np.uint8)
+    grey[5:15, 2:8] = 255
+    image = Image.fromarray(grey)
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    else:
+        image = image.convert("RGB").convert(mode) if mode == "CMYK" else image.convert(mode)
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    image.save(path)
+    wrong = np.abs(preprocessing.read_grey(path).astype(int) - grey)
+    assert np.median(wrong) <= 2 if mode == "CMYK" else wrong.max() == 0  # JPEG blurs edges
+
+
+@pytest.mark.parametrize("top", [4095, 300, 255, 65535, 0])
+def test_12_bits_or_8_in_16_are_refused(folder, top):
+    """They would be all but black; an image that is black all over has nothing to lose."""
+    path = folder / "head_ct" / "003.png"
+    Image.fromarray(np.linspace(0, top, 400).reshape(20, 20).astype(np.uint16)).save(path)
+    if 0 < top < 65535:
+        with pytest.raises(CourseError, match=rf"003\.png has greys up to {top} of 65535"):
+            read_folder(folder)
+    else:
+        read_folder(folder)
+
+
+def test_transparent_is_black(tmp_path):
+    rgba = np.full((8, 8, 4), 255, np.uint8)
+    rgba[:4, :, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "x.png")
+    grey = preprocessing.read_grey(tmp_path / "x.png")
+    assert grey[:4].max() == 0 and grey[4:].min() == 255
+
+
+def test_padding_keeps_shape_and_pixels():
+    grey = np.random.default_rng(0).integers(1, 255, (31, 12), dtype=np.uint8)
+    padded = preprocessing.pad_to_square(grey)
+    assert padded.shape == (31, 31)
+    assert np.array_equal(padded[:, padded.any(axis=0)], grey)
+    left, right = np.flatnonzero(padded.any(axis=0))[[0, -1]]
+    assert abs(left - (30 - right)) <= 1
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.tile(np.array([0, 255], np.uint8), (256, 128))
+    inner = preprocessing.shrink(stripes, 32)[2:-2, 2:-2].astype(int)
+    assert inner.min() > 110 and inner.max() < 145, "one-pixel stripes must average to grey"
+
+
+def test_range():
+    images = preprocessing.prepare([np.array([[0, 255]], np.uint8)] * 2, size=8)
+    assert images.shape == (2, 8, 8, 1) and images.dtype == np.float32
+    assert images.min() >= -1 and images.max() <= 1
+    with pytest.raises(TypeError):
+        preprocessing.to_tanh_range(images)
+
+
+# --- Groups and the split ------------------------------------------------------------------------
+
+
+def test_lookalikes_found_and_strangers_not():
+    from helpers import phantom
+
+    drawn, _ = phantom.draw_slices(20, 5)
+    greys = list(drawn)
+    brighter = np.clip(greys[3].astype(float) * 1.1 + 4, 0, 255).astype(np.uint8)
+    greys += [greys[0], np.asarray(Image.fromarray(brighter).resize((100, 100)))]
+    found = {pair[:2] for pair in preprocessing.propose_lookalikes(greys)}
+    assert found == {(0, 20), (3, 21)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("largest", [1, 3, 16, 40])
+def test_no_group_crosses(seed, largest):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([1, 0], 100)
+    groups = np.arange(200)
+    groups[100 : 100 + largest] = 100  # one patient's series, all of class 0
+    for first in rng.choice(90, 5, replace=False):
+        groups[first + 1] = groups[first]
+    parts = preprocessing.split_groups(labels, groups, seed)
+    for group in np.unique(groups):
+        assert len(set(parts[groups == group])) == 1
+    counts = pd.crosstab(parts, labels)
+    assert counts.loc["test"].tolist() == [11, 11]
+    assert counts.loc["validation"].tolist() == [17, 17]
+    for part in ("validation", "test"):
+        assert len(np.unique(groups[parts == part])) == np.sum(parts == part), "one slice a group"
+    assert set(parts[groups == 100]) == {"train"} or largest == 1
+
+
+def test_split_where_every_patient_has_several_slices_of_both_classes():
+    groups = np.repeat(np.arange(60), 4)
+    labels = np.tile([0, 0, 1, 1], 60)
+    parts = preprocessing.split_groups(labels, groups, 0)
+    assert {part: len(set(groups[parts == part])) for part in preprocessing.PARTS} == {
+        "train": 44, "validation": 10, "test": 6,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("slices", "in_test"), [(3, 3), (5, 2), (6, 0)])
+def test_patients_of_many_slices_fill_a_part_where_no_others_are_left(slices, in_test):
+    """Of a class of 100, test has 11 places: 3 are over a quarter, 5 are under half, 6 over it."""
+    count = 100 // slices
+    groups = np.repeat(np.arange(2 * count), slices)
+    labels = np.repeat([1, 0], count * slices)
+    if not in_test:
+        with pytest.raises(CourseError, match=r"test part would hold 0 of class 0 .* more pati"):
+            preprocessing.split_groups(labels, groups, 0)
+        return
+    parts = preprocessing.split_groups(labels, groups, 0)
+    for label in (0, 1):
+        held = groups[(parts == "test") & (labels == label)]
+        assert len(set(held)) == in_test and len(held) == in_test * slices
+    assert all(len(set(parts[groups == group])) == 1 for group in set(groups))
+
+
+def test_split_depends_on_the_seed_and_repeats():
+    labels, groups = np.repeat([1, 0], 100), np.arange(200)
+    first, again, other = (preprocessing.split_groups(labels, groups, s) for s in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_too_few_to_split():
+    with pytest.raises(CourseError, match=r"train part would hold 7 of class 0 and needs 16"):
+        preprocessing.split_groups(np.repeat([1, 0], [90, 10]), np.arange(100), 0)
+
+
+def test_patient_column_and_groups_file(folder):
+    write_labels(
+        folder, [(*row, f"p{i // 3}") for i, row in enumerate(rows())], ("id", "label", "patient")
+    )
+    assert len(set(find_groups(read_folder(folder)).groups)) == 20
+    write_labels(folder, rows())
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,a\nhead_ct/031.png,a\n")
+    groups = find_groups(read_folder(folder)).groups
+    assert groups[0] == groups[31] and len(set(groups)) == 59
+
+
+# --- The contract --------------------------------------------------------------------------------
+
+
+def test_reads_what_it_should(folder):
+    before = snapshot(folder)
+    slices = read_folder(folder)
+    assert slices.table.label.tolist() == [label for _, label in rows()]
+    assert slices.table.file[7] == "head_ct/007.png" and slices.greys[7].shape == (40, 36)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("ids", ["{:03d}.png", "head_ct/{:03d}.png", "{:03d}", "{}"])
+def test_ids_by_path_name_stem_or_number(folder, ids):
+    write_labels(folder, [(ids.format(i), label) for i, label in rows()])
+    assert read_folder(folder).table.file[59] == "head_ct/059.png"
+
+
+def test_fingerprint_sees_labels_and_pixels_but_not_order(folder):
+    first = read_folder(folder).fingerprint
+    write_labels(folder, rows()[::-1])
+    assert read_folder(folder).fingerprint == first
+    write_labels(folder, [(0, 0), *rows()[1:]])
+    relabelled = read_folder(folder).fingerprint
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "head_ct/000.png")
+    assert len({first, relabelled, read_folder(folder).fingerprint}) == 3
+
+
+def missing_folder(folder):
+    return folder / "nowhere", "is not a folder"
+
+
+def missing_listing(folder):
+    (folder / "labels.csv").unlink()
+    return folder, r"labels\.csv is missing"
+
+
+def missing_image(folder):
+    (folder / "head_ct/004.png").unlink()
+    return folder, r"line 6: no PNG or JPEG .* belongs to id 4"
+
+
+def truncated_image(folder):
+    path = folder / "head_ct/004.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return folder, r"004\.png cannot be read as an image"
+
+
+def text_as_image(folder):
+    (folder / "head_ct/004.png").write_text("not a picture")
+    return folder, r"004\.png cannot be read as an image"
+
+
+def third_label(folder):
+    write_labels(folder, [*rows()[:-1], (59, 2)])
+    return folder, r"line 61: label '2' of image 59 is neither 0 nor 1"
+
+
+def word_label(folder):
+    write_labels(folder, [(0, "yes"), *rows()[1:]])
+    return folder, r"line 2: label 'yes'"
+
+
+def id_twice(folder):
+    write_labels(folder, [*rows(), (7, 1)])
+    return folder, r"line 62: id 7 is the image of line 9 again"
+
+
+def same_image_twice(folder):
+    write_labels(folder, [*rows(), ("007", 1)])
+    return folder, r"line 62: id 007 is the image of line 9 again"
+
+
+def two_images_for_an_id(folder):
+    write_folder(folder / "copy", 1)
+    return folder, r"line 2: id 0 could be .* give the path"
+
+
+def one_class(folder):
+    write_labels(folder, [(i, 1) for i in range(60)])
+    return folder, r"all labels are 1"
+
+
+def short_line(folder):
+    with open(folder / "labels.csv", "a") as file:
+        file.write("61\n")
+    return folder, r"line 62: 1 values where the header has 2"
+
+
+def empty_listing(folder):
+    (folder / "labels.csv").write_text("id, hemorrhage\n")
+    return folder, "names no image"
+
+
+def no_text(folder):
+    (folder / "labels.csv").write_bytes(b"\xff\xfe\x00\x9fid")
+    return folder, "not UTF-8"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        missing_folder, missing_listing, missing_image, truncated_image, text_as_image, third_label,
+        word_label, id_twice, same_image_twice, two_images_for_an_id, one_class, short_line,
+        empty_listing, no_text,
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_one_sentence(folder, fault):
+    path, pattern = fault(folder)
+    with pytest.raises(CourseError, match=pattern) as caught:
+        read_folder(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_column_not_found(folder):
+    with pytest.raises(CourseError, match=r"has no column 'sex', only id, hemorrhage"):
+        read_folder(folder, patient_column="sex")
+
+
+def test_commands_read_columns_of_other_names(folder, capsys):
+    """The label in a third column, and patients under a name of their own."""
+    lines = [(i, 60, int(i < 30), f"P{i // 2 if i < 10 else i}") for i in range(60)]
+    write_labels(folder, lines, ("file", "age", "diagnosis", "who"))
+    assert check.main([str(folder)]) == 2
+    assert "label '60' of image 0 is neither" in capsys.readouterr().err
+    named = ["--label-column", "diagnosis", "--patient-column", "who"]
+    assert check.main([str(folder), *named]) == 0
+    assert "60 images (30 of class 1) in 55 groups" in capsys.readouterr().out
+
+
+def test_groups_csv_joins_what_it_names_and_nothing_else(folder):
+    """Lines without a group, and groups called NA, are no group of all that say so."""
+    (folder / "groups.csv").write_text(
+        "file,group\n" + "".join(f"head_ct/{i:03}.png,\n" for i in range(20))
+        + "head_ct/020.png,NA\nhead_ct/021.png,NA\nhead_ct/022.png,None\n"
+    )  # fmt: skip
+    assert find_groups(read_folder(folder)).known == [[20, 21]]
+
+
+def test_spaces_in_groups_csv_part_nobody_from_their_group(folder):
+    (folder / "groups.csv").write_text(" file, group \nhead_ct/020.png, a\nhead_ct/021.png ,a \n")
+    assert find_groups(read_folder(folder)).known == [[20, 21]]
+
+
+def test_images_may_lie_in_a_folder_that_is_linked(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "head_ct").rename(elsewhere)
+    (folder / "head_ct").symlink_to(elsewhere, target_is_directory=True)
+    assert len(read_folder(folder).table) == 60
+
+
+def test_whatever_pillow_stumbles_over_is_a_sentence(folder, monkeypatch):
+    def stumble(*_):
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    monkeypatch.setattr("helpers.preprocessing.ImageOps.exif_transpose", stumble)
+    with pytest.raises(CourseError, match=r"000\.png cannot be read as an image \(unpack"):
+        read_folder(folder)
+
+
+def test_a_name_in_groups_csv_that_is_no_path_is_answered_with_one(folder):
+    (folder / "groups.csv").write_text("file,group\n001.png,a\n")
+    with pytest.raises(CourseError, match=r"csv line 2: 001\.png is .* as head_ct/000\.png"):
+        find_groups(read_folder(folder))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"file,group\na,b,c,d\na,b,c,d,e\n", b"file,group\n\xff,1\n"]
+)
+def test_an_unreadable_groups_csv_is_named(folder, text):
+    (folder / "groups.csv").write_bytes(text)
+    with pytest.raises(CourseError, match=r"groups\.csv") as caught:
+        find_groups(read_folder(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_examining_a_folder_sees_another_grouping(folder):
+    """The same pictures and labels under other groups are other data: their split differs."""
+    before = examine(folder, 0, {})[-1]
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    assert examine(folder, 0, {})[-1] != before
+
+
+# --- The real set --------------------------------------------------------------------------------
+
+
+def test_real_groups_are_as_written_down(real):
+    slices = read_folder(real)
+    grouping = find_groups(slices)
+    assert slices.table["mode"].value_counts().to_dict() == {"RGB": 188, "RGBA": 12}
+    assert len(set(grouping.groups)) == 176
+    pairs = [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30)]
+    for seed in range(10):
+        parts = preprocessing.split_groups(slices.table.label.to_numpy(), grouping.groups, seed)
+        for i, j in [*pairs, (110, 111), (107, 108), *itertools.pairwise(range(162, 178))]:
+            assert parts[i] == parts[j]
+        assert set(parts[162:178]) == {"train"}
+        assert {part: int(np.sum(parts == part)) for part in preprocessing.PARTS} == {
+            "train": 144, "validation": 34, "test": 22,
+        }  # fmt: skip
+    proposed = {pair[:2] for pair in grouping.proposed}
+    assert proposed == {*pairs, (110, 111), (107, 108)}

@@ -1,0 +1,264 @@
+"""Whole files, locks, progress."""
+
+import errno
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from course.commands import command
+from helpers import files, machine
+from helpers.files import CourseError
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    files.write_json(path, {"old": 1})
+    with pytest.raises(CourseError, match="No space left") as caught, files.atomic_write(path) as t:
+        t.write_text("half of")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "\n" not in str(caught.value)
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_an_error_inside_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), files.atomic_write(path) as temporary:
+        temporary.write_text("new")
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(monkeypatch, tmp_path):
+    path, rename = tmp_path / "samples", pathlib.Path.rename
+    path.mkdir()
+    (path / "old.png").touch()
+
+    def failing(self, target):
+        if self.name == "made":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(CourseError, match="is unchanged"), files.atomic_folder(path) as made:
+        (made / "new.png").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == [
+        "samples", "samples/old.png",
+    ]  # fmt: skip
+    monkeypatch.undo()
+    with files.atomic_folder(path) as made:
+        (made / "new.png").touch()
+    assert [p.name for p in tmp_path.rglob("*.png")] == ["new.png"]
+
+
+def test_a_path_that_can_be_no_folder_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for use in (
+        lambda: files.make_folder(tmp_path / "file"),
+        lambda: files.open_run(tmp_path / "file" / "run"),
+        lambda: files.write_json(tmp_path / "file" / "a.json", {}),
+    ):
+        with pytest.raises(CourseError, match="choose another OUT"):
+            use()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_notebook_run_by_hand_waits_for_no_run_and_undoes_what_was_finished(tmp_path):
+    """Or the command would take for its own what the notebook has written since."""
+    finished = tmp_path / "notebooks" / "finished.json"
+    files.write_json(finished, {"01_preprocessing": "hash"})
+    held = files.lock(tmp_path / ".lock")
+    with pytest.raises(CourseError, match="in use by another run"):
+        files.open_run(tmp_path)
+    assert finished.exists()
+    held.release()
+    files.open_run(tmp_path)
+    assert not finished.exists()
+
+
+def test_record_keeps_other_parts(tmp_path):
+    files.record(tmp_path, seed=1, arms={"a": np.float64(0.5)})
+    files.record(tmp_path, arms={"b": np.array([1, 2])})
+    assert files.read_json(tmp_path / "metrics.json") == {"seed": 1, "arms": {"b": [1, 2]}}
+    with pytest.raises(ValueError):
+        files.record(tmp_path, bad=float("nan"))
+
+
+@pytest.mark.parametrize("room", ["networks", "machine", "judge"])
+def test_tensorflow_loads_with_the_same_kernels_whichever_room_comes_first(room):
+    """Other kernels draw other bits, and so other scores, by hand than by command."""
+    script = f"""
+import importlib.abc, os, sys
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "tensorflow":
+            print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            os._exit(0)
+sys.meta_path.insert(0, Watch())
+from helpers import {room}
+import tensorflow
+"""
+    clean = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=clean, cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout == "oneDNN 1\n", done.stderr
+
+
+def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("helpers.files.filelock.FileLock.acquire", forbidden)
+    with pytest.raises(CourseError, match=r"could not be written \(.*denied.*\): .*another OUT"):
+        files.open_run(tmp_path)
+
+
+def test_a_locked_folder_is_refused_and_freed_by_a_kill(tmp_path):
+    code = (
+        "import pathlib, sys, time; from helpers import files;"
+        f"held = files.lock(pathlib.Path({str(tmp_path)!r}) / '.lock');"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(CourseError, match="in use by another run"):
+            files.lock(tmp_path / ".lock")
+    finally:
+        other.kill()
+        other.wait()
+    files.lock(tmp_path / ".lock", wait=5).release()
+
+
+def test_lists_of_numbers_stand_on_one_line_and_texts_stay_as_they_are(tmp_path):
+    content = {"a": [1, 2.5, None, True], "b": ["x [1,\n 2]", 3], "c": [[1], []], "t": "[\t1,  2 ]"}
+    files.write_json(tmp_path / "a.json", content)
+    assert files.read_json(tmp_path / "a.json") == content
+    assert '"a": [1, 2.5, null, true],' in (tmp_path / "a.json").read_text()
+
+
+def test_progress_says_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv(machine.PROGRESS_FILE, str(tmp_path / "progress.json"))
+    assert list(machine.progress(range(3), "steps", total=5, done=2)) == [0, 1, 2]
+    state = files.read_json(tmp_path / "progress.json")
+    assert (state["title"], state["done"], state["total"]) == ("steps", 5, 5)
+    assert state["seconds_left"] == 0
+
+
+def test_a_format_that_is_far_slower_is_timed_once(monkeypatch, capsys):
+    """The clock is a list of seconds: each step moves it on by what its format takes."""
+    now, calls = [0.0], dict.fromkeys(machine.PRECISIONS, 0)
+    costs = {"float32": 0.3, "mixed_bfloat16": 6.0}
+
+    def make_step(name):
+        def step():
+            now[0] += costs[name]
+            calls[name] += 1
+
+        return step
+
+    monkeypatch.setattr(machine, "_make_step", make_step)
+    monkeypatch.setattr("helpers.machine.time.perf_counter", lambda: now[0])
+    for bfloat16, times in ((6.0, 2), (0.5, 9)):  # once to compile it
+        costs["mixed_bfloat16"], calls["mixed_bfloat16"] = bfloat16, 0
+        machine._print_times()
+        printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+        assert float(printed["float32"]) == pytest.approx(0.3)
+        assert float(printed["mixed_bfloat16"]) == pytest.approx(bfloat16)
+        assert calls["mixed_bfloat16"] == times
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({"float32": 1.0, "mixed_bfloat16": 0.8}, "mixed_bfloat16"),
+        ({"float32": 1.0, "mixed_bfloat16": 0.95}, "float32"),  # not worth the rounding
+        ({"float32": 1.0, "mixed_bfloat16": 2.7}, "float32"),
+        ({"float32": 1.0}, "float32"),  # bfloat16 ended the process
+        ({}, "float32"),
+        ({"float32": 1, "mixed_bfloat16": 0.8, "mixed_bfloat16+xla": 0.5}, "mixed_bfloat16+xla"),
+        ({"float32": 1, "mixed_bfloat16": 0.8, "float32+xla": 0.9}, "mixed_bfloat16"),
+    ],
+)
+def test_the_format_is_the_one_that_measured_clearly_faster(monkeypatch, seconds, chosen):
+    monkeypatch.setattr(machine, "time_precisions", lambda: seconds)
+    assert machine.choose_precision("auto", xla=True) == chosen
+    assert not machine.choose_precision("auto").endswith(machine.XLA)
+
+
+@pytest.mark.parametrize(("device", "ways"), [("GPU: one", 4), ("no GPU: CPU", 2)])
+def test_xla_is_measured_where_there_is_a_gpu(monkeypatch, capsys, device, ways):
+    monkeypatch.setattr(machine, "setup", lambda: f"Python · TensorFlow · {device}")
+    monkeypatch.setattr(machine, "_make_step", lambda name: lambda: None)
+    machine._print_times()
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(
+        machine.PRECISIONS[:ways]
+    )
+
+
+def test_a_format_that_is_asked_for_is_not_measured(monkeypatch):
+    monkeypatch.setattr(machine, "time_precisions", lambda: 1 / 0)
+    for name in machine.PRECISIONS:
+        assert machine.choose_precision(name, xla=True) == name
+    with pytest.raises(CourseError, match=r"precision 'float32\+xla' is unknown"):
+        machine.choose_precision("float32+xla")
+    with pytest.raises(CourseError, match="precision 'float16' is unknown: use auto, float32 or"):
+        machine.choose_precision("float16")
+
+
+def test_relative_paths_count_from_the_project(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert files.project_path("runs/quick") == files.PROJECT / "runs" / "quick"
+    assert files.project_path(tmp_path / "x") == (tmp_path / "x").resolve()
+    with pytest.raises(CourseError, match="~nobody-of-that-name/x: this machine has no such user"):
+        files.project_path("~nobody-of-that-name/x")
+
+
+def test_a_notebook_run_by_hand_writes_into_no_foreign_folder(tmp_path):
+    (tmp_path / "out.ipynb").write_text("{}")  # as papermill's is
+    assert files.open_run(tmp_path) == tmp_path
+    (tmp_path / "metrics.json").write_text("{}")
+    assert files.open_run(tmp_path) == tmp_path  # its own, by now
+    files.write_json(tmp_path / "copy" / "run.json", {"settings": {}, "parameters": {"seed": 1}})
+    with pytest.raises(CourseError, match="copy is not empty"):
+        files.open_run(tmp_path / "copy")
+    files.write_json(tmp_path / "copy" / "run.json", {"settings": {"data": "simulated"}})
+    assert files.open_run(tmp_path / "copy")  # of a run, without its hidden files
+    (theirs := tmp_path / "theirs").mkdir()
+    (theirs / "split.csv").write_text("")
+    with pytest.raises(CourseError, match="theirs is not empty and holds no run: choose another"):
+        files.open_run(theirs)
+    assert [path.name for path in theirs.iterdir()] == ["split.csv"]
+
+
+def test_a_command_may_not_read_a_file(capsys, monkeypatch):
+    monkeypatch.setattr("course.commands.signal.signal", lambda *_: None)
+
+    @command
+    def main(_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/labels.csv")
+
+    assert main([]) == 2
+    assert capsys.readouterr().err == "/data/labels.csv is forbidden: change its permissions.\n"
+
+
+def test_versions_know_the_build_for_processors(tmp_path, monkeypatch):
+    """Binder installs `tensorflow-cpu`: the first cell of every notebook asks for the version."""
+    names = ("tensorflow_cpu", "keras", "numpy", "scipy", "scikit_learn", "pillow")
+    for number, name in enumerate(names):
+        folder = tmp_path / f"{name}-2.{number}.dist-info"
+        folder.mkdir()
+        content = f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.{number}\n"
+        (folder / "METADATA").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert machine.versions()["tensorflow"] == "2.0"
+    assert machine.versions()["pillow"] == "2.5"

@@ -1,0 +1,358 @@
+"""Quality measures against references, by simulation, and with planted faults."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import snapshot
+from PIL import Image
+from sklearn.metrics.pairwise import polynomial_kernel
+
+from course import audit
+from experiments.copying import PLANTED, move
+from helpers import measures
+from helpers.files import CourseError
+from helpers.judge import choose_features, judge_features, load_judge
+
+
+def draw(n, seed, shift=0.0, scale=1.0, d=8):
+    return np.random.default_rng(seed).normal(shift, scale, (n, d))
+
+
+def test_kid_against_a_reference():
+    x, y = draw(40, 1), draw(30, 2, 0.5)
+    kernels = [polynomial_kernel(a, b, degree=3, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
+    off = [k[~np.eye(len(k), dtype=bool)].mean() for k in kernels[:2]]
+    assert measures.kid(x, y)[0] == pytest.approx(off[0] + off[1] - 2 * kernels[2].mean())
+
+
+def test_kid_error_is_a_jackknife_by_hand():
+    x, y = draw(12, 1), draw(9, 2, 0.5)
+    left = [
+        [measures.kid(np.delete(x, i, 0), y)[0] for i in range(12)],
+        [measures.kid(x, np.delete(y, i, 0))[0] for i in range(9)],
+    ]
+    variance = sum((len(v) - 1) * np.var(v) for v in left)
+    assert measures.kid(x, y)[1] == pytest.approx(np.sqrt(variance))
+
+
+def test_kid_is_unbiased_and_its_interval_covers():
+    """Against the truth for two normal distributions, by pairs that share no point."""
+
+    def mean_kernel(first, second):
+        x, y = draw(1_000_000, 1, first), draw(1_000_000, 2, second)
+        return np.mean(((x * y).sum(axis=1) / 8 + 1) ** 3)
+
+    truth = mean_kernel(0, 0) + mean_kernel(0.4, 0.4) - 2 * mean_kernel(0, 0.4)
+    found = np.array([measures.kid(draw(60, [3, i]), draw(60, [4, i], 0.4)) for i in range(400)])
+    value, error = found.T
+    assert abs(value.mean() - truth) < 4 * value.std() / 20
+    covered = np.mean(np.abs(value - truth) < 1.96 * error)
+    assert 0.88 < covered < 0.985
+    same = np.array([measures.kid(draw(60, [5, i]), draw(60, [6, i]))[0] for i in range(200)])
+    assert abs(same.mean()) < 4 * same.std() / np.sqrt(200)
+
+
+def test_coverage_of_one_distribution_is_what_is_expected():
+    found = [measures.neighbour_measures(draw(100, [1, i]), draw(100, [2, i])) for i in range(40)]
+    for name in ("coverage", "density"):
+        values = np.array([f[name] for f in found])
+        expected = found[0]["coverage_expected"] if name == "coverage" else 1.0
+        assert abs(values.mean() - expected) < 4 * values.std() / np.sqrt(40) + 0.005
+
+
+def test_a_collapsed_and_a_wild_set_are_told_apart():
+    real = draw(100, 1)
+    collapsed = measures.neighbour_measures(real, real[:1] + draw(100, 2, scale=0.01))
+    assert collapsed["precision"] == 1 and collapsed["coverage"] < 0.2 and collapsed["recall"] < 0.1
+    wild = measures.neighbour_measures(real, draw(100, 2, shift=20))
+    assert wild["precision"] == wild["recall"] == wild["coverage"] == 0
+
+
+def test_features_tell_kinds_apart_and_fresh_slices_not():
+    from helpers import preprocessing
+
+    images, labels = preprocessing.fresh_slices(400, 8)
+    judge = load_judge()
+    bleeds, clear = (judge_features(images[labels == k], judge) for k in (1, 0))
+    assert np.allclose(np.linalg.norm(bleeds, axis=1), 8, atol=1e-3)
+    value, error = measures.kid(bleeds[:100], bleeds[100:])
+    assert abs(value) < 3 * error
+    value, error = measures.kid(bleeds, clear)
+    assert value > 20 * error
+
+
+def test_features_are_the_judges_on_simulated_slices_and_imagenets_elsewhere(
+    imagenet_weights, pool
+):
+    assert choose_features("auto", simulated=True)[1] == "judge"
+    describe, whose = choose_features("auto", simulated=False)
+    found = describe(pool[:50])
+    assert whose == "imagenet" and found.shape == (50, 2048)
+    assert np.allclose(np.linalg.norm(found, axis=1), np.sqrt(2048), rtol=1e-3)
+    report = measures.audit_class(pool[:50], pool[50:100], pool[100:117], np.arange(67), seed=0)
+    assert report["features"] == "imagenet" and not report["copying"]["flagged"]
+    assert "ImageNet" in audit.summary(report)[0]
+
+
+def test_features_without_a_network(monkeypatch):
+    def build(weights, **shape):
+        if weights == "imagenet":
+            raise OSError("no network here")
+        import keras
+
+        return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3)])
+
+    monkeypatch.setattr("keras.applications.ResNet50", build)
+    assert choose_features("auto", simulated=False)[1] == "judge"
+    with pytest.raises(CourseError, match="ImageNet weights cannot be had"):
+        choose_features("imagenet", simulated=True)
+    with pytest.raises(CourseError, match="features 'vgg' is unknown"):
+        choose_features("vgg", simulated=True)
+
+
+def test_unequal_sets_are_refused():
+    with pytest.raises(ValueError, match="as many real"):
+        measures.neighbour_measures(draw(10, 1), draw(11, 2))
+
+
+def test_like_a_slice_knows_noise_from_heads_and_blur():
+    from scipy.ndimage import gaussian_filter
+
+    from helpers import preprocessing
+
+    images, labels = preprocessing.fresh_slices(160, 3)
+    real, more = images[labels == 1][:60], images[labels == 1][60:]
+    assert measures.like_a_slice(more, real).mean() >= 0.9
+    blurred = np.stack([gaussian_filter(image, (0.7, 0.7, 0)) for image in more])
+    assert measures.like_a_slice(blurred, real).mean() >= 0.9
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(-1, 1, (20, 32, 32, 1))
+    grey = np.full((20, 32, 32, 1), 0.3)
+    board = np.tile(np.indices((32, 32)).sum(0) % 2 * 2.0 - 1, (20, 1, 1))[..., None]
+    for fake in (noise, grey, board):
+        assert not measures.like_a_slice(fake, real).any()
+
+
+# --- Quality as a whole --------------------------------------------------------------------------
+
+
+def test_quality_of_the_same_kind_is_what_is_expected_and_of_another_is_not():
+    same = [measures.quality(draw(120, [1, i]), draw(100, [2, i]), seed=0) for i in range(20)]
+    assert all(found["compared"] == 60 for found in same)
+    assert sum(found["kid"] > found["kid_floor"] for found in same) <= 4
+    for name in ("precision", "recall", "density", "coverage"):
+        apart = [found[name] - found[f"{name}_expected"] for found in same]
+        assert abs(np.mean(apart)) < 3 * np.std(apart) / np.sqrt(20) + 0.005, name
+    real = draw(120, 1)
+    other = measures.quality(real, draw(100, 2, shift=1.0), seed=0)
+    assert other["kid_ci"][0] > other["kid_floor"]
+    assert other["coverage"] < other["coverage_expected"] - 0.2
+
+
+def test_floor_holds_back_nineteen_of_twenty_equal_sets():
+    over = []
+    for i in range(60):
+        real = draw(80, [1, i])
+        over.append(
+            measures.kid(real[:40], draw(40, [2, i]))[0]
+            > measures.quality(real, real, 0)["kid_floor"]
+        )
+    assert np.mean(over) < 0.2
+
+
+@pytest.mark.parametrize(("real", "generated"), [(22, 100), (100, 17)])
+def test_too_few_images_are_told_how_many_are_needed(real, generated):
+    with pytest.raises(CourseError, match="at least 40 real and 40 generated"):
+        measures.quality(draw(real, 1), draw(generated, 2), seed=0)
+
+
+# --- Copies --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def no_features_from_before():
+    yield
+    choose_features.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def pool():
+    from helpers import preprocessing
+
+    images, labels = preprocessing.fresh_slices(1500, 77)
+    return images[labels == 1]
+
+
+def flagged(pool, make, draws=24):
+    """How often a set is flagged that `make` draws from training and from fresh images."""
+    judge = load_judge()
+    times = 0
+    for i in range(draws):
+        rng = np.random.default_rng([5, i])
+        chosen = pool[rng.permutation(len(pool))[:189]]
+        train, held_out, fresh = np.split(chosen, (72, 89))
+        made = make(train[rng.integers(0, 72, 100)], fresh, rng).astype("float32")
+        found = measures.copying_audit(
+            made, train, held_out, np.arange(89), lambda x: judge_features(x, judge), seed=i
+        )
+        times += found["flagged"]
+    return times
+
+
+# Of 100 draws each, results/copying.json has most flagged of these, and few of the other three.
+@pytest.mark.parametrize("kind", [
+    "copies", "copies under noise", "copies, shifted and mirrored", "one copy in three",
+])  # fmt: skip
+def test_copies_are_flagged_nearly_always(pool, kind):
+    least = 5 if "one" in kind else 7  # of 8
+    assert flagged(pool, PLANTED[kind], draws=8) >= least
+
+
+def test_an_audit_writes_nothing_below_the_images_that_it_reads(folder, tmp_path, capsys):
+    before = snapshot(folder)
+    ask = ["--samples", folder, "--data", folder, "--split", tmp_path / "split.csv"]
+    assert audit.main([str(part) for part in [*ask, "--out", folder / "audit"]]) == 2
+    assert "lies inside DATA" in capsys.readouterr().err and snapshot(folder) == before
+
+
+def test_a_split_with_other_parts_is_refused(folder, tmp_path, capsys):
+    split = tmp_path / "split.csv"
+    rows = "".join(f"head_ct/{i:03d}.png,{int(i < 30)},{i},holdout\n" for i in range(60))
+    split.write_text("file,label,group,split\n" + rows)
+    ask = ["--samples", folder, "--data", folder, "--split", split, "--out", tmp_path / "a"]
+    assert audit.main([str(part) for part in ask]) == 2
+    assert "'holdout' is no part" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PLANTED if "fresh" in kind])
+def test_fresh_slices_are_flagged_no_oftener_than_the_level(pool, kind):
+    assert flagged(pool, PLANTED[kind]) <= 4  # more: 1 in 100 at 5 %
+
+
+def test_a_large_group_in_training_is_no_sign_of_copies():
+    """It was never dealt to the held-out side, so being near to it says nothing."""
+    rng = np.random.default_rng(0)
+    groups = np.r_[np.zeros(16, int), 1 + np.arange(60), 100 + np.arange(20)]
+    training = np.r_[np.ones(76, bool), np.zeros(20, bool)]
+    flags = 0
+    for i in range(200):
+        likeness = rng.random((50, 96))
+        likeness[:30, :16] += 1  # most images are near to the series
+        flags += measures.copying(likeness, training, groups, seed=i, draws=199)["flagged"]
+    assert flags <= 22  # 10 expected; more: 1 in 1,000
+
+
+def test_too_few_held_out_groups_are_refused():
+    with pytest.raises(CourseError, match="at least 10 held-out groups"):
+        measures.copying(np.ones((5, 20)), np.arange(20) < 15, np.arange(20), seed=0)
+
+
+def test_pixel_likeness_knows_a_copy_moved_mirrored_and_brightened(pool):
+    rng = np.random.default_rng(0)
+    copies = 0.8 * move(pool[:20], rng) + 0.1
+    alike = measures.pixel_likeness(copies, pool[:40])
+    assert (alike.argmax(axis=1) == np.arange(20)).all() and alike.max(axis=1).min() > 0.97
+    assert measures.pixel_likeness(pool[:5], pool[:5], reach=0).max() == pytest.approx(1, abs=1e-3)
+
+
+# --- Realism, faults, and anybody's folder -------------------------------------------------------
+
+
+def test_two_sample_test_keeps_its_level_and_finds_a_difference():
+    p_values = [
+        measures.two_sample_test(draw(40, [1, i]), draw(50, [2, i]), i, permutations=19)["p_value"]
+        for i in range(15)
+    ]
+    assert np.mean(np.array(p_values) <= 0.05) < 0.3
+    found = measures.two_sample_test(draw(60, 1), draw(90, 2, shift=1.0), seed=0)
+    assert found["accuracy"] > 0.8 and found["p_value"] <= 0.01
+    mixed = np.concatenate([draw(30, 3), draw(30, 4, shift=3.0)])
+    realism = measures.two_sample_test(draw(60, 5), mixed, seed=0)["realism"]
+    assert realism.shape == (60,) and realism[:30].mean() > realism[30:].mean() + 0.3
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.full((5, 32, 32, 1), np.nan), "no numbers"),
+        (np.zeros((5, 32, 32, 1)), "one grey level"),
+        (np.tile(np.linspace(-1, 1, 32)[:, None], (5, 1, 32))[..., None], "are the same"),
+    ],
+)
+def test_images_that_are_none_are_named(images, words):
+    assert words in measures.degenerate_reason(images)
+    report = measures.audit_class(images, images, images, np.arange(10), seed=0)
+    assert words in report["warning"] and "kid" not in report
+
+
+def test_slices_have_no_fault(pool):
+    assert measures.degenerate_reason(pool[:20]) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "called"),
+    [
+        ([], ["haemorrhage", "clear"]),
+        (["--positive", "tumour", "--negative", "healthy"], ["tumour", "healthy"]),
+    ],
+)
+def test_the_command_calls_the_classes_as_it_is_told(names, called, tmp_path, monkeypatch, capsys):
+    """Each name goes with its label: the audit of label 1 sees the bright images, of 0 the dark."""
+    grey = np.full((64, 64), 50, "uint8")
+    levels = {}
+    for number in range(40):
+        levels[f"{number:02}.png"] = number % 2
+        picture = grey + 100 * (number % 2) + number
+        Image.fromarray(picture.astype("uint8")).save(tmp_path / f"{number:02}.png")
+    lines = "".join(f"{file},{label}\n" for file, label in levels.items())
+    (tmp_path / "labels.csv").write_text("file,label\n" + lines)
+    rows = [
+        f"{file},{k},{k},{'train' if k < 24 else 'validation'}" for k, file in enumerate(levels)
+    ]
+    split = tmp_path.parent / "split.csv"
+    split.write_text("file,label,group,split\n" + "\n".join(rows))
+    seen = []
+
+    def audit_class(images, train, held_out, groups, seed, features):
+        seen.append((images.mean() > 0, len(train), len(held_out)))
+        return {"refused": []}
+
+    monkeypatch.setattr(measures, "audit_class", audit_class)
+    arguments = ["--samples", tmp_path, "--data", tmp_path, "--split", split]
+    arguments += ["--out", tmp_path.parent / "out", *names]
+    assert audit.main([str(argument) for argument in arguments]) == 0
+    report = json.loads((tmp_path.parent / "out" / "audit.json").read_text())
+    assert list(report) == called
+    assert seen == [(True, 12, 8), (False, 12, 8)]
+
+
+def test_a_split_that_names_a_file_twice_is_refused(tmp_path, folder):
+    """Joined to the images, its lines would move the ones after them."""
+    names = [f"head_ct/{i:03}.png" for i in range(60)]
+    lines = [f"{name},{k},{k},train\n" for k, name in enumerate([*names, names[7]])]
+    (split := tmp_path / "split.csv").write_text("file,label,group,split\n" + "".join(lines))
+    with pytest.raises(CourseError, match=r"split\.csv names head_ct/007\.png twice"):
+        audit.run(folder, folder, split, tmp_path / "out")
+
+
+def test_a_handful_of_images_is_refused_measure_by_measure(pool):
+    report = measures.audit_class(
+        pool[:4], pool[10:40], pool[40:60], np.arange(50), 0, pool[60:160]
+    )
+    assert "kid" not in report and "realism" not in report and "copying" in report
+    assert len(report["refused"]) == 2 and all(report["refused"])
+
+
+def test_every_measure_has_one_expectation(pool):
+    features = judge_features(pool[:80], load_judge())
+    found = measures.quality(features[:40], features[40:], 0)
+    names = ("precision", "recall", "density", "coverage")
+    assert {key for key in found if "expected" in key} == {f"{name}_expected" for name in names}
+
+
+def test_one_name_for_both_classes_is_refused(tmp_path, capsys):
+    folders = [x for name in ("samples", "data", "split", "out") for x in (f"--{name}", tmp_path)]
+    names = ["--positive", "clear"]
+    assert audit.main([str(argument) for argument in [*folders, *names]]) == 2
+    assert "both classes are called 'clear'" in capsys.readouterr().err

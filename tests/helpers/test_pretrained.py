@@ -1,0 +1,97 @@
+"""The generators that come with the course: what they are, and that 04 and 05 can begin at once."""
+
+import hashlib
+import json
+
+import h5py
+import numpy as np
+import papermill
+import pytest
+from conftest import ROOT
+
+from course import run
+from helpers import files, measures, preprocessing, sampling
+from helpers.judge import judge_agreement, load_judge
+
+KEPT = json.loads((sampling.PRETRAINED / "generators.json").read_text())
+CARDS = KEPT["generators"]
+CLASSES = {"haemorrhage": 1, "clear": 0}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_files_are_small_whole_and_long_trained(name):
+    path, card = sampling.PRETRAINED / f"{name}.h5", CARDS[name]
+    assert path.stat().st_size <= 12e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]
+    assert card["steps"] >= 3000 and card["label"] == CLASSES[name]
+    text = path.with_suffix(".md").read_text()
+    for fact in ("images", "steps", "seed", "precision", "trained_on"):
+        assert f"- {fact.replace('_', ' ')}: {card[fact]}\n" in text
+    assert "never for a clinical decision" in text
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_kernels_alone_are_of_half_precision_and_pictures_do_not_suffer(name):
+    kinds = {True: set(), False: set()}
+
+    def note(_, item):
+        if isinstance(item, h5py.Dataset):
+            kinds[item.ndim > 1].add(str(item.dtype))
+
+    with h5py.File(sampling.PRETRAINED / f"{name}.h5") as file:
+        file["model_weights"].visititems(note)
+    assert kinds == {True: {"float16"}, False: {"float32"}}
+    full, half = (CARDS[name]["measured"][kind] for kind in ("as trained", "half precision"))
+    assert abs(full["kid"] - half["kid"]) < 0.5 * full["kid_error"]
+    assert abs(full["coverage"] - half["coverage"]) < 0.05
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_they_draw_what_their_cards_say(name):
+    """Drawn from another seed, and judged again: the shares agree up to chance."""
+    drawn = sampling.generate(
+        sampling.load_generator(sampling.PRETRAINED / f"{name}.h5"), sampling.draw_latent(200, 77)
+    )
+    images, labels = preprocessing.fresh_slices(KEPT["fresh_slices"], 77)
+    said = CARDS[name]["measured"]["half precision"]
+    found = {
+        "like_a_slice": measures.like_a_slice(drawn, images[labels == CLASSES[name]]).mean(),
+        "judge_agreement": judge_agreement(drawn, CLASSES[name], load_judge()),
+    }
+    for measure, value in found.items():
+        share = np.clip(said[measure], 0.02, 0.98)
+        assert abs(value - said[measure]) < 4 * np.sqrt(share * (1 - share) / 200), measure
+
+
+def test_the_readme_says_how_good_they_are():
+    found = [CARDS[name]["measured"]["half precision"] for name in CLASSES]
+    kids = [
+        f"{m['kid']:.2f} ({m['kid'] - 1.96 * m['kid_error']:.2f} to "
+        f"{m['kid'] + 1.96 * m['kid_error']:.2f})"
+        for m in found
+    ]
+    coverage, agreement = ([m[key] for m in found] for key in ("coverage", "judge_agreement"))
+    readme = (ROOT / "README.md").read_text()
+    assert f"KID {kids[0]} and {kids[1]}, 0 would be" in readme
+    assert f"coverage {coverage[0]:.2f} and {coverage[1]:.2f}, where" in readme
+    assert f"one kind have {found[0]['coverage_expected']:.2f};" in readme
+    assert f"in {agreement[0]:.0%} and {agreement[1]:.0%}".replace("%", " %") in readme
+
+
+def test_04_and_05_begin_at_once(tmp_path):
+    """After 01, with nothing of 03's, in the quick profile; classifiers are fitted for a step."""
+    brief = {"classifier_steps": 1, "fresh_count": 64, "learning_curve": []}
+    brief |= {"arms": "original, original_gan", "out_dir": str(tmp_path)}
+    values = run.load_parameters("quick") | brief
+    for name in ("01_preprocessing", "04_sampling", "05_evaluation"):
+        source = ROOT / "notebooks" / f"{name}.ipynb"
+        parameters = {
+            key: values[key] for key in papermill.inspect_notebook(source) if key in values
+        }
+        papermill.execute_notebook(source, None, parameters, cwd=ROOT, progress_bar=False)
+    metrics = files.read_json(tmp_path / "metrics.json")
+    assert not (tmp_path / "models").exists()
+    assert {name: gan["sha256"] for name, gan in metrics["gan"].items()} == {
+        name: card["sha256"] for name, card in CARDS.items()
+    }
+    assert set(metrics["arms"]) >= {"original", "original_gan"}

@@ -1,0 +1,103 @@
+"""A training that is killed, at any moment, ends with the weights of one that never was."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from helpers.files import CourseError
+
+# Small networks of the same kinds of layers; a checkpoint after every step, so that kills fall into
+# steps, into the writing of checkpoints, and between.
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from helpers import runtime
+import numpy as np
+from helpers import training
+import small
+small.use()
+images = np.random.default_rng(0).uniform(-1, 1, (40, 32, 32, 1)).astype("float32")
+out = Path(sys.argv[1])
+print("ready", flush=True)
+recipe = recipes.choose_recipe("paper", {{"average_decay": 0.9}})
+gan = training.train_gan(images, steps=150, seed=3, recipe=recipe, checkpoints=out / "checkpoints",
+                         checkpoint_every=1, preview_every=10)
+np.savez(out / "end.npz", *[np.asarray(v) for v in gan.generator.variables],
+         *[np.asarray(v) for v in gan.discriminator.variables], rows=gan.history["penalty"])
+"""
+
+
+def start(out):
+    out.mkdir(exist_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(tests=str(ROOT / "tests")), str(out)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def steps_done(out):
+    return max((int(p.stem[5:]) for p in (out / "checkpoints").glob("step-*.npz")), default=0)
+
+
+def test_killed_at_twenty_moments_it_ends_the_same(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole).wait() == 0
+    rng, reached = random.Random(1), []
+    for kill in range(20):
+        process = start(killed)
+        goal = min(steps_done(killed) + 1 + rng.randrange(6), 149)
+        while steps_done(killed) < goal and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.03))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        reached.append(steps_done(killed))
+        assert not (killed / "end.npz").exists(), f"ended before kill {kill + 1}"
+    assert reached == sorted(reached) and reached[-1] > reached[0], "no kill fell into training"
+    assert start(killed).wait() == 0
+    with np.load(whole / "end.npz") as first, np.load(killed / "end.npz") as second:
+        assert first.files == second.files
+        assert all(np.array_equal(first[name], second[name]) for name in first.files)
+    kept = sorted(p.name for p in (killed / "checkpoints").iterdir())
+    assert kept == ["step-000149.npz", "step-000150.npz"], "the two newest, and no half file"
+
+
+def test_a_full_disk_is_a_sentence_and_costs_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("keras")
+    import small
+
+    from helpers import training
+
+    small.use(monkeypatch)
+    images = np.random.default_rng(0).uniform(-1, 1, (40, 32, 32, 1)).astype("float32")
+    arguments = {"steps": 6, "seed": 3, "checkpoint_every": 2}
+    whole = training.train_gan(images, **arguments)
+    savez, calls = np.savez, []
+
+    def full(path, *arrays, **named):
+        calls.append(path)
+        if len(calls) == 2:
+            with open(path, "wb") as half:
+                half.write(b"PK half a file")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        savez(path, *arrays, **named)
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(CourseError, match=r"step-000004.npz could not be written .*space"):
+        training.train_gan(images, checkpoints=tmp_path, **arguments)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000002.npz"]
+    again = training.train_gan(images, checkpoints=tmp_path, **arguments)
+    for a, b in zip(whole.generator.variables, again.generator.variables, strict=True):
+        assert np.array_equal(np.asarray(a), np.asarray(b))

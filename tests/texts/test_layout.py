@@ -1,0 +1,290 @@
+"""Which folder and which module may import which; one source for versions; README's numbers."""
+
+import ast
+import json
+import math
+import re
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from PIL import Image
+from scipy import stats
+
+import helpers
+
+README = (ROOT / "README.md").read_text()
+# In the order of imports: each room imports only from rooms before it.
+ROOMS = (
+    "files", "machine", "parameters", "phantom", "preprocessing", "folds", "folder", "networks",
+    "trunk", "fast", "recipes", "gan", "training", "sampling", "judge", "measures", "intervals",
+    "verdict", "classifiers", "leaks", "plots", "exercises",
+)  # fmt: skip
+
+
+def imports(source: str) -> set[str]:
+    """All modules that a source imports, with those that `from` names: "helpers.files"."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_each_room_imports_only_from_rooms_before_it():
+    sources = {}
+    for path in (ROOT / "helpers").rglob("*.py"):
+        room = path.relative_to(ROOT / "helpers").parts[0].removesuffix(".py")
+        sources.setdefault(room, []).append(path.read_text())
+    assert set(sources) - {"__init__"} == set(ROOMS)
+    assert f"{', '.join(ROOMS)}." in " ".join(helpers.__doc__.split())
+    for number, room in enumerate(ROOMS):
+        used = set().union(*map(imports, sources[room]))
+        used = {name.split(".")[1] for name in used if name.startswith("helpers.")}
+        assert used <= {*ROOMS[: number + 1], "__version__"}, f"{room} reaches forward"
+
+
+def test_who_may_import_what():
+    """Helpers import no other folder, notebooks import helpers alone, the program no experiment."""
+    others = {"course", "experiments", "benchmarks", "tests"}
+    for folder, forbidden in (("helpers", others), ("course", others - {"course"})):
+        for path in (ROOT / folder).rglob("*.py"):
+            reached = {name.split(".")[0] for name in imports(path.read_text())} & forbidden
+            assert not reached, f"{path.name} imports {reached}"
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                reached = {name.split(".")[0] for name in imports("".join(cell["source"]))}
+                assert not reached & others, f"{path.name} imports {reached & others}"
+
+
+def test_the_lock_holds_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "requirements.lock").read_text()
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    names = [line.split(">")[0].split("<")[0].lower() for line in wanted]
+    for name in names:
+        assert f"\n{name}==" in f"\n{lock}", name
+    assert "://" not in lock, "a lock names packages, not hosts"
+
+
+def test_both_environments_are_one():
+    root = yaml.safe_load((ROOT / "environment.yml").read_text())
+    binder = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text())
+    pip = [next(d["pip"] for d in e["dependencies"] if isinstance(d, dict)) for e in (root, binder)]
+    assert [line.replace("tensorflow-cpu", "tensorflow") for line in pip[1]] == pip[0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert pip[0] == project["dependencies"]
+    for environment in (root, binder):
+        python = next(d for d in environment["dependencies"] if str(d).startswith("python="))
+        assert python.count(".") == 1 and ">" not in python
+
+
+def test_the_citation_names_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == helpers.__version__
+    assert cited["license"] == "MIT" and cited["title"].startswith("Will GAN augmentation help")
+
+
+def kept(name: str) -> dict:
+    return json.loads((ROOT / "experiments" / "results" / f"{name}.json").read_text())
+
+
+def test_the_readme_says_what_was_measured():
+    """Minutes rounded up, for each notebook of the quick run whose outputs are shown; memory."""
+    fast, slow = kept("quick"), kept("quick_float32")
+    assert {gan["precision"] for gan in fast["gan"].values()} == {"mixed_bfloat16"}
+    assert {gan["precision"] for gan in slow["gan"].values()} == {"float32"}
+    assert fast["machine"]["bfloat16"] and not slow["machine"]["bfloat16"]
+    rows = re.findall(r"^\| `(\d\d_\w+)` \|[^|]*\| (\S+) / (\S+) \|", README, re.M)
+    assert len(rows) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    for name, *minutes in rows:
+        found = [run["cost"]["seconds"].get(name) for run in (fast, slow)]
+        assert minutes == ["–" if x is None else str(math.ceil(x / 60)) for x in found], name
+    smoke = [round(sum(run["smoke_cost"]["seconds"].values()) / 60) for run in (fast, slow)]
+    assert "about {} minutes with bfloat16 instructions, {} without;".format(*smoke) in README
+    peaks = [f"{run['cost']['peak_memory_gb']:.1f} GB" for run in (fast, slow)]
+    assert f"held {peaks[0]} of memory with them, {peaks[1]} without" in README
+    smoke_params, quick, study = (
+        yaml.safe_load((ROOT / "params" / f"{profile}.yaml").read_text())
+        for profile in ("smoke", "quick", "study")
+    )
+    assert (
+        f"the smoke run, with {smoke_params['fresh_count']} fresh slices, still held "
+        f"{fast['smoke_cost']['peak_memory_gb']:.1f} GB"
+    ) in README
+    steps = study["classifier_steps"], quick["classifier_steps"]
+    assert "fitted for {} steps instead of {} ".format(*steps) in README
+    bench = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    for rival in ("keras_2019", "pytorch_best"):
+        assert f"{bench['gan_step'][f'vs_{rival}_penalty']['median']:.2f} times as fast" in README
+    plain = (
+        f"{bench['gan_step'][f'vs_{x}']['median']:.2f}" for x in ("keras_2019", "pytorch_best")
+    )
+    assert "without the penalty, {} and {} times".format(*plain) in README
+    assert f"{bench['paper_scale']['hours_for_both_gans']:.1f} hours" in README
+    fits = {name: spread["median"] for name, spread in bench["evaluation"].items()}
+    assert f"were fitted {fits['scratch_vs_plain']:.2f} times as fast, with the trunk" in README
+    assert f"it was {fits['scratch_vs_plain_onednn']:.2f} times, and " in README
+    assert f"{fits['frozen_vs_plain_onednn']:.0f} times through a frozen trunk" in README
+    two = [f"{spread['median']:.2f} times as fast" for spread in bench["study"].values()]
+    assert "two smoke runs {} as one did, and {} as one of two threads".format(*two) in README
+
+
+def measured(name: str) -> list[str]:
+    """The lines of the README's table under "What was measured" that link to this file."""
+    section = README.split("## What was measured\n")[1].split("\n## ")[0]
+    return [
+        line for line in section.splitlines() if f"](experiments/results/{name}.json) |" in line
+    ]
+
+
+def percent(share: float, interval: list[float], digits: int = 1) -> str:
+    low, high = (f"{100 * edge:.{digits}f}" for edge in interval)
+    return f"{100 * share:.{digits}f} % ({low} to {high})"
+
+
+def points(differences: np.ndarray, ratio: float = 0.0) -> str:
+    """Mean and t interval; splits of one set by Nadeau and Bengio's formula, written out again."""
+    count, mean = len(differences), differences.mean()
+    error = differences.std(ddof=1) * math.sqrt(1 / count + ratio)
+    low, high = stats.t.interval(0.95, count - 1, mean, error)
+    return f"{100 * mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def test_the_readme_shows_the_verdict_rule_as_it_was_tried():
+    false, no, power = measured("verdict")
+    content = kept("verdict")
+    none, *gains, none_of_five, gain_of_five = content["rows"]
+    said = [
+        percent(row["no"], row["no_ci"]) for row in (none, none_of_five, gains[0], gain_of_five)
+    ]
+    gain = f"{100 * gains[0]['true_effect']:.1f}"
+    assert (
+        "to no gain {} and {}; to one of {} points, wrongly, {} and {} |".format(
+            *said[:2], gain, *said[2:]
+        )
+        in no
+    )
+    assert "{splits} splits × {seeds} seeds".format(**none_of_five) in no
+    assert none["true_effect"] == 0 and all(row["studies"] == none["studies"] for row in gains)
+    settings = "{pool} cases, {splits} splits × {seeds} seeds".format(**content["settings"], **none)
+    assert f"{none['studies']:,} simulated studies" in false and settings in false
+    assert percent(none["yes"], none["yes_ci"]) in false
+    assert f": {100 * none['naive_yes']:.1f} %" in false
+    for row, joint in zip(gains, (" points ", ", ", ", "), strict=True):
+        effect = f"{100 * row['true_effect']:.1f}"
+        assert f"of {effect}{joint}{percent(row['yes'], row['yes_ci'])}" in power
+
+
+@pytest.mark.parametrize(("number", "steps"), [(0, 120), (1, 480)])
+def test_the_readme_shows_how_many_steps_the_arms_need(number, steps):
+    line = measured("steps")[number]
+    rows = pd.DataFrame(kept("steps")["rows"])
+    by_arm = rows[rows["steps"] == steps].pivot(index="set", columns="arm", values="accuracy")
+    classic, original = 100 * by_arm["classic"].mean(), 100 * by_arm["original"].mean()
+    assert f"{steps} steps" in line
+    assert f"{classic:.1f} % against {original:.1f} %: " in line
+    assert points(by_arm["classic"] - by_arm["original"]) in line
+    settings = f"{len(by_arm)} simulated sets of {kept('steps')['settings']['train']}"
+    assert settings in measured("steps")[0]
+
+
+def test_the_readme_shows_what_a_simulator_gave():
+    (line,) = measured("simulator")
+    content = kept("simulator")
+    rows = pd.DataFrame(content["rows"])
+    by_arm = rows.pivot(index="split", columns="arm", values="accuracy")
+    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+    assert f"{content['settings']['simulated']:,} simulated" in line
+    assert f"{len(by_arm)} splits of {test} test images, {content['settings']['steps']} s" in line
+    means = [100 * by_arm[arm].mean() for arm in ("simulated", "real")]
+    assert "{:.1f} % against {:.1f} %: ".format(*means) in line
+    assert points(by_arm["simulated"] - by_arm["real"], test / (images - test)) in line
+
+
+@pytest.mark.parametrize(("study", "words"), [
+    ("study_real", "slices: no, not by 5"),
+    ("study_simulated", "On ten simulated sets they did harm"),
+])  # fmt: skip
+def test_the_readme_answers_its_title(study, words):
+    (line,) = measured(study)
+    content = kept(study)
+    settings, rows = content["settings"], pd.DataFrame(content["rows"])
+    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+    fresh = rows["simulated"].all()
+    arms = pd.json_normalize(rows["arms"])
+    arms = arms.groupby(rows["split"]).mean(numeric_only=True)  # seeds first
+    measure = "fresh_accuracy" if fresh else "accuracy"
+    without, beside = arms[f"classic.{measure}"], arms[f"classic_gan.{measure}"]
+    assert f"{100 * beside.mean():.1f} % against {100 * without.mean():.1f} %: " in line
+    ratio = 0.0 if fresh else test / (images - test)
+    assert points(beside - without, ratio) + "; verdict: no" in line
+    on = "{splits} sets of {images}" if fresh else "{images} slices, {splits} splits"
+    on += " × {seeds} seeds, {fresh_count:,} fresh slices" if fresh else " × {seeds} seeds"
+    asked = settings["changes"] | settings | {"images": images}
+    assert f"{on}, {{classifier_steps}} steps |".format(**asked) in line
+    assert content["summary"]["verdict"]["answer"] == "no" and words in README
+    if not fresh:
+        seconds = "took {:.0f} to {:.0f} seconds".format(*rows["seconds"].agg(["min", "max"]))
+        assert seconds in README
+
+
+def test_the_readme_shows_what_generated_and_finer_images_are_worth():
+    (line,) = measured("worth")
+    found = kept("worth")["summary"]
+    assert found["worth"]["text"].replace("95 % interval ", "") in line
+    means = [100 * arm["mean"] for arm in (found["classic_gan"], found["classic"]["144"])]
+    assert "{:.1f} % with them, {:.1f} % without".format(*means) in line
+    assert f"| {found['replicates']} simulated sets" in line
+    both = pd.DataFrame(kept("resolution")["rows"]).groupby("data", sort=False)
+    for line, data in zip(measured("resolution"), ("simulated", "head-ct-hemorrhage"), strict=True):
+        rows = both.get_group(data)
+        by_edge = rows.pivot(index="replicate", columns="edge", values="accuracy")
+        means = [100 * by_edge[edge].mean() for edge in (128, 32)]
+        assert "{:.1f} % against {:.1f} %: ".format(*means) in line
+        test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+        ratio = 0.0 if data == "simulated" else test / (images - test)
+        assert points(by_edge[128] - by_edge[32], ratio) in line
+        on = "simulated" if data == "simulated" else f"splits of {test} test images"
+        assert f"| {len(by_edge)} {on}" in line
+
+
+def test_the_readme_shows_what_the_best_recipe_gains():
+    (line,) = measured("ablation")
+    summary = kept("ablation")["summary"]
+    paper, best = summary["paper"], summary["5e-4, averaged"]
+    for measure in ("coverage", "kid"):
+        change = "{:+.2f} ({:+.2f} to {:+.2f})".format(*best[f"{measure}_change"])
+        told = f"{paper[measure][0]:.2f} against {best[measure][0]:.2f}: {change}"
+        assert told in line
+    whole = {name: found for name, found in summary.items() if found["seeds"] == 5}
+    assert min(whole, key=lambda name: whole[name]["kid"][0]) == "5e-4, averaged"
+    assert max(whole, key=lambda name: whole[name]["coverage"][0]) == "5e-4, averaged"
+
+
+def test_the_readme_shows_what_the_test_for_copies_found():
+    (line,) = measured("copying")
+    content = kept("copying")
+    assert f"{content['draws']} planted sets" in line
+    for kind, words in (
+        ("copies under noise", "copies under noise"),
+        ("one copy in three", "sets with one copy in three"),
+        ("one copy in ten", "with one in ten"),
+        ("fresh slices", "fresh slices"),
+    ):
+        found = content["flagged"][kind]["course"]
+        assert f"{words} {percent(found['share'], found['ci'], digits=0)}" in line
+
+
+def test_the_readmes_picture_is_small_and_has_words():
+    alt, path = re.search(r"^!\[([^\]]+)\]\((experiments/results/\S+)\)", README, re.M).groups()
+    assert len(alt.split()) > 20 and "simulated" in alt
+    picture = Image.open(ROOT / path)
+    assert len(picture.convert("RGB").getcolors(257)) <= 256
+    assert (ROOT / path).stat().st_size < 300_000

@@ -1,0 +1,271 @@
+"""Policy: what the notebooks teach is what helpers hold; parameters, order, outputs."""
+
+import ast
+import itertools
+import json
+import math
+import re
+
+import nbformat
+import numpy as np
+import pytest
+import scipy
+import yaml
+from conftest import ROOT
+from keep_outputs import code_hash
+
+from course import run
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# What each notebook's objectives name, by the room that holds the importable copy.
+TAUGHT = {
+    "01_preprocessing": {
+        "preprocessing": {
+            "read_grey", "pad_to_square", "shrink", "to_tanh_range", "prepare",
+            "propose_lookalikes", "join_groups", "split_groups", "SHARES", "FEWEST",
+        }
+    },
+    "02_networks": {
+        "networks": {
+            "normalise_and_activate", "build_discriminator", "build_generator", "count_trainable",
+            "IMAGE_SHAPE", "LATENT_DIM", "MOMENTUM", "LAST_VARIANCE",
+        }
+    },
+    "03_training": {
+        "gan": {
+            "noisy_targets", "cross_entropy", "discriminator_loss", "generator_loss",
+            "gradient_penalty", "penalty_for", "augment", "augment_input", "gan_losses",
+            "make_train_step", "update_average",
+        },
+        "training": {"batch_of"},
+    },
+    "04_sampling": {
+        "sampling": {"draw_latent", "walk", "neighbours"},
+        "measures": {
+            "kid", "neighbour_measures", "pixel_likeness", "copying", "two_sample_test",
+            "FEWEST_HELD_OUT",
+        },
+    },
+    "05_evaluation": {
+        "intervals": {"check_table", "resampled_t"},
+        "leaks": {"near_copies", "not_in_real", "SealedTest"},
+        "classifiers": {"thin_out"},
+    },
+}  # fmt: skip
+
+
+def cells(path, kind="code"):
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+
+
+def definitions(source: str) -> dict[str, str]:
+    """Top-level functions, classes and constants as syntax trees without docstrings and hints."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+        else:
+            continue
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.FunctionDef):
+                inner.returns = None
+                for argument in ast.walk(inner.args):
+                    if isinstance(argument, ast.arg):
+                        argument.annotation = None
+            body = getattr(inner, "body", None)
+            if isinstance(inner, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner):
+                inner.body = body[1:]
+        found |= {name: ast.dump(node) for name in names}
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_taught_code_is_the_code_in_helpers(path):
+    here = definitions("\n".join(c.source for c in cells(path)))
+    for room, names in TAUGHT.get(path.stem, {}).items():
+        there = definitions((ROOT / "helpers" / f"{room}.py").read_text())
+        assert names <= set(here), f"not shown: {names - set(here)}"
+        for name in names:
+            assert here[name] == there[name], f"{name} differs from helpers.{room}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_function_is_copied_from_another_room_unsaid(path):
+    said = set().union(*TAUGHT.get(path.stem, {"": set()}).values())
+    here = {
+        node.name
+        for cell in cells(path)
+        for node in ast.parse(cell.source).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    for room in (ROOT / "helpers").glob("*.py"):
+        assert not (here & set(definitions(room.read_text()))) - said
+
+
+def test_04_goes_on_where_a_measure_had_too_few_images(capsys):
+    """With 20 to 50 images a class, one measure is refused and the others are not."""
+    (path,) = (path for path in NOTEBOOKS if path.stem == "04_sampling")
+    by_id = {cell["id"]: cell.source for cell in cells(path)}
+    from helpers import judge, measures
+
+    reports = {"a": {"realism": {}}, "b": {"kid": 0.1, "kid_ci": [0.0, 0.2]}}
+    namespace = {
+        "measures": measures,
+        "judge": judge,
+        "reports": reports,
+        "order": {"a": range(100)},
+    }
+    for cell in ("cell-64", "cell-65", "cell-95"):
+        exec(by_id[cell], namespace)
+    assert namespace["kept"] == {}
+
+
+def defined_in(stem, name):
+    """A function of a notebook that stands nowhere else."""
+    (path,) = (path for path in NOTEBOOKS if path.stem == stem)
+    (source,) = (c.source for c in cells(path) if c.source.startswith(f"def {name}("))
+    namespace = {"np": np}
+    exec(source, namespace)
+    return namespace[name]
+
+
+def test_a_checkerboard_is_the_last_point_of_04s_spectrum():
+    power_spectrum = defined_in("04_sampling", "power_spectrum")
+    noise = np.random.default_rng(0).normal(0, 0.2, (20, 32, 32, 1))
+    board = np.where(np.indices((32, 32)).sum(axis=0) % 2, 0.3, -0.3)[..., None]
+    plain, waved = power_spectrum(noise), power_spectrum(noise + board)
+    assert len(plain) == 17 and np.allclose(plain[:16], waved[:16]) and waved[16] > 10 * plain[16]
+
+
+def test_04s_fid_is_the_one_of_the_covariances():
+    fid, rng = defined_in("04_sampling", "fid"), np.random.default_rng(0)
+    first, second = rng.normal(size=(30, 8)), rng.normal(0.5, 2, (40, 8)) @ rng.normal(size=(8, 8))
+    spreads = [np.cov(x.T) for x in (first, second)]
+    apart = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    root = scipy.linalg.sqrtm(spreads[0] @ spreads[1]).real
+    assert fid(first, second) == pytest.approx(apart + np.trace(sum(spreads) - 2 * root))
+    assert fid(first, first) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_one_parameters_cell_of_plain_commented_literals(path):
+    tagged = [c for c in cells(path) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for node, line in zip(
+        ast.parse(tagged[0].source).body, tagged[0].source.splitlines(), strict=True
+    ):
+        assert isinstance(node, ast.Assign)
+        ast.literal_eval(node.value)
+        assert "  # " in line, f"{line}: say what it is"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_defaults_are_the_quick_profile(path):
+    quick = yaml.safe_load((ROOT / "params" / "quick.yaml").read_text())
+    tagged = next(c for c in cells(path) if "parameters" in c.metadata.get("tags", []))
+    for node in ast.parse(tagged.source).body:
+        name = node.targets[0].id
+        if name in quick:
+            assert ast.literal_eval(node.value) == quick[name], name
+
+
+def test_profiles_name_only_declared_parameters_and_the_same_ones():
+    declared = set().union(*run.declared_parameters().values())
+    names = []
+    for path in (ROOT / "params").glob("*.yaml"):
+        values = yaml.safe_load(path.read_text())
+        assert set(values) <= declared and values["profile"] == path.stem
+        names.append(set(values))
+    assert all(found == names[0] for found in names)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_reads_in_small_steps(path):
+    code = [c.source for c in cells(path) if "colab" not in c.metadata.get("tags", [])]
+    lengths = sorted(len([x for x in source.splitlines() if x.strip()]) for source in code)
+    assert lengths[len(lengths) // 2] <= 6
+    assert sum(length <= 20 for length in lengths) >= 0.9 * len(lengths)
+    assert len(lengths) <= len(cells(path, "markdown")) <= 1.6 * len(lengths)
+    first = cells(path, "markdown")[0].source
+    for promise in ("You will build", "You will learn", "You need", "Takes"):
+        assert promise in first
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_headings_are_in_order(path):
+    levels = [
+        len(match[1])
+        for cell in cells(path, "markdown")
+        for match in re.finditer(r"^(#+) ", cell.source, re.MULTILINE)
+    ]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_says_where_it_comes_from(path):
+    """A section of sources with at least one link of its own."""
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    section = re.search(r"^## Where this comes from$(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert section, "no heading `## Where this comes from`"
+    assert re.search(r"\]\(https://(arxiv|doi)\.org/\S+\)", section[1]), "no source below it"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_committed_outputs(path):
+    """Of this very code, with pictures, small, in order; no errors, bars, paths or addresses."""
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata.get("outputs_of") == code_hash(notebook), "run `make outputs`"
+    assert path.stat().st_size < 1.5e6
+    code = cells(path)
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    for output in outputs:
+        for kind in {"image/png", "image/gif"} & set(output.get("data", {})):
+            assert len(output.metadata.get(kind, {}).get("alt", "")) > 20, "a picture without words"
+        assert output.output_type != "error" and output.get("name") != "stderr"
+        text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+        assert not re.search(
+            r"/(home|root|tmp|work|Users|content)/|\d+%\|| at 0x[0-9a-f]+|https?:", text
+        )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_some_outputs_are_compared(path):
+    """By nbval, as `make validate` calls it: plain text that is the same on every machine."""
+    tags = [c.metadata.get("tags", []) for c in cells(path)]
+    marked = [c for c, t in zip(cells(path), tags, strict=True) if "nbval-check-output" in t]
+    assert len(marked) >= 2
+    for cell in marked:
+        assert cell.metadata["tags"] == ["nbval-check-output"], "an exercise has no one answer"
+        assert cell.outputs
+        for output in cell.outputs:
+            assert output.get("name", "stdout") == "stdout"
+            assert set(output.get("data", ["text/plain"])) == {"text/plain"}
+            text = output.get("text") or output["data"]["text/plain"]
+            assert not re.search(r"\w/|/\w|\d+\.\d+\.\d+", text), "a path or a version"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_opening_says_the_minutes_that_were_measured(path):
+    """Of a quick run, rounded up; those without bfloat16 instructions where they are many more."""
+    said = re.search(r"\*\*Takes\*\* .*", cells(path, "markdown")[0].source)[0]
+    minutes = [
+        math.ceil(json.loads(kept.read_text())["cost"]["seconds"].get(path.stem, 0) / 60)
+        for kept in (
+            ROOT / "experiments" / "results" / f"{name}.json" for name in ("quick", "quick_float32")
+        )
+    ]
+    unit = "minute" if minutes[0] == 1 else "minutes"
+    assert f"about {minutes[0]} {unit} on two" in said
+    if "on one without" in said:
+        assert f", {minutes[1]} on one without" in said
+    else:
+        assert minutes[1] <= 2 * minutes[0]
+
+
+def test_notebooks_are_the_course_and_one_beyond():
+    assert [path.stem for path in NOTEBOOKS] == [*run.NOTEBOOKS, "06_beyond_the_paper"]
