@@ -14,7 +14,7 @@ from helpers.folder.reading import Samples, Slices, read_folder, read_samples
 from helpers.folder.report import Examined, draw_sheet, examine, fields, lines
 
 __all__ = [
-    "KNOWN", "LEAVE_OUT", "OPTIONS", "Examined", "Grouping", "Options", "Samples", "Slices", "check_names", "choose_parts",
-    "draw_sheet", "examine", "fields", "find_groups", "from_parameters", "lines", "read_folder",
-    "read_samples", "refuse_inside",
+    "KNOWN", "LEAVE_OUT", "OPTIONS", "Examined", "Grouping", "Options", "Samples", "Slices",
+    "check_names", "choose_parts", "draw_sheet", "examine", "fields", "find_groups",
+    "from_parameters", "lines", "read_folder", "read_samples", "refuse_inside",
 ]  # fmt: skip

@@ -186,8 +186,8 @@ def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
     share = levels / levels.sum()
     lowest, highest = np.flatnonzero(levels)[[0, -1]]
     median = int(np.searchsorted(np.cumsum(share), 0.5))
-    ends = share[: lowest + 9].sum() + share[max(highest - 8, lowest + 9) :].sum()
-    bright = share[max(highest - 8, 0) :].sum()
+    ends = share[: lowest + 17].sum() + share[max(highest - 16, lowest + 17) :].sum()
+    bright = share[max(highest - 16, 0) :].sum()
     ring = max(1, min(height, width) // 50)
     border = np.concatenate([
         grey[:ring].ravel(), grey[-ring:].ravel(), grey[:, :ring].ravel(), grey[:, -ring:].ravel(),
@@ -197,7 +197,7 @@ def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
         "height": height,
         "constant": bool(highest - lowest < 8),
         "blank": bool(share[max(0, median - 8) : median + 9].sum() > 0.99),
-        "two_levels": bool(highest - lowest >= 32 and ends > 0.985 and 0.001 < bright < 0.999),
+        "two_levels": bool(highest - lowest >= 48 and ends > 0.97 and 0.001 < bright < 0.999),
         "border": float(border.mean()),
         "border_spread": float(border.std()),
         "brightest": int(highest),

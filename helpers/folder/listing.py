@@ -296,7 +296,7 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
         if name in binary or 2 <= len(found) <= min(20, max(2, len(table.rows) / 4))
     ]
     called = [name for name in words if simple(name) in LABEL_NAMES]
-    if options.positive:
+    if options.positive and not options.classes:
         called += [name for name in binary if simple(name) == simple(options.positive)]
     candidates = list(dict.fromkeys(called or few))
     if not candidates:

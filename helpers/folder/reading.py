@@ -80,7 +80,11 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     if not entries:
         faults.refuse(source)
         raise CourseError(f"{source} names no image: write one line per image, its id and 0 or 1.")
-    classes: Classes = decide([entry.word for entry in entries])
+    try:
+        classes: Classes = decide([entry.word for entry in entries])
+    except CourseError:
+        faults.refuse(source)
+        raise
     left_out = [entry for entry in entries if _label(entry, classes) is None]
     entries = [entry for entry in entries if _label(entry, classes) is not None]
     if left_out:
