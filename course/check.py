@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     if as_json:
         print(json.dumps(fields(examined), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(lines(examined)))
+        print(f"folder: {examined.slices.folder}", *lines(examined), sep="\n")
     if sheet:
         draw_sheet(examined, project_path(sheet))
     if examined.refused:

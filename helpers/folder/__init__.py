@@ -11,10 +11,10 @@ from helpers.folder.parts import choose_parts
 from helpers.folder.paths import check_names, refuse_inside
 from helpers.folder.patients import KNOWN, Grouping, find_groups
 from helpers.folder.reading import Samples, Slices, read_folder, read_samples
-from helpers.folder.report import Examined, draw_sheet, examine, fields, lines
+from helpers.folder.report import Examined, describe, draw_sheet, examine, fields, lines
 
 __all__ = [
     "KNOWN", "LEAVE_OUT", "OPTIONS", "Examined", "Grouping", "Options", "Samples", "Slices",
-    "check_names", "choose_parts", "draw_sheet", "examine", "fields", "find_groups",
+    "check_names", "choose_parts", "describe", "draw_sheet", "examine", "fields", "find_groups",
     "from_parameters", "lines", "read_folder", "read_samples", "refuse_inside",
 ]  # fmt: skip

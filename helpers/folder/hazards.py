@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.linalg import svds
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
@@ -107,7 +108,8 @@ def find_inverted(greys: list[np.ndarray], border: np.ndarray) -> list[int]:
     pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys]).astype(float)
     pixels -= pixels.mean(axis=1, keepdims=True)
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-9
-    common = np.linalg.svd(pixels, full_matrices=False)[2][0] if len(pixels) > 2 else pixels[0]
+    start = np.random.default_rng(0).normal(size=min(pixels.shape))
+    common = svds(pixels, k=1, v0=start)[2][0]
     likeness = pixels @ common
     if np.median(np.abs(likeness)) < 0.4:
         return []

@@ -17,7 +17,7 @@ from helpers.folder import dicom
 from helpers.folder.faults import Faults
 
 KEPT = 256_000_000  # bytes: greys of a whole set are kept as large as fits into these
-EDGES = (2048, 1024, 512, 256, 128)  # pixels; the networks see 32
+EDGES = (2048, 1024, 512, 256, 128, 64)  # pixels; the networks see 32
 AT_ONCE = 45_000_000  # pixels that are decoded at the same time
 SAMPLED = 4096  # pixels of an image that tell the range of the stored values
 UNREADABLE = "no readable image in {}: replace the file, or delete its line"

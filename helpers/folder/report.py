@@ -57,6 +57,11 @@ def examine(
         if strict:
             raise
         refused = str(error)
+    return describe(slices, grouping, part, refused)
+
+
+def describe(slices: Slices, grouping: Grouping, part: np.ndarray, refused: str = "") -> Examined:
+    """Add the warnings to what was read, grouped and split."""
     return Examined(slices, grouping, part, refused, find_hazards(slices, grouping, refused))
 
 
@@ -65,7 +70,7 @@ def lines(examined: Examined) -> list[str]:
     slices, grouping, part = examined.slices, examined.grouping, examined.part
     table, reading = slices.table, slices.reading
     columns = reading.columns
-    said = [f"folder: {slices.folder}"]
+    said = []
     if reading.listing:
         cut = f"{reading.separator}-separated, {reading.encoding}"
         said.append(f"listing: {reading.listing} ({cut}); file column: {columns['file']}")
