@@ -183,9 +183,10 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
         matched = [bool(f) for f, value in zip(found, values, strict=True) if value]
         if not known or sum(matched) < 0.5 * len(known) or len(known) < 0.5 * len(values):
             continue
-        numbers = all(NUMBER.fullmatch(value) for value in known)
+        named = [value for f, value in zip(found, values, strict=True) if value and f]
+        numbers = sum(bool(NUMBER.fullmatch(value)) for value in named) > 0.5 * len(named)
         # Numbers say little: the labels 0 and 1 would name the files 0 and 1.
-        if numbers and len(set(known)) < max(3, 0.5 * len(known)):
+        if len(set(named)) < (max(3, 0.5 * len(named)) if numbers else 3):
             continue
         strength[name] = 1 if numbers else 2
     best = [name for name, rank in strength.items() if rank == max(strength.values())]
