@@ -40,6 +40,9 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
         warn("two_labels", f"{len(both)} pairs show the same picture under two labels: {some}")
+    if conflicts := slices.reading.conflicts:
+        text = f"{len(conflicts)} images lie in the folder of the other class: {_some(conflicts)}"
+        warn("folders", text)
     counts = np.bincount(labels, minlength=2)
     least = sum(FEWEST.values())
     for name, count in zip(slices.names, counts, strict=True):

@@ -1,10 +1,12 @@
 """A folder a class and no listing: which level of the folders is the class, by evidence."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from helpers.files import CourseError
 from helpers.folder.inventory import Files
-from helpers.folder.labels import standard, two_classes, word
+from helpers.folder.labels import STANDARD, Classes, standard, two_classes, word
 from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
 from helpers.folder.options import Options
 
@@ -39,6 +41,38 @@ def read_class_folders(files: Files, options: Options):
         reading,
         lambda given: two_classes(given, where, options.positive, options.classes),
     )
+
+
+def compare_with_folders(
+    files: Files, labels: dict[str, int], classes: Classes, options: Options
+) -> list[str]:
+    """Files whose folder is another class's than their label in a listing.
+
+    Raises:
+        CourseError: The folders are called as labels are, and the listing says otherwise.
+    """
+    try:
+        found = read_class_folders(files, replace(options, classes=()))
+    except CourseError:
+        return []
+    if not found or len({word(entry.word) for entry in found[0]}) != 2:
+        return []
+    named = {entry.file: word(entry.word) for entry in found[0] if entry.file in labels}
+    counts = Counter((name, labels[file]) for file, name in named.items())
+    known = standard(set(named.values())) or set(named.values()) <= set(classes.label)
+    if known:
+        truth = {pair[k]: k for pair in STANDARD for k in (0, 1)} | classes.label
+        odd = [file for file, name in named.items() if truth[name] != labels[file]]
+        if odd and not (options.listing or options.label_column):
+            raise CourseError(
+                f"{files.folder}: the listing has another label than the folder for {len(odd)} "
+                f"images, such as {odd[0]}: say which is right, as listing: none, or as listing "
+                "with its name."
+            )
+        return odd
+    usual = {name: max((0, 1), key=lambda k: counts[name, k]) for name in set(named.values())}
+    odd = [file for file, name in named.items() if usual[name] != labels[file]]
+    return odd if len(set(usual.values())) == 2 and len(odd) <= 0.2 * len(named) else []
 
 
 def _class_folders(path: str) -> list[str]:

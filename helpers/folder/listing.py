@@ -69,6 +69,7 @@ class Reading:
     )
     notes: list[str] = field(default_factory=list)
     proposals: list[str] = field(default_factory=list)  # columns that may hold patients
+    conflicts: list[str] = field(default_factory=list)  # files in the folder of another class
 
 
 def simple(name: str) -> str:
@@ -307,7 +308,13 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
             "label_column, or add a column label with 0 and 1."
         )
     if len(candidates) == 1:
-        return candidates, table.column(candidates[0]), options.positive
+        (name,) = candidates
+        if name in binary and simple(name) in ABSENT and not options.positive:
+            raise CourseError(
+                f"{table.path}: 1 in column {name} may mean {name}, which is hardly to be found: "
+                f"say so, as positive: '0', or, if 1 is to be found, as positive: '1'."
+            )
+        return candidates, table.column(name), options.positive
     columns = {name: [word(value) for value in table.column(name)] for name in candidates}
     if not called and all(name in binary for name in candidates):
         of_a_class = [

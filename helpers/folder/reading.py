@@ -15,7 +15,7 @@ from helpers.folder.hazards import are_masks
 from helpers.folder.images import read_pictures
 from helpers.folder.inventory import Files, ending, list_files
 from helpers.folder.labels import Classes, word
-from helpers.folder.layouts import read_class_folders
+from helpers.folder.layouts import compare_with_folders, read_class_folders
 from helpers.folder.listing import (
     Entry,
     Reading,
@@ -91,6 +91,9 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         words = Counter(entry.word for entry in left_out)
         said = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(f"left out as of other classes: {said}")
+    if reading.listing:
+        labels = {entry.file: _label(entry, classes) for entry in entries}
+        reading.conflicts = compare_with_folders(files, labels, classes, asked)
     if asked.patient_pattern:
         read_pattern(entries, asked.patient_pattern)
         told = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
@@ -127,6 +130,7 @@ def _read_entries(files: Files, asked: Options, faults: Faults):
             if others:
                 found[1].notes.append(f"tables that are not used: {', '.join(others[:5])}")
             return found
+        faults.refuse(files.folder / listing)
     elif not files.pictures and not files.volumes:
         raise CourseError(f"{files.folder} holds no image: give the folder that does.")
     found = None

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.files import CourseError
 from helpers.folder import read_folder
+
+pytest.importorskip("hypothesis", reason="random folders need hypothesis, of the extra `dev`")
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 COUNT = 14
 NAMES = {

@@ -130,6 +130,26 @@ def test_two_levels_of_two_folders_are_two_readings(tmp_path):
     assert read_folder(tmp_path, positive="yes").names == ("no", "yes")
 
 
+@pytest.mark.parametrize("words", [("no", "yes"), ("0", "1"), ("NORMAL", "PNEUMONIA")])
+def test_a_listing_that_contradicts_the_folders(tmp_path, words):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(60)):
+        rows.append((f"{words[k]}/{i}.png", k))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+    swapped = [(file, 1 - k if i < 5 else k) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), swapped)
+    if words[0] != "NORMAL":
+        with pytest.raises(CourseError, match="another label than the folder for 5 images"):
+            read_folder(tmp_path)
+        assert labels_of(read_folder(tmp_path, listing="none")) == dict(rows)
+        assert labels_of(read_folder(tmp_path, listing="labels.csv")) == dict(swapped)
+    else:
+        (warning,) = examine(tmp_path, 0, {}).warnings
+        assert warning["kind"] == "folders" and warning["text"].startswith("5 images lie in")
+
+
 # --- Columns -------------------------------------------------------------------------------------
 
 
@@ -229,6 +249,14 @@ def test_one_column_a_class(tmp_path):
     with pytest.raises(CourseError, match=r"'(apple|pear)' and '(pear|apple)': say which"):
         read_folder(tmp_path)
     assert labels_of(read_folder(tmp_path, positive="pear")) == dict(rows)
+
+
+def test_a_column_that_says_what_is_healthy_needs_a_word(tmp_path):
+    rows = plain(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("file", "normal"), [(file, 1 - k) for file, k in rows])
+    with pytest.raises(CourseError, match="1 in column normal may mean normal"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, positive="0")) == dict(rows)
 
 
 def test_more_than_two_classes_are_refused_with_the_way_out(tmp_path):
