@@ -80,7 +80,8 @@ def read_pictures(
         try:
             stored = load(path)
             grey = to_grey_levels(stored, applies, only_deep, window is not None)
-            return shrink_to(grey, edge), stored.facts | describe_grey(grey, path), None
+            own = {"own_window": window is None and stored.window is not None}
+            return shrink_to(grey, edge), stored.facts | own | describe_grey(grey, path), None
         except Exception as error:  # Pillow and pydicom raise whatever they stumble over
             return None, None, _why(path, error)
 

@@ -103,6 +103,8 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     greys, facts, used = read_pictures(folder, names, faults, window)
     faults.refuse(source)
     _read_dicom_patients(entries, facts, reading)
+    if own := sum(fact["own_window"] for fact in facts):
+        reading.notes.append(f"{own} DICOM files are read by the window that each names itself")
     if not reading.columns["patient"] and (proposal := propose_pattern(names)):
         reading.proposals.append(proposal)
     table = pd.DataFrame(

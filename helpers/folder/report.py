@@ -133,7 +133,7 @@ def _groups_line(grouping: Grouping, count: int) -> str:
         "look-alike pairs": len(grouping.proposed),
         "pairs mirrored, turned or cropped": len(grouping.copies),
         "pictures with copies by name": len(grouping.named),
-        "patients or groups told": len(grouping.known),
+        "patients or groups told": len(set(map(tuple, grouping.known))),
     }
     why = ", ".join(f"{number} {what}" for what, number in reasons.items() if number)
     groups = len(np.unique(grouping.groups))

@@ -22,7 +22,7 @@ CELLS = ["import os", "seed = 1\nrate = 0.5\nname = ''\nparts = []\nkept = False
         ("gan_steps = 4\nrecipe = 'paper'", ""),  # of another notebook
         (
             "sead = 7",
-            "no notebook has a parameter 'sead': this one has kept, name, parts, rate, se",
+            "no notebook has a parameter 'sead': this one has kept, name, p",
         ),
         ("seed = '7'", "seed is '7': use a whole number."),
         ("seed = 7.5", "seed is 7.5: use a whole number."),
