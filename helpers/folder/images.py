@@ -183,7 +183,8 @@ def shrink_to(grey: np.ndarray, edge: int) -> np.ndarray:
 def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
     """What the grey levels of one image, at full size, tell about it."""
     height, width = grey.shape
-    levels = np.bincount(grey.ravel(), minlength=256)
+    # Pillow counts without a copy of eight bytes a pixel, which NumPy's bincount makes.
+    levels = np.array(Image.fromarray(grey).histogram())
     share = levels / levels.sum()
     lowest, highest = np.flatnonzero(levels)[[0, -1]]
     median = int(np.searchsorted(np.cumsum(share), 0.5))
@@ -211,7 +212,7 @@ def _colours(image: Image.Image | None) -> dict[str, Any]:
     """Whether a tint lies over the grey, and how far red and blue differ from it on average."""
     if image is None or image.mode in ("1", "L", "LA"):
         return {"tinted": False, "red": 0.0, "blue": 0.0}
-    rgb = image.convert("RGB")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     if _area(rgb.size) > 4_000_000:
         rgb = rgb.reduce(int(np.ceil(np.sqrt(_area(rgb.size) / 4_000_000))))
     red, green, blue = rgb.split()
