@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from course.commands import add_column_options, command
+from course.commands import add_folder_options, command
 from helpers import files, measures, preprocessing
 from helpers.files import CourseError
 from helpers.folder import check_names, read_folder, refuse_inside
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--features", default="auto", help="judge, imagenet or auto")
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
-    add_column_options(parser)
+    add_folder_options(parser, leave=("positive",))
     asked = parser.parse_args(arguments)
     report = run(**vars(asked))
     for name, found in report.items():

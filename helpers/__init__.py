@@ -1,7 +1,7 @@
 """What the notebooks import, and the one importable copy of the code that they teach.
 
-Each module imports only from those named before it: files, machine, parameters, phantom,
-preprocessing, folds, folder, networks, trunk, fast, recipes, gan, training, sampling,
+Each module imports only from those named before it: injected, files, machine, parameters,
+phantom, preprocessing, folds, folder, networks, trunk, fast, recipes, gan, training, sampling,
 judge, measures, intervals, verdict, classifiers, leaks, plots, exercises.
 """
 
