@@ -25,6 +25,7 @@ from helpers.files import CourseError
 # in degrees, mirroring, and blur in pixels.
 REACH, TURNS, BLURS = 2, (-6, -3, 0, 3, 6), (0.0, 0.7)
 SMOOTHING = 1.0  # pixels; both images are smoothed by it, because noise hides what is alike
+STEP = 2  # pixels between those that are compared; smoothing leaves little in between
 LEVEL = 0.02  # share of the images named that may be none; in a set without copies, of all alarms
 FEWEST_GROUPS = 20  # of real images; with fewer, nobody knows how near two people can be
 MOST_COMPARED = 200  # real images that tell how near two people are; more take long and add little
@@ -46,7 +47,7 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
         ``(n, m)``, 0 for a copy to about 1 for two images that have nothing in common.
     """
     edge = real.shape[1] - 2 * REACH  # of the part that stays inside under every shift
-    inner = slice(REACH, REACH + edge)
+    inner = slice(REACH, REACH + edge, STEP)
     versions = [gaussian_filter(real, (0, s, s, 0)) for s in np.hypot(SMOOTHING, BLURS)]
     against = np.concatenate([_standardise(x[:, inner, inner]) for x in versions]).T
     images = gaussian_filter(images, (0, SMOOTHING, SMOOTHING, 0))
@@ -57,7 +58,7 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
                 turned = rotate(mirrored, angle, (2, 1), reshape=False, order=1, mode="nearest")
                 for down in range(2 * REACH + 1):
                     for right in range(2 * REACH + 1):
-                        part = turned[:, down : down + edge, right : right + edge]
+                        part = turned[:, down : down + edge : STEP, right : right + edge : STEP]
                         np.maximum(best, _standardise(part) @ against, out=best)
     return 1 - best.reshape(len(images), len(BLURS), len(real)).max(axis=1)
 
