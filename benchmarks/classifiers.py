@@ -60,7 +60,7 @@ def plain(trunk: str) -> None:
     import keras
 
     from helpers import classifiers
-    from helpers.resnet import build_trunk
+    from helpers.trunk import build_trunk
 
     arms, test = arms_of_paper()
     for seed, arm in itertools.product(range(SEEDS[trunk]), arms.values()):

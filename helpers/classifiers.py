@@ -11,7 +11,7 @@ from keras import layers
 
 from helpers import files, intervals, machine, parameters
 from helpers.files import CourseError
-from helpers.resnet import build_trunk
+from helpers.trunk import build_trunk
 
 BATCH_SIZE = 32
 PATIENCE = 5
@@ -83,10 +83,10 @@ def build_classifier(
     """The original's classifier: ResNet-50, global average pooling, dropout 0.4, softmax over 2.
 
     Args:
-        trunk: "imagenet" (frozen), "scratch" (trained whole) or "auto": see `resnet.build_trunk`.
+        trunk: "imagenet" (frozen), "scratch" (trained whole) or "auto": see `trunk.build_trunk`.
         size: Edge inside the network; the report says 32, the original's notebook used 128.
         seed: Of the initial weights.
-        edge: Of the images that it is given; see `resnet.build_trunk`.
+        edge: Of the images that it is given; see `trunk.build_trunk`.
 
     Returns:
         A classifier of images ``(n, edge, edge, 1)`` in -1 to 1, compiled with RMSprop 1e-3.

@@ -13,7 +13,7 @@ from keras import layers
 
 from helpers import files, parameters
 from helpers.files import CourseError
-from helpers.resnet import build_trunk
+from helpers.trunk import build_trunk
 
 JUDGE_WEIGHTS = files.PROJECT / "data" / "judge" / "judge.weights.h5"
 JUDGE_COMMAND = "python data/judge/make.py"
