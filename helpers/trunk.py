@@ -1,11 +1,13 @@
-"""A frozen network with ImageNet weights, from images to 1,280 features: EfficientNet-Lite0.
+"""From images to pooled features: the bundled trunk, EfficientNet-Lite0, and the paper's ResNet-50.
 
-The weights come with the course (`data/trunk/`), so no result depends on a network connection.
+The bundled weights come with the course (`data/trunk/`), so what they show depends on no network
+connection.
 """
 
 import functools
 import hashlib
 import io
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -14,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from helpers import files, machine
+from helpers import files, machine, networks, parameters
 from helpers.files import CourseError
 
 WEIGHTS = files.PROJECT / "data" / "trunk" / "trunk.npz"
@@ -33,6 +35,7 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 MOST_KEPT = 20_000  # images whose features stay in memory: 100 MB
+IMAGENET_CHANNEL_MEANS = [103.939, 116.779, 123.68]  # blue, green, red: what ResNet-50 expects
 LONG = 512  # images; fewer take about a second and show no progress
 
 
@@ -71,7 +74,40 @@ def features(images: np.ndarray, size: int = SIZE, batch: int = BATCH) -> np.nda
     return np.array([found[key] for key in keys], np.float32).reshape(-1, FEATURES)
 
 
-def build_trunk() -> keras.Model:
+def build_trunk(
+    trunk: str = "auto", size: int = 32, edge: int = networks.IMAGE_SHAPE[0]
+) -> tuple[keras.Model, str]:
+    """ResNet-50 up to its pooled features, for grey slices.
+
+    Args:
+        trunk: "imagenet": pretrained and frozen, as the original. "scratch": with first weights,
+            and BatchNorm momentum 0.8, since the 0.99 of Keras is still far off after 150 steps.
+            "auto": ImageNet where its weights can be had, else scratch.
+        size: Edge of the images inside the network in pixels, 32 or more; they are enlarged to it.
+        edge: Of the images that it is given.
+
+    Returns:
+        A model of images ``(n, edge, edge, 1)`` in -1 to 1 to features ``(n, 2048)``, and which of
+        "imagenet" and "scratch" it is.
+
+    Raises:
+        CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
+    """
+    parameters.check_values(trunk=trunk)
+    if size < 32:
+        raise CourseError(f"classifier_size {size} is too small: ResNet-50 needs 32.")
+    body, trunk = _resnet50(trunk, size)
+    image = x = keras.Input((edge, edge, 1))
+    if size != edge:
+        x = layers.Resizing(size, size, interpolation="bilinear")(x)
+    x = layers.Concatenate()([x, x, x])
+    if trunk == "imagenet":
+        x = layers.Rescaling(127.5, offset=[127.5 - mean for mean in IMAGENET_CHANNEL_MEANS])(x)
+    x = body(x, training=False) if trunk == "imagenet" else body(x)
+    return keras.Model(image, layers.GlobalAveragePooling2D()(x), name="trunk"), trunk
+
+
+def build_efficientnet() -> keras.Model:
     """Build EfficientNet-Lite0 without its classifier; its weights are random.
 
     Each convolution has a bias where the original has batch normalization: `data/trunk/make.py`
@@ -129,7 +165,7 @@ def open_weights() -> dict[str, np.ndarray]:
 
 
 def load_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
-    """Put weights into a model of `build_trunk`; names and shapes must be equal.
+    """Put weights into a model of `build_efficientnet`; names and shapes must be equal.
 
     Raises:
         ValueError: They are not.
@@ -143,10 +179,10 @@ def load_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
         variable.assign(weights[_name(variable)])
 
 
-def compile_trunk(weights: dict[str, np.ndarray]) -> Callable[..., np.ndarray]:
+def compile_efficientnet(weights: dict[str, np.ndarray]) -> Callable[..., np.ndarray]:
     """The trunk with these weights as a function of images and a size, both as in `features`."""
     with keras.device("cpu:0"):
-        model = build_trunk()
+        model = build_efficientnet()
         load_weights(model, weights)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1))], autograph=False)
@@ -161,6 +197,37 @@ def compile_trunk(weights: dict[str, np.ndarray]) -> Callable[..., np.ndarray]:
     return resize_and_compute
 
 
+def _resnet50(trunk: str, size: int) -> tuple[keras.Model, str]:
+    """ResNet-50 without its head, and which of the two it is."""
+    build = functools.partial(
+        keras.applications.ResNet50, include_top=False, input_shape=(size, size, 3)
+    )
+    if trunk != "scratch":
+        waited, talks = socket.getdefaulttimeout(), keras.config.is_interactive_logging_enabled()
+        socket.setdefaulttimeout(10)  # a network that never answers must not hold up "auto"
+        keras.config.disable_interactive_logging()  # no address and no bar in a notebook's output
+        try:
+            body = build(weights="imagenet")
+            body.trainable = False
+            return body, "imagenet"
+        except Exception as error:  # Keras passes on whatever its download raises
+            if trunk == "imagenet":
+                reason = str(error).split("\n")[0]
+                raise CourseError(
+                    f"ResNet-50's ImageNet weights cannot be had ({reason}): connect to a network, "
+                    'or choose trunk "scratch".'
+                ) from None
+        finally:
+            socket.setdefaulttimeout(waited)
+            if talks:
+                keras.config.enable_interactive_logging()
+    body = build(weights=None)
+    for layer in body.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.8
+    return body, "scratch"
+
+
 @functools.cache
 def _known_features() -> OrderedDict[bytes, np.ndarray]:
     """Features by the image's hash, the oldest first."""
@@ -169,7 +236,7 @@ def _known_features() -> OrderedDict[bytes, np.ndarray]:
 
 @functools.cache
 def _bundled():
-    return compile_trunk(open_weights())
+    return compile_efficientnet(open_weights())
 
 
 def _convolution(name: str, filters: int, kernel: int, **options) -> layers.Layer:

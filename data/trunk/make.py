@@ -131,7 +131,7 @@ def round_weights(name: str, values: np.ndarray) -> np.ndarray:
 
 def converted(weights: dict[str, np.ndarray]):
     """The Keras network with these weights, as a function from grey levels to features."""
-    compute = trunk.compile_trunk({k: v.astype(np.float32) for k, v in weights.items()})
+    compute = trunk.compile_efficientnet({k: v.astype(np.float32) for k, v in weights.items()})
 
     def features(greys: np.ndarray) -> np.ndarray:
         images = preprocessing.to_tanh_range(greys)[..., None]

@@ -52,10 +52,11 @@ def test_features_do_not_depend_on_batches_order_or_global_precision(reference):
 
 
 def test_images_larger_than_the_network_are_filtered_before_they_shrink():
-    fine = np.indices((384, 384)).sum(axis=0) % 2 * 2.0 - 1.0  # a chessboard of single pixels
-    grey = np.zeros((384, 384))
-    found, expected = trunk.features(np.stack([fine, grey])[..., None])
-    assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
+    stripes = np.isin(np.arange(512) % 4, (1, 2)) * 2.0 - 1.0  # where only the middle is sampled
+    fine = np.tile(stripes, (512, 1))  # this picture is white
+    grey = np.zeros((512, 512))
+    found, white, filtered = trunk.features(np.stack([fine, grey + 1, grey])[..., None])
+    assert np.linalg.norm(found - filtered) < 0.5 * np.linalg.norm(found - white)
 
 
 def test_an_image_is_computed_once_and_the_memory_is_bounded(reference, monkeypatch):
@@ -99,7 +100,7 @@ def test_a_damaged_or_missing_file_is_refused_in_one_sentence(tmp_path, monkeypa
 
 def test_weights_of_other_names_or_shapes_are_refused():
     weights = trunk.open_weights()
-    model = trunk.build_trunk()
+    model = trunk.build_efficientnet()
     with pytest.raises(ValueError, match="stem/bias"):
         trunk.load_weights(model, weights | {"stem/bias": np.zeros(31)})
     with pytest.raises(ValueError, match="further/kernel"):
@@ -107,9 +108,9 @@ def test_weights_of_other_names_or_shapes_are_refused():
 
 
 def test_the_card_tells_the_file_and_the_licence_is_there():
-    card = (HERE / "README.md").read_text(encoding="utf-8")
+    card = " ".join((HERE / "README.md").read_text(encoding="utf-8").split())
     content = trunk.WEIGHTS.read_bytes()
-    assert hashlib.sha384(content).hexdigest() in card and f"{len(content):,} bytes" in card
+    assert hashlib.sha256(content).hexdigest() in card and f"{len(content):,} bytes" in card
     assert len(content) < 8_000_000
     assert "Apache License" in (HERE / "LICENSE").read_text()
     assert "Apache" in card and "ML Illustrated" in card
