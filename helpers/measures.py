@@ -235,6 +235,18 @@ def two_sample_test(
     }
 
 
+def principal_components(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The `COMPONENTS` directions in which all images together differ most."""
+    count = min(COMPONENTS, len(real) + len(drawn), real.shape[1])
+    together = PCA(count, random_state=0).fit_transform(np.concatenate([real, drawn]))
+    return together[: len(real)], together[len(real) :]
+
+
+def tells_apart(p_values: list[float]) -> bool:
+    """Whether any of the two-sample tests, one a feature space, tells the images apart (5 %)."""
+    return min(p_values) <= 0.05 / len(p_values)
+
+
 # --- All of it -----------------------------------------------------------------------------------
 
 
@@ -291,7 +303,7 @@ def audit_class(
         for measure in (
             lambda real=real, drawn=drawn: quality(real, drawn, seed),
             lambda real=real, drawn=drawn: {
-                "realism": two_sample_test(*_principal_components(real, drawn), seed)
+                "realism": two_sample_test(*principal_components(real, drawn), seed)
             },
         ):
             _add(spaces[space], measure, report["refused"])
@@ -300,7 +312,7 @@ def audit_class(
         report["resembles"] = all(found["resembles"] for found in spaces.values())
     if all("realism" in found for found in spaces.values()):
         p_values = [found["realism"]["p_value"] for found in spaces.values()]
-        report["told_apart"] = min(p_values) <= 0.05 / len(spaces)
+        report["told_apart"] = tells_apart(p_values)
     for measure in (
         lambda: {"like_a_slice": float(like_a_slice(images, train).mean())},
         lambda: {"copying": find_copies(images, train, held_out, groups)},
@@ -357,10 +369,3 @@ def _add(found: dict[str, Any], measure: Callable[[], dict[str, Any]], refused: 
         except (CourseError, ValueError) as error:  # scikit-learn's, of few images
             if str(error) not in refused:
                 refused.append(str(error))
-
-
-def _principal_components(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The `COMPONENTS` directions in which all images together differ most."""
-    count = min(COMPONENTS, len(real) + len(drawn), real.shape[1])
-    together = PCA(count, random_state=0).fit_transform(np.concatenate([real, drawn]))
-    return together[: len(real)], together[len(real) :]
