@@ -19,9 +19,10 @@ import helpers
 README = (ROOT / "README.md").read_text()
 # In the order of imports: each room imports only from rooms before it.
 ROOMS = (
-    "files", "machine", "parameters", "phantom", "preprocessing", "folds", "folder", "networks",
-    "trunk", "fast", "recipes", "gan", "training", "sampling", "judge", "measures",
-    "intervals", "verdict", "classifiers", "leaks", "plots", "exercises",
+    "files", "machine", "parameters", "phantom", "planted", "preprocessing", "folds", "folder",
+    "alignment", "networks", "trunk", "fast", "recipes", "gan", "training", "sampling", "judge",
+    "copies", "measures", "preparation", "intervals", "verdict", "classifiers", "leaks", "plots",
+    "exercises",
 )  # fmt: skip
 
 
