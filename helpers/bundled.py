@@ -4,12 +4,13 @@ It has no random weights, no steps and no seed, and its loss is convex: the same
 same answer on every machine.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from helpers import machine, trunk
 from helpers.classifiers import classic_augmentation
@@ -116,7 +117,8 @@ def fit_head(parts: list[Examples], real: np.ndarray) -> Head:
         np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "weights")
     )
     regression = LogisticRegression(C=C, tol=TOLERANCE, max_iter=MOST_STEPS)
-    with threadpool_limits(1):  # small products: more threads would only wait for each other
+    # The products are small: more threads would only wait for each other.
+    with _threads().limit(limits=1):
         regression.fit(features, labels, sample_weight=weights)
     return Head(scaler, regression)
 
@@ -195,6 +197,12 @@ def mix(images: np.ndarray, labels: np.ndarray) -> Examples:
     weights = np.concatenate([shares, 1 - shares]) * (len(images) / 2 / count)
     both_labels = np.concatenate([labels[first], labels[second]])
     return Examples(np.concatenate([features, features]), both_labels, weights)
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    """Made once, since it looks through all loaded libraries."""
+    return ThreadpoolController()
 
 
 def _exact(features: np.ndarray) -> np.ndarray:
