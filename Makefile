@@ -5,6 +5,7 @@ OUT ?=
 PARAMS ?=
 SEED ?=
 FRESH ?=
+KEEP ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -31,9 +32,11 @@ validate: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+# A reader's figures go to runs/benchmarks.json; a maintainer's, with KEEP=1, to the committed file.
 bench: .venv/installed
-	$(BIN)/python benchmarks/gan_step.py
-	$(BIN)/python benchmarks/classifiers.py
+	$(BIN)/python benchmarks/gan_step.py $(if $(KEEP),--keep)
+	$(BIN)/python benchmarks/resnet_step.py $(if $(KEEP),--keep)
+	$(BIN)/python benchmarks/classifiers.py $(if $(KEEP),--keep)
 
 # For maintainers: the long trainings, from a checkout of their own, which later commits don't touch.
 # Remove $(EVIDENCE)/checkout to go on with the newest code.

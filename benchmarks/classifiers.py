@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from gan_step import RESULTS, describe_machine, ratio
+from side_by_side import add_keep, describe_machine, ratio, write
 
 from helpers import files, machine
 
@@ -134,7 +134,7 @@ def compare_study(rounds: int) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Measure, print the ratios, add them to `benchmarks/results.json`."""
+    """Measure, print the ratios, and write them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--study", action="store_true")
     parser.add_argument("--way", choices=WAYS["scratch"], help=argparse.SUPPRESS)
     parser.add_argument("--trunk", default="scratch", help=argparse.SUPPRESS)
+    add_keep(parser)
     asked = parser.parse_args()
     if asked.way:
         work(asked.way, asked.trunk)
@@ -154,11 +155,8 @@ def main() -> None:
         for name, spread in group.items():
             print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
     for group in list(found):
-        found[f"{group}_machine"] = describe_machine() | {
-            "rounds": asked.rounds,
-            **machine.versions(),
-        }
-    files.write_json(RESULTS, files.read_json(RESULTS) | found)
+        found[f"{group}_machine"] = describe_machine() | {"rounds": asked.rounds}
+    print(f"Kept in {write(found, asked.keep)}")
 
 
 if __name__ == "__main__":

@@ -12,24 +12,16 @@ PyTorch takes part where it is installed: `.venv/bin/pip install -e '.[bench]'`.
 
 import argparse
 import importlib.util
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
+from side_by_side import Contender, add_keep, compare, describe_machine, ratio, serve, write
 
-from helpers import files
-from helpers.machine import XLA, choose_precision, versions
+from helpers.machine import XLA, choose_precision
 
-RESULTS = files.PROJECT / "benchmarks" / "results.json"
 BATCH, LATENT, PENALTY = 16, 100, 10.0
 PRODUCTS = 5 * 2 * 2048**3 / 1e9  # of the peak's step, in 1e9 multiplications and additions
-Pair = tuple[list[float], list[float]]  # seconds a step by round: the course's, a rival's
 TENSORFLOW = ("tutorial_float32", "keras_2019", "xla", "four_at_once")
 AT_ONCE = 4
 PYTORCH = ("torch_float32", "torch_bfloat16", "torch_compiled_float32", "torch_compiled_bfloat16")
@@ -59,30 +51,26 @@ def gigaflop() -> float:
 def course(
     penalty: float, precision: str, fused: bool = True, at_once: int = 1
 ) -> Callable[[int], None]:
-    """The step as taught: one pass, two tapes, in the number format measured fastest here.
+    """The step as taught: one pass, two tapes, with the precision measured fastest here.
 
-    Not `fused`, layers and Adam compute as Keras does it, as in a tutorial's step. `at_once`
+    Not `fused`, layers and Adam are Keras' own, as in a tutorial's step. `at_once`
     over 1 makes every so many steps in one call, and the calls between do nothing.
     """
     import keras
     import tensorflow as tf
 
-    from helpers import gan, networks, recipes, training
+    from helpers import fast, gan, networks, recipes, training
 
     xla = precision.endswith(XLA)
-    keras.config.set_dtype_policy(precision.removesuffix(XLA))
+    keras.config.set_dtype_policy(precision.split("+")[0])
     pair = networks.build_generator(), networks.build_discriminator()
+    pair = [fast.speed_up(network, precision) if fused else plain(network) for network in pair]
     adam = gan.Adam if fused else keras.optimizers.Adam
     optimizers = [adam(2e-4, 0.5) for _ in pair]
     for optimizer, network in zip(optimizers, pair, strict=True):
         optimizer.build(network.trainable_variables)
     recipe = recipes.choose_recipe("paper", {"penalty_weight": penalty})
     train_step = gan.make_train_step(*pair, *optimizers, recipe, xla=xla)
-    if not fused:  # gone before the step is traced, at its first call
-        for layer in (layer for network in pair for layer in network.layers):
-            for name in ("call", "convolution_op"):
-                vars(layer).pop(name, None)
-            layer.autocast = True
     images = tf.random.stateless_uniform((72, 32, 32, 1), [1, 2], -1, 1)
 
     @tf.function
@@ -104,6 +92,18 @@ def course(
     return step if at_once == 1 else step_of_some
 
 
+def plain(network):
+    """A clone with Keras' own layers, as the rivals have them."""
+    import keras
+
+    def clone(layer):
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        kind = keras.layers.BatchNormalization if normalises else type(layer)
+        return kind.from_config(layer.get_config())
+
+    return keras.models.clone_model(network, clone_function=clone)
+
+
 def keras_2019(penalty: float, _: str) -> Callable[[int], None]:
     """`predict`, then `train_on_batch` for real, generated, and the stacked model."""
     import keras
@@ -113,7 +113,8 @@ def keras_2019(penalty: float, _: str) -> Callable[[int], None]:
 
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (72, 32, 32, 1)).astype("float32")
-    generator, discriminator = networks.build_generator(), networks.build_discriminator()
+    made = networks.build_generator(), networks.build_discriminator()
+    generator, discriminator = map(plain, made)
 
     class Penalty(keras.layers.Layer):
         """As the loops of that time had it: a layer that adds its loss to the model."""
@@ -237,128 +238,38 @@ def matrix_peak(precision: str) -> Callable[[int], None]:
     return lambda _: [product().numpy() for _ in range(5)] and None  # five: `PRODUCTS`
 
 
-# --- Workers -------------------------------------------------------------------------------------
+# --- Workers and the comparison ------------------------------------------------------------------
 
 
 def work(name: str, penalty: float, threads: int, precision: str) -> None:
-    """In a process of its own: on each line with a number, make that many steps and say so."""
+    """In a process of its own: the steps of one contender."""
     if name.startswith("torch"):
         import torch
 
         torch.set_num_threads(threads)
-        step = pytorch(penalty, name)
+        serve(pytorch(penalty, name))
+        return
+    import tensorflow as tf
+
+    if threads == 1:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    if name == "peak":
+        serve(matrix_peak(precision))
+    elif name == "keras_2019":
+        serve(keras_2019(penalty, precision))
+    elif name == "tutorial_float32":
+        serve(course(penalty, "float32", fused=False))
+    elif name == "xla":
+        serve(course(penalty, precision.split("+")[0] + XLA))
+    elif name == "four_at_once":
+        serve(course(penalty, precision, at_once=AT_ONCE))
     else:
-        import tensorflow as tf
-
-        if threads == 1:
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        if name == "peak":
-            step = matrix_peak(precision)
-        elif name == "keras_2019":
-            step = keras_2019(penalty, precision)
-        elif name == "tutorial_float32":
-            step = course(penalty, "float32", fused=False)
-        elif name == "xla":
-            step = course(penalty, precision + XLA)
-        elif name == "four_at_once":
-            step = course(penalty, precision, at_once=AT_ONCE)
-        else:
-            step = course(penalty, precision)
-    for k in range(3):
-        step(k)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        for k in range(int(line)):
-            step(k)
-        print("done", flush=True)
-
-
-class Contender:
-    """One or two worker processes, and their seconds a step by round."""
-
-    def __init__(self, name: str, penalty: float, processes: int, cores: int, precision: str):
-        self.name, self.seconds = name, []
-        threads = cores if processes == 1 else 1
-        command = [
-            sys.executable, __file__, "--worker", name, "--penalty", str(penalty),
-            "--threads", str(threads), "--precision", precision,
-        ]  # fmt: skip
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        self.workers = [
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, env=environment, cwd=files.PROJECT,
-            )
-            for _ in range(processes)
-        ]  # fmt: skip
-        self.alive = all("ready" in self._answer(worker) for worker in self.workers)
-
-    @staticmethod
-    def _answer(worker: subprocess.Popen) -> str:
-        while line := worker.stdout.readline():
-            if line.strip() in ("ready", "done"):
-                return line
-        return ""
-
-    def run(self, steps: int) -> None:
-        """Let every worker make `steps` steps at once; keep the seconds a step in all."""
-        started = time.perf_counter()
-        for worker in self.workers:
-            worker.stdin.write(f"{steps}\n")
-            worker.stdin.flush()
-        for worker in self.workers:
-            self._answer(worker)
-        self.seconds.append((time.perf_counter() - started) / steps / len(self.workers))
-
-    def stop(self) -> None:
-        for worker in self.workers:
-            worker.kill()
-            worker.wait()
-
-
-# --- The comparison ------------------------------------------------------------------------------
-
-
-def compare(rival: str, penalty: float, rounds: int, steps: int, precision: str) -> Pair | None:
-    """Seconds a step by round of the course's step and of a rival, each in its best arrangement."""
-    cores = len(os.sched_getaffinity(0))
-    pairs = [
-        [Contender(name, penalty, processes, cores, precision) for processes in (1, 2)]
-        for name in ("course", rival)
-    ]
-    contenders = [contender for pair in pairs for contender in pair]
-    if all(contender.alive for contender in contenders):
-        for k in range(rounds):
-            for contender in contenders if k % 2 == 0 else contenders[::-1]:
-                contender.run(steps)
-    for contender in contenders:
-        contender.stop()
-    if not contenders[-1].seconds:
-        print(f"{rival:<26}does not run here", flush=True)
-        return None
-    ours, theirs = (min((c.seconds for c in pair), key=statistics.median) for pair in pairs)
-    times = "  ".join(
-        f"{c.name} in {len(c.workers)}: {statistics.median(c.seconds):.3f}" for c in contenders
-    )
-    print(f"{times}  (processes, seconds a step)", flush=True)
-    return ours, theirs
-
-
-def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
-    """How many times faster, round by round."""
-    each = [a / b for a, b in zip(slower, faster, strict=True)]
-    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
-
-
-def describe_machine() -> dict:
-    """What the ratios were measured on."""
-    name = platform.processor() or platform.machine()
-    return {"cores": len(os.sched_getaffinity(0)), "processor": name}
+        serve(course(penalty, precision))
 
 
 def main() -> None:
-    """Measure without and with penalty, print the table, write `benchmarks/results.json`."""
+    """Measure without and with penalty, print the table, and write it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -371,6 +282,7 @@ def main() -> None:
     parser.add_argument("--penalty", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="auto", help=argparse.SUPPRESS)
+    add_keep(parser)
     asked = parser.parse_args()
     if asked.worker:
         work(asked.worker, asked.penalty, asked.threads, asked.precision)
@@ -381,12 +293,16 @@ def main() -> None:
     step: dict[str, dict] = {}
     seconds: dict[str, dict] = {}
     rivals = TENSORFLOW + (PYTORCH if importlib.util.find_spec("torch") else ())
+
+    def command(name: str, penalty: float) -> list[str]:
+        return [__file__, "--worker", name, "--penalty", str(penalty), "--precision", precision]
+
     for penalty, suffix in ((0.0, ""), (PENALTY, "_penalty")):
         print(f"\n{'with' if penalty else 'without'} gradient penalty, {precision}")
         found = {}
         for rival in rivals + (() if penalty else ("peak",)):
-            pair = compare(rival, penalty, asked.rounds, asked.steps, precision)
-            if pair:
+            commands = command("course", penalty), command(rival, penalty)
+            if pair := compare(*commands, asked.rounds, asked.steps):
                 found[rival] = pair
         for rival in TENSORFLOW:
             step[f"vs_{rival}{suffix}"] = ratio(*reversed(found[rival]))
@@ -402,7 +318,7 @@ def main() -> None:
             for rival, (ours, theirs) in found.items()
         }
     print(f"\n{asked.long} steps without a pause")
-    alone = Contender("course", PENALTY, 1, len(os.sched_getaffinity(0)), precision)
+    alone = Contender(command("course", PENALTY), 1)
     alone.run(asked.long)
     alone.stop()
     hours = alone.seconds[0] * 20_000 / 3600
@@ -411,7 +327,7 @@ def main() -> None:
     )
     for name, spread in step.items():
         print(f"{name:<30}{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})")
-    results = files.read_json(RESULTS) | {
+    results = {
         "gan_step": step,
         "gan_step_seconds": seconds,
         "gan_step_machine": describe_machine()
@@ -421,10 +337,8 @@ def main() -> None:
             "seconds_a_step": alone.seconds[0],
             "hours_for_both_gans": hours,
         },
-        "versions": versions(),
     }
-    files.write_json(RESULTS, results)
-    print(json.dumps(seconds, indent=1))
+    print(f"Kept in {write(results, asked.keep)}")
 
 
 if __name__ == "__main__":

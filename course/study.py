@@ -279,9 +279,9 @@ def run_study(
         ratio = np.sum(part == "test") / np.sum(part != "test")
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
-        changes["precision"] = machine.choose_precision(before.get("precision", "auto"), xla=True)
+        changes["precision"] = machine.choose_precision(before.get("precision", "auto"))
     if changes["trunk"] == "auto":  # once too: a network that comes and goes must not mix the two
-        find = "from helpers import networks; print(trunk.build_trunk()[1])"
+        find = "from helpers import trunk; print(trunk.build_trunk()[1])"
         changes["trunk"] = before.get("trunk") or machine.run_python(find).strip() or "auto"
     if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")

@@ -148,7 +148,7 @@ def main() -> None:
     asked = parser.parse_args()
     results = files.read_json(asked.results)
     # Chosen once: all rows are to differ in their recipe and seed alone.
-    precision = results["settings"]["precision"] if results else machine.choose_precision("auto")
+    precision = results["settings"]["precision"] if results else machine.choose_precision()
     settings = {"steps": asked.steps, "label": 1, "data_seed": 2019, "training_images": 72,
                 "held_out": asked.held_out, "precision": precision}  # fmt: skip
     if results and results["settings"] != settings:

@@ -14,6 +14,7 @@ kept, so that all GANs are computed alike. The generators may show real patients
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -202,6 +203,8 @@ def main(arguments: list[str] | None = None) -> None:
     if not asked.data or not asked.out:
         parser.error("--data and --out are needed")
     os.nice(19)
+    with contextlib.suppress(OSError):  # Linux shares the processor between sessions first
+        Path("/proc/self/autogroup").write_text("19")
     run_all(asked.data.resolve(), asked.out.resolve(), asked.processes)
 
 

@@ -138,7 +138,7 @@ def main() -> None:
         "gan_steps": quick["gan_steps"],
         "recipe": asdict(recipe) | {"name": quick["recipe"]},
         # Chosen once: the GANs of all splits are to differ in their images and seed alone.
-        "precision": before.get("precision") or machine.choose_precision("auto"),
+        "precision": before.get("precision") or machine.choose_precision(),
     }
     # A file from before there was a GAN arm says nothing of GANs, and holds none.
     if any(settings[key] != value for key, value in before.items()):

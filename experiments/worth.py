@@ -165,7 +165,7 @@ def main() -> None:
     asked = parser.parse_args()
     parameters = run.load_parameters(asked.profile)
     results = files.read_json(asked.results)
-    precision = results["settings"]["precision"] if results else machine.choose_precision("auto")
+    precision = results["settings"]["precision"] if results else machine.choose_precision()
     kept = ("gan_steps", "recipe", "recipe_changes", "classifier_steps")
     settings = {key: parameters[key] for key in kept} | {
         "profile": asked.profile, "precision": precision, "test": TEST,

@@ -1,52 +1,106 @@
-"""Faster ways to compute the same layers on a processor. Optional: nothing depends on them."""
+"""Faster ways to compute the same layers, chosen by measurement. Optional: results do not need it.
 
-from functools import partial
+`speed_up` makes a clone of a network whose layers compute the same numbers, apart from rounding, in
+less time. `machine.choose_precision` calls `print_times` in a process of its own.
+"""
+
+import functools
+import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from helpers import machine
+from helpers import machine, networks
+from helpers.machine import ON_GPU, ON_PROCESSOR, WINOGRAD, XLA
+
+# --- Faster layers -------------------------------------------------------------------------------
 
 
-def fuse_layers(network: keras.Model) -> None:
-    """Let some of a network's layers compute in a faster way, to the same numbers but for rounding.
+def speed_up(network: keras.Model, precision: str = "float32") -> keras.Model:
+    """A clone of a network, with its weights, that computes the same in less time.
 
-    BatchNorm on images: in one operation where Keras takes a dozen. And the gradient penalty's own
-    gradient gets right: Keras' variance holds the mean still while slopes are taken, which does no
-    harm to a gradient, but to the gradient of a gradient.
+    BatchNorm on images takes one operation where Keras takes a dozen. On a processor, a convolution
+    to one channel is computed row by row of its kernel; with "+winograd", a 5x5 convolution by
+    Winograd's algorithm. All other layers are Keras' own, and so is the order of the weights.
 
-    On a processor, also convolutions whose result is as large as what they are given: those of 5 by
-    5 by `winograd`, those to one channel by `to_one_channel`, both given images in the format of
-    the layers before. The layers stay what they are, and so do the files that they are saved to.
+    Args:
+        network: Any functional model; models inside it are cloned as well.
+        precision: One of `machine.PRECISIONS`; only the algorithm counts here, dtypes stay.
+
+    Returns:
+        A new model. Training it leaves `network` unchanged: copy the weights back with
+        `network.set_weights(clone.get_weights())`.
     """
+    on_processor = machine.on_processor()
 
-    def call(layer, x, training=False, mask=None):
-        weights = layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
+    def clone(layer: layers.Layer) -> layers.Layer:
+        kind = type(layer)
+        if isinstance(layer, layers.BatchNormalization) and len(layer.output.shape) == 4:
+            kind = FusedBatchNorm
+        elif on_processor and kind is layers.Conv2D and _keeps_size(layer):
+            _, height, width, channels = layer.output.shape
+            by_tiles = layer.kernel_size == (5, 5) and height % 4 == width % 4 == 0
+            if channels == 1:
+                kind = OneChannelConv2D
+            elif by_tiles and precision.endswith(WINOGRAD):
+                kind = WinogradConv2D
+        return kind.from_config(layer.get_config())
+
+    faster = keras.models.clone_model(network, clone_function=clone, recursive=True)
+    faster.set_weights(network.get_weights())
+    return faster
+
+
+def _keeps_size(layer: layers.Conv2D) -> bool:
+    plain = layer.strides == layer.dilation_rate == (1, 1) and layer.groups == 1
+    return layer.padding == "same" and plain
+
+
+class FusedBatchNorm(networks.ExactBatchNorm):
+    """BatchNorm over images in one operation; its second derivative is right as well."""
+
+    def call(self, inputs: tf.Tensor, training: bool = False, mask: None = None) -> tf.Tensor:
+        """Normalise ``(n, height, width, channels)``; in training by the batch's statistics."""
+        weights = self.gamma, self.beta, self.moving_mean, self.moving_variance
         scale, offset, mean, variance = map(tf.convert_to_tensor, weights)
-        fused = partial(tf.compat.v1.nn.fused_batch_norm, x, scale, offset, epsilon=layer.epsilon)
+        fused = functools.partial(
+            tf.compat.v1.nn.fused_batch_norm, inputs, scale, offset, epsilon=self.epsilon
+        )
         if not training:
             return fused(mean=mean, variance=variance, is_training=False)[0]
         normalised, *batch = fused(is_training=True)
-        for moving, of_batch in zip(weights[2:], batch, strict=True):
-            moving.assign(layer.momentum * moving + (1.0 - layer.momentum) * of_batch)
+        self.follow(*batch)
         return normalised
 
-    on_processor = machine.on_processor()
-    for part in network.layers:
-        if isinstance(part, keras.Model):
-            fuse_layers(part)
-        elif isinstance(part, layers.BatchNormalization) and len(part.output.shape) == 4:
-            part.call = partial(call, part)
-        elif on_processor and type(part) is layers.Conv2D and part.padding == "same":
-            _, height, width, channels = part.output.shape
-            if not part.strides == part.dilation_rate == (1, 1) or part.groups > 1:
-                continue
-            if channels == 1:
-                part.autocast, part.convolution_op = False, to_one_channel
-            elif part.kernel_size == (5, 5) and height % 4 == width % 4 == 0:
-                part.autocast, part.convolution_op = False, winograd
+
+class WinogradConv2D(layers.Conv2D):
+    """A 5x5 convolution by Winograd's algorithm, in float32 whatever the precision."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **(kwargs | {"dtype": "float32"}))
+        self.autocast = False  # inputs come as the layer before gives them
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """What Keras' layer calls for the convolution itself."""
+        return winograd(inputs, kernel)
+
+
+class OneChannelConv2D(layers.Conv2D):
+    """A convolution to one channel, row by row of its kernel; the kernel is float32."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **(kwargs | {"dtype": "float32"}))
+        self.autocast = False
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """What Keras' layer calls for the convolution itself."""
+        return to_one_channel(inputs, kernel)
+
+
+# --- Convolutions --------------------------------------------------------------------------------
 
 
 def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -114,3 +168,49 @@ def _tiles(edge: int) -> np.ndarray:
     neighbours = np.stack([padded[k : k + 8] for k in range(0, edge, 4)], axis=1)
     there = np.linalg.inv(_at_points(8)).T
     return np.tensordot(there, neighbours, 1).reshape(-1, edge).astype("float32")
+
+
+# --- Their speed here --------------------------------------------------------------------
+
+
+def print_times() -> None:
+    """Time the precisions by turns, so that what else the machine does falls on all of them.
+
+    One that takes more than twice as long as another is timed once: where the processor has no
+    bfloat16, a pass can take seconds.
+    """
+    best: dict[str, float] = {}
+    steps = {}
+    for precision in ON_PROCESSOR if machine.on_processor() else ON_GPU:
+        steps[precision] = _make_pass(precision)
+        steps[precision]()  # compiles; where it ends the process, those before stand printed
+        for _ in range(8):
+            for name, step in steps.items():
+                if best.get(name, 0.0) > 2 * min(best.values(), default=float("inf")):
+                    continue
+                started = time.perf_counter()
+                step()
+                best[name] = min(time.perf_counter() - started, best.get(name, float("inf")))
+        for name, value in best.items():
+            print(name, value, flush=True)
+
+
+def _make_pass(precision: str) -> Callable[[], float]:
+    """A forward and backward pass through layers as the two networks have them."""
+    keras.config.set_dtype_policy(precision.split("+")[0])
+    latent = x = keras.Input((100,))
+    x = layers.Reshape((16, 16, 128))(layers.Dense(128 * 16 * 16)(x))
+    x = layers.Conv2DTranspose(128, 4, strides=2, padding="same")(x)
+    x = layers.Conv2D(128, 5, padding="same")(x)
+    x = layers.Conv2D(128, 4, strides=2, padding="same")(x)
+    network = speed_up(keras.Model(latent, x), precision)
+    vectors = tf.ones((16, 100))
+
+    @tf.function(jit_compile=precision.endswith(XLA))
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.cast(network(vectors), "float32"))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        return tf.add_n([tf.reduce_sum(gradient) for gradient in gradients])
+
+    return lambda: step().numpy()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from helpers import fast
 from helpers.recipes import Recipe
 
 # --- What the discriminator is told --------------------------------------------------------------
@@ -254,8 +253,6 @@ def make_train_step(
         the step's number; it gives what `losses_of` gives, and the length of both gradients.
     """
     critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
-    for network in (generator, discriminator):
-        fast.fuse_layers(network)
 
     @tf.function(reduce_retracing=True, jit_compile=xla)
     def train_step(real, seed):

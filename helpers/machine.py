@@ -10,14 +10,14 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from helpers import files
 from helpers.files import CourseError
 
-PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # likewise: where a kernel says how far it is
+PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # set by course.run: where a kernel says how far it is
 
 
 def versions() -> dict[str, str]:
@@ -116,41 +116,45 @@ def on_processor() -> bool:
     return "no GPU" in setup()
 
 
-XLA = "+xla"  # behind a number format: steps compiled by XLA
-PRECISIONS = ("float32", "mixed_bfloat16", "float32+xla", "mixed_bfloat16+xla")
+WINOGRAD, XLA = "+winograd", "+xla"  # after a precision: the algorithm of convolutions; compiled
+_FORMATS = ("float32", "mixed_bfloat16")
+ON_PROCESSOR = tuple(name + way for name in _FORMATS for way in ("", WINOGRAD))
+ON_GPU = tuple(name + way for name in _FORMATS for way in ("", XLA))
+PRECISIONS = tuple(dict.fromkeys(ON_PROCESSOR + ON_GPU))
 
 
-def choose_precision(asked: str = "auto", xla: bool = False) -> str:
-    """The number format in which this machine trains fastest, measured rather than hoped for.
+def choose_precision(asked: str = "auto") -> str:
+    """The precision and the algorithm with which this machine trains fastest.
 
     bfloat16 is faster on processors that have instructions for it, and up to three times slower on
-    others; on some it ends the whole process, so a child process measures.
+    others; on some it ends the whole process, so a child process measures. Winograd's algorithm is
+    faster on most processors, and slower on those with instructions for bfloat16 matrices (AMX).
 
     Args:
         asked: "auto" to measure, or one of `PRECISIONS` to have it.
-        xla: Whether the caller can have its steps compiled by XLA; it is tried on GPUs.
 
     Returns:
-        One of `PRECISIONS`: "mixed_bfloat16" has bfloat16 products and float32 weights.
+        One of `PRECISIONS`: "mixed_bfloat16" has bfloat16 products and float32 weights;
+        "+winograd" has 5x5 convolutions by Winograd's algorithm, "+xla" steps compiled by XLA.
 
     Raises:
         CourseError: Another name.
     """
-    known = PRECISIONS if xla else PRECISIONS[:2]
-    if asked in known:
+    if asked in PRECISIONS:
         return asked
     if asked != "auto":
-        raise CourseError(f"precision {asked!r} is unknown: use auto, {' or '.join(known)}.")
-    times = {name: time_precisions().get(name, float("inf")) for name in known}
-    fastest = min(times, key=times.get)
+        raise CourseError(f"precision {asked!r} is unknown: use auto, {' or '.join(PRECISIONS)}.")
+    times = time_precisions() or {"float32": 0.0}
+    exact = {name: times[name] for name in ("float32", "float32" + WINOGRAD) if name in times}
+    best, fastest = min(exact, key=exact.get), min(times, key=times.get)
     # It must win clearly: rounding to bfloat16, or waiting for XLA, is worth it only for speed.
-    return fastest if times[fastest] < 0.9 * times["float32"] else "float32"
+    return fastest if times[fastest] < 0.9 * exact[best] else best
 
 
 @functools.cache
 def time_precisions() -> dict[str, float]:
-    """Seconds for one pass through layers like the networks', by format that runs here at all."""
-    timed = run_python("from helpers import machine; machine._print_times()")
+    """Seconds for a pass through layers like the networks', by precision that runs here at all."""
+    timed = run_python("from helpers import fast; fast.print_times()")
     return {name: float(value) for name, value in map(str.split, timed.splitlines())}
 
 
@@ -159,54 +163,6 @@ def run_python(code: str) -> str:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=files.PROJECT, capture_output=True, text=True, check=False)
     return done.stdout
-
-
-def _print_times() -> None:
-    """Time the formats by turns, so that what else the machine does falls on both.
-
-    One that takes more than twice as long is timed once: where bfloat16 is not in the processor, a
-    pass can take seconds.
-    """
-    best: dict[str, float] = {}
-    steps = {}
-    # On a processor XLA is in `make bench` alone.
-    for precision in PRECISIONS[:2] if on_processor() else PRECISIONS:
-        steps[precision] = _make_step(precision)
-        steps[precision]()  # compiles; where it ends the process, the formats before stand printed
-        for _ in range(8):
-            for name, step in steps.items():
-                if best.get(name, 0.0) > 2 * min(best.values(), default=float("inf")):
-                    continue
-                started = time.perf_counter()
-                step()
-                best[name] = min(time.perf_counter() - started, best.get(name, float("inf")))
-        for name, value in best.items():
-            print(name, value, flush=True)
-
-
-def _make_step(precision: str) -> Callable[[], Any]:
-    """A forward and backward pass through layers as the two networks have them."""
-    import keras
-    import tensorflow as tf
-
-    keras.config.set_dtype_policy(precision.removesuffix(XLA))
-    dense = keras.layers.Dense(128 * 16 * 16), keras.layers.Reshape((16, 16, 128))
-    up = keras.layers.Conv2DTranspose(128, 4, strides=2, padding="same")
-    # On a processor convolutions of 5 by 5 are float32 in any format: `fast.winograd`.
-    on = [] if on_processor() else [keras.layers.Conv2D(128, 5, padding="same")]
-    down = keras.layers.Conv2D(128, 4, strides=2, padding="same")
-    network = keras.Sequential([*dense, up, *on, down])
-    network.build((16, 100))
-    latent = tf.ones((16, 100))
-
-    @tf.function(jit_compile=precision.endswith(XLA))
-    def step():
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.cast(network(latent), "float32"))
-        gradients = tape.gradient(loss, network.trainable_variables)
-        return tf.add_n([tf.reduce_sum(gradient) for gradient in gradients])
-
-    return lambda: step().numpy()
 
 
 def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Iterator[Any]:

@@ -5,7 +5,7 @@ Source: the project page's listing, read together with its two counts; notebook 
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 IMAGE_SHAPE = (32, 32, 1)
 LATENT_DIM = 100
@@ -18,9 +18,38 @@ MOMENTUM = 0.8
 LAST_VARIANCE = 0.01
 
 
-def normalise_and_activate(x: keras.KerasTensor) -> keras.KerasTensor:
+class ExactBatchNorm(layers.BatchNormalization):
+    """Keras' BatchNorm with a right second derivative, which the gradient penalty needs.
+
+    Keras holds the batch's mean still while it takes the slope of the variance. The slope is right
+    all the same; the slope of a slope is not.
+    """
+
+    def call(
+        self, inputs: keras.KerasTensor, training: bool = False, mask: None = None
+    ) -> keras.KerasTensor:
+        """Normalise over all axes but the last; in training by the batch's statistics."""
+        if not training:
+            return super().call(inputs, training=False)
+        x = ops.cast(inputs, "float32")
+        axes = list(range(len(x.shape) - 1))
+        mean = ops.mean(x, axes)
+        variance = ops.mean(ops.square(x - mean), axes)
+        self.follow(mean, variance)
+        x = (x - mean) * ops.rsqrt(variance + self.epsilon) * self.gamma + self.beta
+        return ops.cast(x, self.compute_dtype)
+
+    def follow(self, mean: keras.KerasTensor, variance: keras.KerasTensor) -> None:
+        """Move the moving averages towards the batch's."""
+        for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(self.momentum * moving + (1.0 - self.momentum) * of_batch)
+
+
+def normalise_and_activate(
+    x: keras.KerasTensor, batch_norm: type[layers.Layer] = layers.BatchNormalization
+) -> keras.KerasTensor:
     """BatchNorm, then LeakyReLU 0.01: what follows every layer but the last."""
-    x = layers.BatchNormalization(momentum=MOMENTUM)(x)
+    x = batch_norm(momentum=MOMENTUM)(x)
     return layers.LeakyReLU(negative_slope=0.01)(x)
 
 
@@ -36,9 +65,11 @@ def build_discriminator(dropout: float = 0.4) -> keras.Model:
         A model with 791,169 trainable parameters.
     """
     image = x = keras.Input(IMAGE_SHAPE, name="image")
-    x = normalise_and_activate(layers.Conv2D(128, 3, strides=1, padding="same")(x))
+    x = layers.Conv2D(128, 3, strides=1, padding="same")(x)
+    x = normalise_and_activate(x, ExactBatchNorm)
     for _ in range(3):
-        x = normalise_and_activate(layers.Conv2D(128, 4, strides=2, padding="same")(x))
+        x = layers.Conv2D(128, 4, strides=2, padding="same")(x)
+        x = normalise_and_activate(x, ExactBatchNorm)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
     x = layers.Dense(1, dtype="float32", name="logit")(x)
     x = layers.Activation("sigmoid", dtype="float32")(x)

@@ -1,9 +1,12 @@
 """The training loop: train one GAN on the slices of one class, and resume where it was stopped."""
 
+import ast
 import contextlib
 import dataclasses
+import inspect
 import json
 import signal
+import textwrap
 import threading
 import time
 import zipfile
@@ -17,7 +20,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from helpers import files, gan, machine, networks, parameters, recipes
+from helpers import fast, files, gan, machine, networks, parameters, recipes
 from helpers.files import CourseError
 from helpers.recipes import Recipe
 
@@ -51,6 +54,7 @@ class Trained:
     watched: list[dict[str, float]]  # what `watch` gave at each of these steps
     seconds: float  # spent in steps, over all resumes
     precision: str  # one of `machine.PRECISIONS`
+    step: str  # "the course's", or "edited-" and the beginning of its `fingerprint_step`
 
 
 COLUMNS = ("discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake",
@@ -69,6 +73,7 @@ def train_gan(
     preview_every: int = 50,
     watch: Callable[[keras.Model], dict[str, float]] | None = None,
     title: str = "GAN",
+    make_step: Callable[..., Callable] = gan.make_train_step,
 ) -> Trained:
     """Train a GAN on images of one class for a number of steps, resuming where a run was cut off.
 
@@ -82,13 +87,15 @@ def train_gan(
         seed: Of initial weights, order, latent vectors and labels.
         recipe: Losses and tricks.
         precision: One of `machine.PRECISIONS`, or "auto": what `machine.choose_precision` finds
-            fastest here, but in a run that goes on, what it began with.
+            fastest here; a resumed run keeps what it began with.
         checkpoints: Folder for the state to resume from; none is kept without it.
         checkpoint_every: Steps between checkpoints.
         preview_every: Steps between pictures of 16 fixed latent vectors.
         watch: Called with the generator at each picture; what it returns is kept. It must draw no
             random numbers but its own.
         title: For the progress bar.
+        make_step: Makes the step, with the arguments of `gan.make_train_step`. A step of other code
+            than the course's keeps its checkpoints in a folder of its own, beside `checkpoints`.
 
     Raises:
         CourseError: An interval under 1, a seed under 0, too few images, a checkpoint of other
@@ -102,23 +109,30 @@ def train_gan(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "
             "add images of this class."
         )
+    code = fingerprint_step(make_step)
+    own = code == fingerprint_step(gan.make_train_step)
+    step_name = "the course's" if own else f"edited-{code[:8]}"
+    if checkpoints and not own:
+        checkpoints = checkpoints.with_name(f"{checkpoints.name}-{step_name}")
+        print(f"{title}: the step was edited; its checkpoints go to {checkpoints.name}.")
     before = _read_newest(checkpoints)
-    goes_on = precision == "auto" and before
-    precision = before["origin"]["precision"] if goes_on else precision
-    precision = machine.choose_precision(precision, xla=True)
+    if precision == "auto" and before:
+        precision = before["origin"]["precision"]
+    precision = machine.choose_precision(precision)
     machine.seed_everything(seed)
     with _dtype_policy(precision):
         builds = {"bce": networks.build_discriminator, "wasserstein": networks.build_critic}
-        generator = networks.build_generator()
-        discriminator = builds[recipe.loss](dropout=recipe.dropout)
+        plain = networks.build_generator(), builds[recipe.loss](dropout=recipe.dropout)
         averaged = networks.build_generator() if recipe.average_decay else None
+    # What is trained are faster clones; their weights go back to the plain networks.
+    generator, discriminator = (fast.speed_up(network, precision) for network in plain)
     rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
     optimizers = [gan.Adam(rate, recipe.beta_1) for rate in rates]
     for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):
         optimizer.build(network.trainable_variables)
     if averaged:
         averaged.set_weights(generator.get_weights())
-    drawing = averaged or generator
+    drawing = averaged or plain[0]
     # Dropout keeps its own random state among its network's variables.
     parts = (generator, discriminator, *optimizers, *([averaged] if averaged else []))
     state = _State(
@@ -130,6 +144,7 @@ def train_gan(
             "batch_size": BATCH_SIZE,
             "precision": precision,
             "preview_every": preview_every,
+            "step": code,
         },
     )
     if before:
@@ -141,7 +156,7 @@ def train_gan(
         )
 
     xla = precision.endswith(machine.XLA)
-    train_step = gan.make_train_step(generator, discriminator, *optimizers, recipe, averaged, xla)
+    train_step = make_step(generator, discriminator, *optimizers, recipe, averaged, xla)
     fixed = np.random.default_rng([seed, 16]).standard_normal((16, networks.LATENT_DIM))
     fixed = tf.constant(fixed, tf.float32)
     data = tf.constant(images)
@@ -162,6 +177,8 @@ def train_gan(
             state.seconds += time.perf_counter() - started
             done = step + 1
             if done % preview_every == 0 or done == steps:
+                if not averaged:
+                    drawing.set_weights(generator.get_weights())
                 state.frames.append(np.asarray(drawing(fixed, training=False)))
                 state.frame_steps.append(done)
                 state.watched.append(watch(drawing) if watch else {})
@@ -173,7 +190,50 @@ def train_gan(
                 raise KeyboardInterrupt
     history = dict(zip(COLUMNS, np.array(state.rows).reshape(-1, len(COLUMNS)).T, strict=True))
     pictures = np.array(state.frame_steps), np.array(state.frames), state.watched
-    return Trained(drawing, discriminator, history, *pictures, state.seconds, precision)
+    for network, clone in zip(plain, (generator, discriminator), strict=True):
+        network.set_weights(clone.get_weights())
+    made_by = state.seconds, precision, step_name
+    return Trained(drawing, plain[1], history, *pictures, *made_by)
+
+
+def fingerprint_step(make_step: Callable) -> str:
+    """One hash of a step's code: of the function and of all that it calls from the same module.
+
+    Comments, docstrings and type hints don't count, so that the notebook's step and its copy in
+    `helpers.gan` have the same hash.
+
+    Raises:
+        CourseError: The source cannot be read, as of a function made by `exec`.
+    """
+    sources, todo = {}, [make_step]
+    while todo:
+        function = inspect.unwrap(todo.pop())
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        except (OSError, TypeError):
+            raise CourseError(
+                f"make_step: the source of {function.__name__} cannot be read: define it in a "
+                "notebook cell or in a file."
+            ) from None
+        sources[function.__name__] = ast.dump(_bare(tree))
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for name in sorted(names - set(sources)):
+            called = function.__globals__.get(name)
+            if inspect.isfunction(called) and called.__module__ == function.__module__:
+                todo.append(called)
+    return machine.digest(*[sources[name].encode() for name in sorted(sources)])
+
+
+def _bare(tree: ast.AST) -> ast.AST:
+    """The tree without docstrings and type hints."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            if ast.get_docstring(node):
+                node.body = node.body[1:]
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return tree
 
 
 @contextlib.contextmanager
@@ -194,7 +254,7 @@ def _late_interrupt() -> Iterator[list[int]]:
 def _dtype_policy(name: str) -> Iterator[None]:
     """Layers built inside compute in this format; their weights are float32 in any case."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name.removesuffix(machine.XLA))
+    keras.config.set_dtype_policy(name.split("+")[0])
     try:
         yield
     finally:

@@ -95,7 +95,7 @@ def keep_numbers(run: Path, smoke: Path | None = None) -> None:
         notebook = nbformat.read(beyond, as_version=4)
         metrics["cost"]["seconds"][BEYOND] = notebook.metadata.papermill.duration
     kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
-    fast = all(gan["precision"] == "mixed_bfloat16" for gan in metrics["gan"].values())
+    fast = all(gan["precision"].startswith("mixed_bfloat16") for gan in metrics["gan"].values())
     files.write_json(
         ROOT / "experiments" / "results" / ("quick.json" if fast else "quick_float32.json"),
         numbers | {key: metrics[key] for key in kept},

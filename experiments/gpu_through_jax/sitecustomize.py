@@ -13,6 +13,7 @@ of this name by itself when it starts, so kernels and worker processes compute t
 import functools
 import importlib.abc
 import importlib.machinery
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -137,37 +138,36 @@ def drop_copies(module: Any) -> None:
 
 def change_training(training: ModuleType) -> None:
     """GAN steps run on the device; TensorFlow has the weights where pictures or files need them."""
-    from helpers import gan
-
-    make, train, save = gan.make_train_step, training.train_gan, training._State.save
+    train, save = training.train_gan, training._State.save
+    default = inspect.signature(train).parameters["make_step"].default
     running: dict[str, Any] = {}
 
-    def make_train_step(generator, discriminator, first, second, recipe, averaged=None, xla=False):
-        parts = generator, discriminator, first, second
-        owners = [*parts, averaged] if averaged else parts
-        step = OnDevice(make(*parts, recipe, averaged, xla), owners)
-        running["step"] = step
+    def train_gan(images, *, steps, preview_every=50, make_step=default, **named):
+        @functools.wraps(make_step)
+        def make_on_device(generator, discriminator, first, second, recipe, averaged, xla):
+            parts = generator, discriminator, first, second
+            owners = [*parts, averaged] if averaged else parts
+            step = OnDevice(make_step(*parts, recipe, averaged, xla), owners)
+            running["step"] = step
 
-        def train_step(real, seed):
-            import jax
+            def train_step(real, seed):
+                import jax
 
-            values = jax.device_get(step(real, seed))
-            done = int(seed[1]) + 1
-            if done % running["preview_every"] == 0 or done == running["steps"]:
-                step.pull()
-            return values
+                values = jax.device_get(step(real, seed))
+                done = int(seed[1]) + 1
+                if done % preview_every == 0 or done == steps:
+                    step.pull()
+                return values
 
-        return train_step
+            return train_step
 
-    def train_gan(images, *, steps, preview_every=50, **named):
-        running.update(steps=steps, preview_every=preview_every)
-        return train(images, steps=steps, preview_every=preview_every, **named)
+        named |= {"preview_every": preview_every, "make_step": make_on_device}
+        return train(images, steps=steps, **named)
 
     def save_what_is_there(state, folder):
         running["step"].pull()
         save(state, folder)
 
-    gan.make_train_step = make_train_step
     training.train_gan = functools.wraps(train)(train_gan)
     training._State.save = save_what_is_there
 
@@ -223,8 +223,8 @@ def change_machine(machine: ModuleType) -> None:
     """Files say that JAX computed, and on what; nothing is timed or chosen for a processor."""
     versions, choose, find = machine.versions, machine.choose_precision, machine.setup
 
-    def choose_precision(asked="auto", xla=False):
-        return "float32" if asked == "auto" else choose(asked, xla)
+    def choose_precision(asked="auto"):
+        return choose("float32" if asked == "auto" else asked)
 
     @functools.cache
     def versions_and_device():

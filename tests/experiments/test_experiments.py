@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import side_by_side
 from scipy import stats
 
-from benchmarks import gan_step
+from benchmarks import gan_step, resnet_step
 from experiments import ablation, failures, resolution, simulator, worth
 from helpers import files
 
@@ -107,7 +108,7 @@ def asked(monkeypatch, tmp_path, folder):
 
     steps = {"gan_steps": 2, "classifier_steps": 1}
     quick = load_parameters("quick") | steps
-    monkeypatch.setattr("course.run.load_parameters", lambda _: quick)
+    monkeypatch.setattr(simulator, "load_parameters", lambda _: quick)
     monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
     monkeypatch.setattr(judge, "load_judge", lambda: None)
     monkeypatch.setattr(judge, "judge_features", lambda images, _: images.reshape(len(images), -1))
@@ -341,51 +342,88 @@ def test_the_gallerys_copy_of_a_run_is_taken_for_one(tmp_path):
     assert all((copy / name).exists() for name in ("prepared.npz", "split.csv", "metrics.json"))
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_the_tutorials_step_has_keras_own_layers(monkeypatch, fused):
-    keras = pytest.importorskip("keras")
+@pytest.fixture
+def handed(monkeypatch):
+    """The networks that `gan_step.course` hands to the step, with small networks."""
+    pytest.importorskip("keras")
     import small
 
-    from helpers import networks
+    from helpers import gan
 
     small.use(monkeypatch)
-    built = []
-    for name in ("build_generator", "build_discriminator"):
-        build = getattr(networks, name)
-        monkeypatch.setattr(networks, name, lambda make=build: built.append(make()) or built[-1])
-    step = gan_step.course(10.0, "float32", fused)
-    wide = [
-        layer
-        for network in built
-        for layer in network.layers
-        if isinstance(layer, keras.layers.BatchNormalization) and len(layer.output.shape) == 4
-    ]
-    assert wide and all(("call" in vars(layer)) == fused for layer in wide)
-    to_one = built[0].layers[-1]
-    assert ("convolution_op" in vars(to_one)) == fused == (not to_one.autocast)
-    before = [np.asarray(v) for v in built[0].trainable_variables]
+    found, make = [], gan.make_train_step
+
+    def keep(*args, **named):
+        found.append(args[:2])
+        return make(*args, **named)
+
+    monkeypatch.setattr(gan, "make_train_step", keep)
+    return found
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_tutorials_step_has_keras_own_layers(handed, fused):
+    step = gan_step.course(10.0, "float32+winograd", fused)
+    ((generator, discriminator),) = handed
+    kinds = {type(layer) for network in (generator, discriminator) for layer in network.layers}
+    own = all(kind.__module__.startswith("keras.") for kind in kinds)
+    assert own != fused
+    before = [np.asarray(v) for v in generator.trainable_variables]
     step(0)
-    after = built[0].trainable_variables
+    after = generator.trainable_variables
     assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_four_steps_at_once_are_four_steps(monkeypatch):
-    import small
-
+def test_four_steps_at_once_are_four_steps(handed):
     from helpers import machine
-    from helpers.networks import build_generator
 
-    small.use(monkeypatch)
-    build, ends = build_generator, []
+    ends = []
     for at_once in (1, gan_step.AT_ONCE):
-        built = []
-        monkeypatch.setattr(
-            "helpers.networks.build_generator", lambda held=built: held.append(build()) or held[-1]
-        )
         machine.seed_everything(3)
         step = gan_step.course(10.0, "float32", at_once=at_once)
         for k in range(gan_step.AT_ONCE):
             step(k)
-        ends.append([np.asarray(v) for v in built[0].trainable_variables])
+        ends.append([np.asarray(v) for v in handed[-1][0].trainable_variables])
     for one_by_one, at_once in zip(*ends, strict=True):
         assert np.allclose(one_by_one, at_once, rtol=1e-3, atol=1e-5)
+
+
+# --- Side by side --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ("fpu sse2 avx2 avx512f avx512_bf16 amx_tile amx_bf16", "AMX"),
+        ("fpu avx2 avx512f avx512_bf16", "AVX-512 with bfloat16"),
+        ("fpu avx2 avx512f avx512_vnni", "AVX-512"),
+        ("fpu avx2 fma", "AVX2"),
+    ],
+)
+def test_the_kind_of_processor_is_its_best_instructions(flags, kind):
+    assert side_by_side.processor_kind(f"processor\t: 0\nflags\t\t: {flags}\n") == kind
+
+
+def test_a_readers_figures_leave_the_committed_file_alone(monkeypatch, tmp_path):
+    """And a kind of processor keeps its row when another one is measured."""
+    monkeypatch.setattr(side_by_side, "KEPT", tmp_path / "results.json")
+    monkeypatch.setattr(side_by_side, "OWN", tmp_path / "own.json")
+    for kind, value, keep in (("AMX", 1, True), ("AVX2", 2, True), ("AVX2", 3, False)):
+        monkeypatch.setattr(side_by_side, "processor_kind", lambda kind=kind: kind)
+        side_by_side.write({"gan_step": value}, keep)
+    kept, own = (files.read_json(tmp_path / f"{name}.json") for name in ("results", "own"))
+    assert kept["gan_step"] == 2 and own["gan_step"] == 3
+    assert {name: row["gan_step"] for name, row in kept["processors"].items()} == {
+        "AMX": 1, "AVX2": 2,
+    }  # fmt: skip
+    assert list(own["processors"]) == ["AVX2"]
+
+
+def test_the_rivals_resnet_is_keras_own():
+    """The same number of weights, layer by layer in all: 23.6 million with the head's 4,098."""
+    pytest.importorskip("torch", reason="comes with `pip install -e '.[bench]'`")
+    from helpers.trunk import build_trunk
+
+    ours = sum(int(np.prod(w.shape)) for w in build_trunk("scratch")[0].trainable_weights)
+    theirs = sum(p.numel() for p in resnet_step.build_pytorch().parameters())
+    assert theirs == ours + 2 * 2048 + 2

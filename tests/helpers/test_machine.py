@@ -154,63 +154,74 @@ def test_progress_says_what_is_left(tmp_path, monkeypatch):
     assert state["seconds_left"] == 0
 
 
-def test_a_format_that_is_far_slower_is_timed_once(monkeypatch, capsys):
-    """The clock is a list of seconds: each step moves it on by what its format takes."""
+def test_a_precision_that_is_far_slower_is_timed_once(monkeypatch, capsys):
+    """The clock is a list of seconds: each pass moves it on by what its precision takes."""
+    fast = pytest.importorskip("helpers.fast")
     now, calls = [0.0], dict.fromkeys(machine.PRECISIONS, 0)
-    costs = {"float32": 0.3, "mixed_bfloat16": 6.0}
+    costs = dict(zip(machine.ON_PROCESSOR, (0.3, 0.2, 6.0, 6.0), strict=True))
 
-    def make_step(name):
+    def make_pass(name):
         def step():
             now[0] += costs[name]
             calls[name] += 1
 
         return step
 
-    monkeypatch.setattr(machine, "_make_step", make_step)
-    monkeypatch.setattr("helpers.machine.time.perf_counter", lambda: now[0])
-    for bfloat16, times in ((6.0, 2), (0.5, 9)):  # once to compile it
+    monkeypatch.setattr(machine, "on_processor", lambda: True)
+    monkeypatch.setattr(fast, "_make_pass", make_pass)
+    monkeypatch.setattr("helpers.fast.time.perf_counter", lambda: now[0])
+    for bfloat16, times in ((6.0, 2), (0.3, 17)):  # once to compile it, then in one or two rounds
         costs["mixed_bfloat16"], calls["mixed_bfloat16"] = bfloat16, 0
-        machine._print_times()
+        fast.print_times()
         printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
         assert float(printed["float32"]) == pytest.approx(0.3)
         assert float(printed["mixed_bfloat16"]) == pytest.approx(bfloat16)
         assert calls["mixed_bfloat16"] == times
 
 
+BFLOAT16 = "mixed_bfloat16"
+
+
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
     [
-        ({"float32": 1.0, "mixed_bfloat16": 0.8}, "mixed_bfloat16"),
-        ({"float32": 1.0, "mixed_bfloat16": 0.95}, "float32"),  # not worth the rounding
-        ({"float32": 1.0, "mixed_bfloat16": 2.7}, "float32"),
+        ({"float32": 1.0, BFLOAT16: 0.8}, BFLOAT16),
+        ({"float32": 1.0, BFLOAT16: 0.95}, "float32"),  # not worth the rounding
+        ({"float32": 1.0, BFLOAT16: 2.7}, "float32"),
         ({"float32": 1.0}, "float32"),  # bfloat16 ended the process
         ({}, "float32"),
-        ({"float32": 1, "mixed_bfloat16": 0.8, "mixed_bfloat16+xla": 0.5}, "mixed_bfloat16+xla"),
-        ({"float32": 1, "mixed_bfloat16": 0.8, "float32+xla": 0.9}, "mixed_bfloat16"),
+        ({"float32": 1.0, "float32+winograd": 0.97}, "float32+winograd"),  # the same numbers
+        ({"float32": 1.0, "float32+winograd": 0.7, BFLOAT16: 0.65}, "float32+winograd"),
+        # Two kinds of processors with bfloat16 instructions: without and with those for matrices.
+        ({"float32": 1, "float32+winograd": 0.6, BFLOAT16: 0.7, f"{BFLOAT16}+winograd": 0.5},
+         f"{BFLOAT16}+winograd"),
+        ({"float32": 1, "float32+winograd": 0.6, BFLOAT16: 0.3, f"{BFLOAT16}+winograd": 0.5},
+         BFLOAT16),
+        ({"float32": 1, BFLOAT16: 0.8, f"{BFLOAT16}+xla": 0.5}, f"{BFLOAT16}+xla"),
+        ({"float32": 1, BFLOAT16: 0.8, "float32+xla": 0.9}, BFLOAT16),
     ],
-)
-def test_the_format_is_the_one_that_measured_clearly_faster(monkeypatch, seconds, chosen):
+)  # fmt: skip
+def test_the_precision_is_the_one_that_measured_clearly_faster(monkeypatch, seconds, chosen):
     monkeypatch.setattr(machine, "time_precisions", lambda: seconds)
-    assert machine.choose_precision("auto", xla=True) == chosen
-    assert not machine.choose_precision("auto").endswith(machine.XLA)
+    assert machine.choose_precision("auto") == chosen
 
 
-@pytest.mark.parametrize(("device", "ways"), [("GPU: one", 4), ("no GPU: CPU", 2)])
-def test_xla_is_measured_where_there_is_a_gpu(monkeypatch, capsys, device, ways):
-    monkeypatch.setattr(machine, "setup", lambda: f"Python · TensorFlow · {device}")
-    monkeypatch.setattr(machine, "_make_step", lambda name: lambda: None)
-    machine._print_times()
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(
-        machine.PRECISIONS[:ways]
-    )
+@pytest.mark.parametrize(("on_processor", "ways"), [(False, "ON_GPU"), (True, "ON_PROCESSOR")])
+def test_xla_is_measured_on_a_gpu_and_winograd_on_a_processor(
+    monkeypatch, capsys, on_processor, ways
+):
+    fast = pytest.importorskip("helpers.fast")
+    monkeypatch.setattr(machine, "on_processor", lambda: on_processor)
+    monkeypatch.setattr(fast, "_make_pass", lambda name: lambda: None)
+    fast.print_times()
+    printed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert printed == set(getattr(machine, ways))
 
 
-def test_a_format_that_is_asked_for_is_not_measured(monkeypatch):
+def test_a_precision_that_is_asked_for_is_not_measured(monkeypatch):
     monkeypatch.setattr(machine, "time_precisions", lambda: 1 / 0)
     for name in machine.PRECISIONS:
-        assert machine.choose_precision(name, xla=True) == name
-    with pytest.raises(CourseError, match=r"precision 'float32\+xla' is unknown"):
-        machine.choose_precision("float32+xla")
+        assert machine.choose_precision(name) == name
     with pytest.raises(CourseError, match="precision 'float16' is unknown: use auto, float32 or"):
         machine.choose_precision("float16")
 

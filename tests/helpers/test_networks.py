@@ -51,7 +51,8 @@ def test_generator():
 def test_every_layer_but_the_last_is_normalised_and_leaky(build):
     kinds = [type(layer).__name__ for layer in build().layers]
     hidden = sum(kind in ("Conv2D", "Conv2DTranspose", "Dense") for kind in kinds) - 1
-    assert kinds.count("BatchNormalization") == kinds.count("LeakyReLU") == hidden
+    normalised = sum(kind in ("BatchNormalization", "ExactBatchNorm") for kind in kinds)
+    assert normalised == kinds.count("LeakyReLU") == hidden
     for layer in build().layers:
         if type(layer).__name__ == "LeakyReLU":
             assert layer.negative_slope == pytest.approx(0.01)
@@ -95,28 +96,29 @@ def by_hand(layer, images, training=False, mask=None):
     return (images - mean) * tf.math.rsqrt(variance + layer.epsilon) * layer.gamma + layer.beta
 
 
-def test_fused_batch_norm_is_the_definition_to_the_second_order():
+def test_batch_norm_is_the_definition_to_the_second_order():
     """Also what a penalty needs: gradients of a gradient's length.
 
     Smooth between the layers: rounding that moves a number across LeakyReLU's kink moves slopes.
     """
     images = tf.random.stateless_uniform((16, 8, 8, 1), [1, 2], -1, 1)
     found = {}
-    for how in ("fused", "by hand", "Keras"):
+    for how in ("fused", "exact", "by hand", "Keras"):
         machine.seed_everything(4)
+        batch_norm = networks.ExactBatchNorm if how == "exact" else keras.layers.BatchNormalization
         critic = keras.Sequential([
             keras.Input((8, 8, 1)),
             keras.layers.Conv2D(4, 3),
-            keras.layers.BatchNormalization(),
+            batch_norm(),
             keras.layers.Activation("tanh"),
             keras.layers.Conv2D(4, 3),
-            keras.layers.BatchNormalization(),
+            batch_norm(),
             keras.layers.Activation("tanh"),
             keras.layers.Flatten(),
             keras.layers.Dense(1),
         ])  # fmt: skip
         if how == "fused":
-            fast.fuse_layers(critic)
+            critic = fast.speed_up(critic)
         for layer in critic.layers:
             if how == "by hand" and isinstance(layer, keras.layers.BatchNormalization):
                 layer.call = functools.partial(by_hand, layer)
@@ -131,23 +133,33 @@ def test_fused_batch_norm_is_the_definition_to_the_second_order():
             for a, b in zip(found[one], found[other], strict=True)
         )
 
-    assert same("fused", "by hand")
+    assert same("fused", "by hand") and same("exact", "by hand")
     assert not same("Keras", "by hand")  # or there is nothing to mend
 
 
-def test_moving_averages_and_files_stay_as_they_were(tmp_path):
+def test_moving_averages_and_weights_stay_as_they_were():
     images = tf.random.stateless_uniform((16, 32, 32, 1), [1, 2], -1, 1)
-    plain, fused = (networks.build_discriminator(dropout=0.0) for _ in range(2))
-    fused.set_weights(plain.get_weights())
-    fast.fuse_layers(fused)
+    exact = networks.build_discriminator(dropout=0.0)
+    before = exact.get_weights()
+
+    def keras_own(layer):
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        kind = keras.layers.BatchNormalization if normalises else type(layer)
+        return kind.from_config(layer.get_config())
+
+    plain = keras.models.clone_model(exact, clone_function=keras_own)
+    plain.set_weights(before)
+    fused = fast.speed_up(exact, "float32+winograd")
     for network in (plain, fused):
         network(images, training=True)
-    for one, other in zip(plain.weights, fused.weights, strict=True):
-        # Variances differ by n / (n - 1), n = 16 * 4 * 4 at least.
-        assert np.allclose(one, other, rtol=5e-3, atol=1e-5)
-    fused.save(tmp_path / "file.keras")
-    again = keras.saving.load_model(tmp_path / "file.keras")
-    assert np.allclose(again(images), fused(images, training=False), atol=1e-4)
+    assert all(map(np.array_equal, exact.get_weights(), before)), "the clone's own weights moved"
+    exact(images, training=True)
+    for network in (exact, fused):
+        for one, other in zip(plain.weights, network.weights, strict=True):
+            # Variances differ by n / (n - 1), n = 16 * 4 * 4 at least.
+            assert np.allclose(one, other, rtol=5e-3, atol=1e-5)
+    plain.set_weights(fused.get_weights())
+    assert np.allclose(plain(images), fused(images, training=False), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +206,7 @@ def test_a_fused_generator_draws_and_learns_as_before(tmp_path):
         generator.layers[-1].kernel.assign(10 * generator.layers[-1].kernel)  # far from all grey
         generator.layers[-1].bias.assign([0.3])
         if fused:
-            fast.fuse_layers(generator)
+            generator = fast.speed_up(generator, "float32+winograd")
         with tf.GradientTape() as tape:
             drawn.append(generator(latent, training=True))
             loss = tf.reduce_mean(drawn[-1] ** 2)
@@ -202,11 +214,13 @@ def test_a_fused_generator_draws_and_learns_as_before(tmp_path):
     assert np.std(drawn[0]) > 0.1 and np.allclose(*drawn, atol=1e-4)
     for one, other in zip(*slopes, strict=True):
         assert np.allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
+    clone, generator = generator, networks.build_generator()
+    generator.set_weights(clone.get_weights())
     save_generator(generator, tmp_path / "file.h5")
     machine.seed_everything(5)
     again = networks.build_generator()
     again.load_weights(tmp_path / "file.h5")
-    assert np.allclose(again(latent), generator(latent), atol=1e-4)
+    assert np.allclose(again(latent), clone(latent), atol=1e-4)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -225,7 +239,7 @@ def test_faster_convolutions_are_given_the_format_of_the_layers_before(policy, m
         monkeypatch.setattr(fast, name, kept)
     with _dtype_policy(policy):
         generator = networks.build_generator()
-    fast.fuse_layers(generator)
+    generator = fast.speed_up(generator, policy + "+winograd")
     draw = tf.function(lambda latent: generator(latent, training=True))
     traced = draw.get_concrete_function(tf.TensorSpec((16, 100)))
     given = policy.removeprefix("mixed_"), "float32", "float32"
@@ -245,22 +259,28 @@ def test_other_convolutions_stay_keras_own(filters, more):
     more = {"kernel_size": 5, "padding": "same", "edges": (8, 8)} | more
     image = keras.Input((*more.pop("edges"), 8))
     layer = keras.layers.Conv2D(filters, **more)
-    fast.fuse_layers(keras.Model(image, layer(image)))
-    assert "convolution_op" not in vars(layer) and layer.autocast
+    network = fast.speed_up(keras.Model(image, layer(image)), "float32+winograd")
+    assert type(network.layers[-1]) is keras.layers.Conv2D
+
+
+def kinds(network):
+    """Names of the faster layers' classes, in order."""
+    found = [type(layer).__name__ for layer in network.layers]
+    return [name for name in found if name in ("WinogradConv2D", "OneChannelConv2D")]
 
 
 def test_a_gpu_has_its_own_ways(monkeypatch):
     monkeypatch.setattr(machine, "setup", lambda: "TensorFlow · GPU: one")
-    generator = networks.build_generator()
-    fast.fuse_layers(generator)
-    assert not any("convolution_op" in vars(layer) for layer in generator.layers)
-    wide = [layer for layer in generator.layers if len(layer.output.shape) == 4]
-    assert any("call" in vars(layer) for layer in wide)
+    generator = fast.speed_up(networks.build_generator(), "float32+winograd")
+    assert not kinds(generator)
+    assert any(isinstance(layer, fast.FusedBatchNorm) for layer in generator.layers)
 
 
-def test_a_network_inside_another_computes_as_fast():
+@pytest.mark.parametrize("way", ["", "+winograd"])
+def test_a_network_inside_another_computes_as_fast(way):
     inner = networks.build_generator(latent_dim=8)
     latent = keras.Input((8,))
-    fast.fuse_layers(keras.Model(latent, inner(latent)))
-    faster = [vars(layer)["convolution_op"] for layer in inner.layers if not layer.autocast]
-    assert faster == [fast.winograd] * 3 + [fast.to_one_channel]
+    network = fast.speed_up(keras.Model(latent, inner(latent)), "float32" + way)
+    (found,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+    assert kinds(found) == ["WinogradConv2D"] * 3 * bool(way) + ["OneChannelConv2D"]
+    assert not kinds(inner), "the network itself stays Keras' own"

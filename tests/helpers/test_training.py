@@ -1,10 +1,14 @@
 """Losses by hand, label tricks, and a training that goes on where it stopped."""
 
+import functools
+import importlib.util
+import json
 import os
 import signal
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from helpers import machine, networks, recipes, sampling
 from helpers.files import CourseError
@@ -29,6 +33,7 @@ from helpers.training import (
     _read_newest,
     _State,
     batch_of,
+    fingerprint_step,
     save_generator,
     train_gan,
     write_log,
@@ -435,6 +440,7 @@ def watched_step(monkeypatch):
     """What `train_gan` hands to its step, and the generator's numbers before and after each."""
     seen, make = {"numbers": [], "xla": [], "seeds": []}, make_train_step
 
+    @functools.wraps(make)
     def make_watched(generator, discriminator, *others):
         seen["optimizers"] = others[:2]
         seen["numbers"].append([np.asarray(v) for v in generator.variables])
@@ -449,7 +455,7 @@ def watched_step(monkeypatch):
 
         return train_step
 
-    monkeypatch.setattr("helpers.gan.make_train_step", make_watched)
+    monkeypatch.setitem(train_gan.__kwdefaults__, "make_step", make_watched)
     return seen
 
 
@@ -868,15 +874,14 @@ def test_adam_is_keras_adam_but_for_rounding():
 
 
 @pytest.mark.usefixtures("small_networks")
-def test_training_updates_each_tensor_in_one_operation(images, monkeypatch):
+def test_training_updates_each_tensor_in_one_operation(images):
     steps = []
 
     def keep(*args, make=make_train_step, **named):
         steps.append(make(*args, **named))
         return steps[-1]
 
-    monkeypatch.setattr("helpers.gan.make_train_step", keep)
-    gan = train(images, 1)
+    gan = train(images, 1, make_step=functools.wraps(make_train_step)(keep))
     graph = (
         steps[0]
         .get_concrete_function(tf.TensorSpec((16, 32, 32, 1)), tf.TensorSpec(2, tf.int32))
@@ -887,12 +892,73 @@ def test_training_updates_each_tensor_in_one_operation(images, monkeypatch):
     assert len(updates) == sum(len(network.trainable_variables) for network in pair)
 
 
-def test_the_step_uses_it():
-    pair = networks.build_generator(), networks.build_discriminator()
-    optimizers = [keras.optimizers.Adam(2e-4, 0.5) for _ in pair]
-    make_train_step(*pair, *optimizers, Recipe())
-    for network in pair:
-        wide = [
-            layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
-        ]
-        assert sum("call" in vars(layer) for layer in wide) == 4
+@pytest.mark.parametrize("way", ["", "+winograd"])
+def test_what_trains_are_faster_clones(images, way):
+    """And what comes back are Keras' own layers, with the trained weights."""
+    handed = []
+
+    @functools.wraps(make_train_step)
+    def keep(*args):
+        handed.extend(args[:2])
+        return lambda *_: dict.fromkeys((*COLUMNS, "generator_loss"), 0.0)
+
+    trained = train(images, 1, make_step=keep, precision="float32" + way)
+    kinds = [{type(layer).__name__ for layer in network.layers} for network in handed]
+    assert all("FusedBatchNorm" in found for found in kinds)
+    assert ("WinogradConv2D" in kinds[0]) == bool(way) and "OneChannelConv2D" in kinds[0]
+    assert {type(layer).__module__.split(".")[0] for layer in trained.generator.layers} == {"keras"}
+    for clone, plain in zip(handed, (trained.generator, trained.discriminator), strict=True):
+        assert all(map(np.array_equal, clone.get_weights(), plain.get_weights()))
+
+
+# --- The learner's step --------------------------------------------------------------------------
+
+
+def learners_step(tmp_path, name, edit=lambda source: source):
+    """Notebook 03's own `make_train_step`, from its cells, some of them edited."""
+    cells = json.loads((ROOT / "notebooks" / "03_training.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    imports = "from collections.abc import Callable\nimport keras\nimport numpy as np\n"
+    imports += "import tensorflow as tf\nfrom helpers.recipes import Recipe\n"
+    taught = [source for source in sources if source.startswith("def ")]
+    assert any(source.startswith("def make_train_step(") for source in taught)
+    (tmp_path / f"{name}.py").write_text(edit(imports + "\n\n".join(taught)))
+    spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make_train_step
+
+
+def test_what_a_learner_edits_is_what_trains(small_networks, images, tmp_path):
+    def without_penalty(source):
+        old = "    if not recipe.penalty_weight:\n"
+        assert source.count(old) == 1
+        return source.replace(old, "    if True:\n")
+
+    own, edited = learners_step(tmp_path, "own"), learners_step(tmp_path, "edited", without_penalty)
+    plain = train(images, 3, checkpoints=tmp_path / "plain")
+    same_step = train(images, 3, checkpoints=tmp_path / "own", make_step=own)
+    without = train(images, 3, checkpoints=tmp_path / "own", make_step=edited)
+    assert same(plain, same_step) and plain.step == same_step.step == "the course's"
+    assert (plain.history["penalty"] > 0).all() and (without.history["penalty"] == 0).all()
+    assert not same(plain, without) and without.step.startswith("edited-")
+    folders = {path.name for path in tmp_path.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == {"plain", "own", f"own-{without.step}"}
+
+
+def test_only_the_code_of_a_step_counts(tmp_path):
+    """Not comments and hints; but every function that the step calls."""
+    steps = {
+        "own": learners_step(tmp_path, "own"),
+        "comment": learners_step(tmp_path, "comment", lambda x: x.replace(":\n", ":  # new\n", 1)),
+        "far": learners_step(tmp_path, "far", lambda x: x.replace("1e-12", "1e-11")),
+    }
+    found = {name: fingerprint_step(step) for name, step in steps.items()}
+    assert found["own"] == found["comment"] == fingerprint_step(make_train_step) != found["far"]
+
+
+def test_a_step_without_source_is_refused_in_one_line(images):
+    namespace = {}
+    exec("def make_step(*networks):\n    return None", namespace)
+    with pytest.raises(CourseError, match="make_step: the source of make_step cannot be read"):
+        train(images, 1, make_step=namespace["make_step"])
