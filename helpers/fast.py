@@ -50,7 +50,8 @@ def speed_up(network: keras.Model, precision: str = "float32") -> keras.Model:
         return kind.from_config(layer.get_config())
 
     faster = keras.models.clone_model(network, clone_function=clone, recursive=True)
-    faster.set_weights(network.get_weights())
+    for new, old in zip(faster.variables, network.variables, strict=True):
+        new.assign(old)  # with dropout's random state, so that both draw the same
     return faster
 
 
