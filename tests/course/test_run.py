@@ -83,7 +83,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
     ("dose: 1,39", "dose is '1,39': use a number, 0 or more, with a point"),
     ("dose: -1", "dose is -1: use a number, 0 or more"),
-    ("positive: yes", "class name True goes into file names: .* in quotes"),
+    ("positive: yes", "positive is True: write it as one text, in quotes"),
     ("positive: a/b", "class name 'a/b' goes into file names"),
     ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
 ])  # fmt: skip
