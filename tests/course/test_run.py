@@ -17,6 +17,7 @@ import papermill
 import pytest
 import yaml
 from conftest import COMMAND, ROOT, call, snapshot, write_labels
+from folders import pictures
 from PIL import Image
 
 from course import audit
@@ -540,3 +541,29 @@ def test_real_slices_from_end_to_end(real, tmp_path):
     assert split[split["split"] != "train"]["group"].is_unique
     assert {path: path.stat().st_mtime_ns for path in real.rglob("*")} == before
     assert Image.open(out / "samples" / "000.png").size == (32, 32)
+
+
+def test_dicom_files_in_class_folders_from_end_to_end(tmp_path):
+    """A folder a class, no listing, files without an ending, patients in their headers alone."""
+    sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+    from test_folder_formats import CT, hounsfield, write_dicom
+
+    data, out = tmp_path / "data", tmp_path / "out"
+    for i, (grey, k) in enumerate(sorted(pictures(72), key=lambda pair: pair[1])):
+        told = {"PatientID": f"P{i // 3}", "StudyInstanceUID": f"1.2.{i // 3}"}
+        write_dicom(data / ("yes" if k else "no") / f"IM{i}", hounsfield(grey), **CT | told)
+    mine = tmp_path / "few.yaml"
+    few = {"gan_steps": 2, "classifier_steps": 1, "window": [-1000, 700]}
+    mine.write_text(yaml.safe_dump(few))
+    done = call("--profile", "smoke", "--data", data, "--out", out, "--params", mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "patients: 24 for 72 images, by DICOM PatientID, DICOM StudyInstance" in done.stdout
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["classes"] == ["no", "yes"] and metrics["data"]["groups"] == 24
+    assert all(line in done.stdout for line in metrics["data"]["check"])
+    split = pd.read_csv(out / "split.csv")
+    assert (split.groupby("group")["split"].nunique() == 1).all()
+    assert (split["label"] == split["file"].str.startswith("yes/")).all()
+    html = (out / "report.html").read_text()
+    assert "How the folder was read" in html and "listing: none; the folders are" in html
+    assert (out / "models" / "yes.h5").exists()
