@@ -9,6 +9,7 @@ from helpers.files import CourseError
 COMMANDS = {
     "run": "run all notebooks in order, then print the table of arms and the verdict",
     "check": "read a folder of images and say what is in it",
+    "baseline": "measure a folder before any GAN, and whether more images would help",
     "study": "repeat the course on many splits (or simulated sets), and judge them",
     "audit": "audit anybody's generated images",
     "fetch": "download the real 200 slices from Kaggle",

@@ -1,6 +1,9 @@
 """Grouped folds of a set of slices, and random quarters of a training part."""
 
+import warnings
+
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
 from helpers.files import CourseError
 from helpers.preprocessing import FEWEST, SHARES
@@ -98,3 +101,101 @@ def draw_quarter(labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed
                 f"{label} and needs {FEWEST['train']}; add images of this class, or more patients."
             )
     return quarter
+
+
+def draw_test_folds(
+    labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
+) -> np.ndarray:
+    """Split all images in whole groups, so that each image is tested exactly once.
+
+    For out-of-fold predictions without a validation part. Unlike `draw_folds` this tests every
+    image of a group, so patients with many images lose none; `image_weights` keeps them from
+    deciding a score alone.
+
+    Args:
+        labels: ``(n,)``, 0 or 1.
+        groups: ``(n,)``, any numbers; a group may hold both classes.
+        seed: Of the order in which groups are assigned.
+        count: Number of folds; fewer where a class has fewer groups.
+
+    Returns:
+        ``(folds, n)``, bool: the test part of each fold.
+
+    Raises:
+        CourseError: A class comes from a single group, or cannot be in every training part.
+    """
+    of_class = [len(np.unique(groups[labels == label])) for label in (0, 1)]
+    fewest = int(np.argmin(of_class))
+    refusal = CourseError(
+        f"class {fewest} comes from {of_class[fewest]} patient(s) or group(s), too few to train "
+        "and to test on different ones: add images of other patients."
+    )
+    if of_class[fewest] < 2:
+        raise refusal
+    folds = StratifiedGroupKFold(min(count, of_class[fewest]), shuffle=True, random_state=seed)
+    tests = np.zeros((folds.n_splits, len(labels)), dtype=bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds
+        for test, (_, members) in zip(tests, folds.split(labels, labels, groups), strict=True):
+            test[members] = True
+    for test in tests:
+        if len(np.unique(labels[~test])) < 2:
+            raise refusal
+    return tests
+
+
+def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.ndarray:
+    """What each image counts in a score: either class one half, and no group too much.
+
+    The images of a group that is larger than a quarter of its class's share of a fold count as
+    much together as that quarter, so a long series does not decide.
+
+    Returns:
+        ``(n,)``, each class's sum is 0.5.
+    """
+    weights = np.zeros(len(labels))
+    for label in (0, 1):
+        of_class = labels == label
+        most = max(1.0, of_class.sum() / count / 4)
+        _, numbers, sizes = np.unique(groups[of_class], return_inverse=True, return_counts=True)
+        weights[of_class] = np.minimum(1.0, most / sizes)[numbers]
+        weights[of_class] /= 2 * weights[of_class].sum()
+    return weights
+
+
+def draw_share(
+    labels: np.ndarray, groups: np.ndarray, train: np.ndarray, share: float, seed
+) -> np.ndarray:
+    """Draw a random share of each class's training images, in whole groups.
+
+    A group larger than a quarter of its class's places is left out while smaller ones fill most
+    of them, so that the share is not made of one patient.
+
+    Args:
+        labels: ``(n,)``, 0 or 1.
+        groups: ``(n,)``, any numbers; a group may hold both classes.
+        train: ``(n,)``, bool: the training part.
+        share: Of each class, between 0 and 1.
+        seed: An integer or a sequence of integers.
+
+    Returns:
+        ``(n,)``, bool; fewer of a class than asked for, or none, where groups are large.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(len(labels), dtype=bool)
+    counts = {
+        g: np.bincount(labels[train & (groups == g)], minlength=2) for g in set(groups[train])
+    }
+    order = rng.permutation(sorted(counts))
+    wanted = np.round(share * np.bincount(labels[train], minlength=2))
+    left = wanted.copy()
+    for at_most in (1 / 4, 1 / 2, 1):
+        if at_most > 1 / 4 and (left <= wanted / 4).all():
+            break
+        for group in order:
+            fits = (counts[group] <= np.maximum(1, at_most * wanted)) & (counts[group] <= left)
+            members = train & (groups == group)
+            if fits.all() and not drawn[members].any():
+                drawn |= members
+                left = left - counts[group]
+    return drawn

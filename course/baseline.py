@@ -1,0 +1,48 @@
+"""Measure a folder before any GAN: accuracy, learning curve, and room for more images.
+
+python -m course baseline FOLDER [--json] [--out OUT]
+"""
+
+import argparse
+import json
+
+import numpy as np
+
+from course.commands import add_column_options, command
+from helpers import baseline, files, preprocessing
+from helpers.folder import COLUMNS, find_groups, read_folder, refuse_inside
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    """The command line.
+
+    `--json` prints the numbers of `helpers.baseline.measure` instead of its text, without
+    `probabilities`. `--out` names a folder for `baseline.json` (the same numbers), `baseline.png`
+    (the learning curve) and `baseline.csv` (file, label, group and probability of each image).
+    """
+    parser = argparse.ArgumentParser(prog="python -m course baseline", description=__doc__)
+    parser.add_argument("folder")
+    parser.add_argument("--json", action="store_true", help="print numbers for a program")
+    parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
+    parser.add_argument("--seed", type=int, default=0, help="of folds and quarters")
+    add_column_options(parser)
+    asked = parser.parse_args(arguments)
+    if asked.seed < 0:
+        raise files.CourseError(f"seed is {asked.seed}: use a whole number, 0 or more.")
+    if asked.out:
+        refuse_inside(asked.out, asked.folder)
+    slices = read_folder(asked.folder, **{name: getattr(asked, name) for name in COLUMNS})
+    table = slices.table.assign(group=find_groups(slices).groups)
+    images = preprocessing.prepare(slices.greys)
+    labels, groups = (table[name].to_numpy() for name in ("label", "group"))
+    found = baseline.measure(images, labels, groups, asked.seed)
+    table["probability"] = np.round(found.pop("probabilities"), 6)
+    if asked.out:
+        out = files.make_folder(files.project_path(asked.out))
+        files.write_json(out / "baseline.json", found)
+        with files.atomic_write(out / "baseline.png") as temporary:
+            baseline.draw_curve(found).savefig(temporary, dpi=120)
+        with files.atomic_write(out / "baseline.csv") as temporary:
+            table[["file", "label", "group", "probability"]].to_csv(temporary, index=False)
+    print(json.dumps(found, indent=2) if asked.json else found["text"])

@@ -1,0 +1,214 @@
+"""The classifier *bundled*: logistic regression on the frozen trunk's features.
+
+It has no random weights, no steps and no seed, and its loss is convex: the same images give the
+same answer on every machine.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import ThreadpoolController
+
+from helpers import machine, trunk
+from helpers.classifiers import classic_augmentation
+
+C = 0.1  # inverse strength of the penalty, for all arms and sets
+TOLERANCE = 1e-6  # of the gradient of the mean loss, in its largest component
+MOST_STEPS = 10_000
+MOST_VIEWS = 16
+MIXUP_ALPHA = 0.2  # of the beta distribution that the shares are drawn from
+MIXED = 3  # times as many mixed images as real ones
+# Arm: how many views of each image it sees. The first view is the image itself.
+VIEWS = {
+    "classic": 4, "classic_long": 16, "classic_gan": 4, "oracle": 4, "mixup": 4,
+    "part": 4, "part_long": 16, "part_gan": 4, "oracle_part": 4,
+    "original": 1, "gan_only": 1, "original_gan": 1,
+}  # fmt: skip
+WITH_ADDED = {"classic_gan", "oracle", "part_gan", "oracle_part", "gan_only", "original_gan"}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a head is fitted on: ``(n, 1280)`` features, ``(n,)`` labels and weights."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted logistic regression: features to the probability of label 1."""
+
+    scaler: StandardScaler
+    regression: LogisticRegression
+
+    def answer(self, features: np.ndarray) -> np.ndarray:
+        """Probability of label 1, ``(n,)``, from the features ``(n, 1280)`` of plain images."""
+        return self.regression.predict_proba(self.scaler.transform(_exact(features)))[:, 1]
+
+
+def fit_arm(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    added_images: np.ndarray | None = None,
+    added_labels: np.ndarray | None = None,
+) -> Head:
+    """Fit the head of one arm.
+
+    Args:
+        name: One of `VIEWS`. The arms called `part` get the quarter as their real images.
+        images: Real training images ``(n, height, width, 1)``, -1 to 1, of both classes.
+        labels: ``(n,)``, 0 or 1.
+        added_images, added_labels: Generated images, or true new ones, for the arms in
+            `WITH_ADDED`.
+
+    Raises:
+        ValueError: The arm has added images and gets none, or the reverse.
+    """
+    if (name in WITH_ADDED) != (added_images is not None):
+        raise ValueError(f"{name}: added images are needed by {', '.join(sorted(WITH_ADDED))}")
+    count = VIEWS[name]
+    real = view_features(images, count)
+    if name == "mixup":
+        mixed = mix(images, labels)
+        return fit_head([share(real, labels, len(images) / 2), mixed], real[:, 0])
+    if name in ("classic", "classic_long", "part", "part_long", "original"):
+        return fit_head([share(real, labels, len(images))], real[:, 0])
+    added = view_features(added_images, count)
+    if name == "gan_only":
+        return fit_head([share(added, added_labels, len(images))], real[:, 0])
+    if name == "original_gan":  # the paper's: one joined set, in which each image counts the same
+        both = np.concatenate([real, added]), np.concatenate([labels, added_labels])
+        return fit_head([share(*both, len(images))], real[:, 0])
+    return fit_with_added(real, labels, added, added_labels)
+
+
+def fit_with_added(
+    real: np.ndarray, labels: np.ndarray, added: np.ndarray, added_labels: np.ndarray
+) -> Head:
+    """Fit on real and added images, each half of the weight; features as `view_features` has them.
+
+    So the real images count the same however many images are added.
+    """
+    half = len(real) / 2
+    parts = [share(real, labels, half), share(added, added_labels, half)]
+    return fit_head(parts, real[:, 0])
+
+
+def fit_head(parts: list[Examples], real: np.ndarray) -> Head:
+    """Fit logistic regression on all parts, with features standardized on the real images.
+
+    Args:
+        parts: Their weights should sum to the number of real images, so that `C` means the same
+            in every arm.
+        real: Features of the plain real training images ``(n, 1280)``.
+
+    Returns:
+        The minimum of the penalized loss: the solver stops where the gradient is nearly 0.
+    """
+    scaler = StandardScaler().fit(_exact(real))
+    features = scaler.transform(_exact(np.concatenate([part.features for part in parts])))
+    labels, weights = (
+        np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "weights")
+    )
+    regression = LogisticRegression(C=C, tol=TOLERANCE, max_iter=MOST_STEPS)
+    # The products are small: more threads would only wait for each other.
+    with _threads().limit(limits=1):
+        regression.fit(features, labels, sample_weight=weights)
+    return Head(scaler, regression)
+
+
+def share(features: np.ndarray, labels: np.ndarray, total: float) -> Examples:
+    """Give the views of all images weights that sum to a total, half of it for either class.
+
+    Args:
+        features: ``(n, views, 1280)``.
+        labels: ``(n,)``, 0 or 1. A class that is missing leaves all weight to the other.
+        total: Sum of the weights.
+    """
+    count = features.shape[1]
+    sizes = np.bincount(labels, minlength=2)
+    weights = total / (np.count_nonzero(sizes) * sizes[labels] * count)
+    flat = features.reshape(-1, features.shape[-1])
+    return Examples(flat, np.repeat(labels, count), np.repeat(weights, count))
+
+
+def view_features(images: np.ndarray, count: int) -> np.ndarray:
+    """Features of each image and of its augmented views.
+
+    Args:
+        images: ``(n, height, width, 1)``, -1 to 1.
+        count: Views an image, the image itself among them; 1 to 16.
+
+    Returns:
+        ``(n, count, 1280)``, ``float32``; the first is the plain image's.
+    """
+    views = augmented_views(images, count)
+    found = trunk.features(views.reshape(-1, *views.shape[2:]))
+    return found.reshape(len(images), count, -1)
+
+
+def augmented_views(images: np.ndarray, count: int) -> np.ndarray:
+    """Each image and augmented copies of it, seeded by the image: others do not change them.
+
+    Returns:
+        ``(n, count, height, width, 1)``; fewer views are the first of more views.
+    """
+    images = np.asarray(images, np.float32)
+    views = np.repeat(images[:, None], count, axis=1)
+    if count > 1:
+        for image, own in zip(images, views, strict=True):
+            augment = classic_augmentation(_seed(image))
+            own[1:] = augment(np.repeat(image[None], MOST_VIEWS - 1, axis=0))[: count - 1]
+    return views
+
+
+def mix(images: np.ndarray, labels: np.ndarray) -> Examples:
+    """Three times as many mixed images as real ones, each under both of its labels.
+
+    A mixed image is a share of one augmented view and the rest of another. The first is of either
+    class equally often, and so is the second. The share is the weight under the first label.
+
+    Returns:
+        Two examples for each mixed image; the weights sum to half the number of real images.
+
+    Source: Zhang et al. 2018, arXiv:1710.09412.
+    """
+    views = augmented_views(images, VIEWS["mixup"])
+    rng = np.random.default_rng(_seed(images))
+    count = MIXED * len(images)
+    members = [np.flatnonzero(labels == label) for label in (0, 1)]
+    drawn = []
+    for _ in range(2):
+        classes = rng.permutation(np.arange(count) % 2)
+        of_class = [rng.integers(0, len(m), count) for m in members]
+        images_drawn = np.where(classes, members[1][of_class[1]], members[0][of_class[0]])
+        drawn.append((images_drawn, rng.integers(0, views.shape[1], count)))
+    shares = rng.beta(MIXUP_ALPHA, MIXUP_ALPHA, count)
+    part = shares.astype(np.float32)[:, None, None, None]
+    (first, first_view), (second, second_view) = drawn
+    mixed = part * views[first, first_view] + (1 - part) * views[second, second_view]
+    features = trunk.features(mixed)
+    weights = np.concatenate([shares, 1 - shares]) * (len(images) / 2 / count)
+    both_labels = np.concatenate([labels[first], labels[second]])
+    return Examples(np.concatenate([features, features]), both_labels, weights)
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    """Made once, since it looks through all loaded libraries."""
+    return ThreadpoolController()
+
+
+def _exact(features: np.ndarray) -> np.ndarray:
+    """In float64, in which the solver reaches its tolerance."""
+    return np.asarray(features, np.float64)
+
+
+def _seed(images: np.ndarray) -> int:
+    return int(machine.fingerprint(np.asarray(images, np.float32))[:8], 16)
