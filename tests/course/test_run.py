@@ -23,9 +23,9 @@ from PIL import Image
 from course import audit
 from course.report import write_report
 from course.run import NOTEBOOKS, load_parameters, run
-from helpers import files, machine, networks, plots, preprocessing, sampling
+from helpers import files, machine, networks, phantom, plots, preprocessing, sampling
 from helpers.files import CourseError
-from helpers.folder import read_folder
+from helpers.folder import examine, read_folder
 from helpers.intervals import wilson_interval
 
 
@@ -313,6 +313,31 @@ def test_anybodys_folder_can_be_audited(smoke, tmp_path):
         assert found["copies"][name]["copying"]["share"] > 0.9
         assert "do not hand them on as synthetic" in found["copies"][name]["verdict"][-1]
         assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
+
+
+def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(tmp_path, capsys):
+    data = phantom.write_dataset(tmp_path / "data", n=200, seed=3)
+    examined = examine(data, 0, {})
+    table = examined.slices.table.assign(group=examined.grouping.groups, split=examined.part)
+    table[["file", "label", "group", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    images, labels = preprocessing.fresh_slices(80, 41)
+    greys = preprocessing.to_grey_levels(images[labels == 1][..., 0])
+    for i, grey in enumerate(greys):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        Image.fromarray(grey).save(tmp_path / "flat" / f"{i}.png")
+    np.save(tmp_path / "samples.npy", greys)
+    found = []
+    for samples in ("flat", "samples.npy"):
+        arguments = [
+            "--samples", str(tmp_path / samples), "--data", str(data), "--split",
+            str(tmp_path / "split.csv"), "--out", str(tmp_path / "audit"),
+        ]  # fmt: skip
+        assert audit.main(arguments) == 2
+        assert "say it, as --class haemorrhage or --class clear" in capsys.readouterr().err
+        assert audit.main([*arguments, "--class", "haemorrhage"]) == 0
+        found.append(json.loads((tmp_path / "audit" / "audit.json").read_text()))
+    assert found[0] == found[1] and set(found[0]) == {"haemorrhage"}
+    assert found[0]["haemorrhage"]["samples"] == 40
 
 
 @pytest.mark.parametrize(("split", "words"), [
