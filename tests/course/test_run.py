@@ -324,7 +324,7 @@ def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(t
     greys = preprocessing.to_grey_levels(images[labels == 1][..., 0])
     for i, grey in enumerate(greys):
         (tmp_path / "flat").mkdir(exist_ok=True)
-        Image.fromarray(grey).save(tmp_path / "flat" / f"{i}.png")
+        Image.fromarray(grey).save(tmp_path / "flat" / f"{i:03}.png")
     np.save(tmp_path / "samples.npy", greys)
     found = []
     for samples in ("flat", "samples.npy"):
