@@ -17,7 +17,7 @@ from PIL import Image
 from course.commands import add_folder_options, command
 from helpers import files, measures, preparation, preprocessing
 from helpers.files import CourseError
-from helpers.folder import check_names, read_folder, refuse_inside
+from helpers.folder import check_names, read_folder, read_samples, refuse_inside
 from helpers.judge import SPACES
 
 SIMULATED = "simulated.txt"  # what `phantom.write_dataset` leaves in its folder
@@ -25,17 +25,20 @@ SIMULATED = "simulated.txt"  # what `phantom.write_dataset` leaves in its folder
 
 def run(
     samples: Path, data: Path, split: Path, out: Path,
-    positive: str = "haemorrhage", negative: str = "clear", **columns: str,
+    positive: str = "haemorrhage", negative: str = "clear", sample_class: str = "", **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Audit a folder of images against the data and the split that its generators were trained on.
 
     Args:
-        samples, data: Folders that meet the data contract.
+        samples: A folder that meets the data contract; or, of one class, a folder of images alone,
+            or an array, as `folder.read_samples` takes them.
+        data: A folder that meets the data contract.
         split: `split.csv` with file, label, group, split: of `data`.
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
             that are most likely copies, above the real image that is nearest.
         positive, negative: Names of label 1 and label 0, as in the notebooks.
-        columns: Of `data`'s labels.csv, as `folder.read_folder` takes them.
+        sample_class: Which of the two the samples are, where they don't say so themselves.
+        options: Of `data`, as `folder.read_folder` takes them.
 
     Returns:
         What `audit_class` gives, by class, and `prepared_otherwise`: sentences about samples that
@@ -48,7 +51,15 @@ def run(
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))
-    made, slices = read_folder(samples), read_folder(data, **columns)
+    made = read_samples(samples)
+    if made.labels is None and sample_class not in (positive, negative):
+        raise CourseError(
+            f"{samples} doesn't say of which class its images are: say it, as --class {positive} "
+            f"or --class {negative}."
+        )
+    label_of_all = int(sample_class == positive)
+    drawn_labels = np.full(len(made.greys), label_of_all) if made.labels is None else made.labels
+    slices = read_folder(data, positive=positive, **options)
     try:
         table = pd.read_csv(split).set_index("file")[["group", "split"]]
     except (OSError, KeyError, ValueError) as error:
@@ -67,11 +78,13 @@ def run(
     real, drawn = preprocessing.prepare(slices.greys), preprocessing.prepare(made.greys)
     report = {}
     for name, label in ((positive, 1), (negative, 0)):
+        if made.labels is None and label != label_of_all:
+            continue
         parts = [
             np.flatnonzero((table["label"] == label) & (table["split"] == part))
             for part in ("train", "validation")
         ]
-        images = drawn[(made.table["label"] == label).to_numpy()]
+        images = drawn[drawn_labels == label]
         groups = table["group"].to_numpy()[np.concatenate(parts)]
         train, held_out = (real[part] for part in parts)
         report[name] = measures.audit_class(
@@ -99,14 +112,17 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m course audit", description=__doc__)
     for name, words in (
-        ("samples", "folder of generated images with labels.csv"),
-        ("data", "folder of real images with labels.csv"),
+        ("samples", "folder of generated images, or an NPY or NPZ array"),
+        ("data", "folder of real images"),
         ("split", "split.csv: which of them the generators were trained on"),
         ("out", "folder for audit.json and the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
+    parser.add_argument(
+        "--class", dest="sample_class", default="", help="of all samples, if they don't say it"
+    )
     add_folder_options(parser, leave=("positive",))
     asked = parser.parse_args(arguments)
     report = run(**vars(asked))

@@ -8,9 +8,9 @@ import json
 
 import numpy as np
 
-from course.commands import add_column_options, command
+from course.commands import add_folder_options, command
 from helpers import baseline, files, preprocessing
-from helpers.folder import COLUMNS, find_groups, read_folder, refuse_inside
+from helpers.folder import find_groups, from_parameters, read_folder, refuse_inside
 
 
 @command
@@ -26,13 +26,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print numbers for a program")
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
     parser.add_argument("--seed", type=int, default=0, help="of folds and quarters")
-    add_column_options(parser)
+    add_folder_options(parser)
     asked = parser.parse_args(arguments)
     if asked.seed < 0:
         raise files.CourseError(f"seed is {asked.seed}: use a whole number, 0 or more.")
     if asked.out:
         refuse_inside(asked.out, asked.folder)
-    slices = read_folder(asked.folder, **{name: getattr(asked, name) for name in COLUMNS})
+    slices = read_folder(asked.folder, **vars(from_parameters(vars(asked))))
     table = slices.table.assign(group=find_groups(slices).groups)
     images = preprocessing.prepare(slices.greys)
     labels, groups = (table[name].to_numpy() for name in ("label", "group"))

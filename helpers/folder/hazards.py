@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.sparse.linalg import svds
+from scipy.linalg import eigh
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
@@ -111,8 +111,7 @@ def find_inverted(greys: list[np.ndarray], border: np.ndarray) -> list[int]:
     pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys]).astype(float)
     pixels -= pixels.mean(axis=1, keepdims=True)
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-9
-    start = np.random.default_rng(0).normal(size=min(pixels.shape))
-    common = svds(pixels, k=1, v0=start)[2][0]
+    common = _leading_direction(pixels)
     likeness = pixels @ common
     if np.median(np.abs(likeness)) < 0.4:
         return []
@@ -120,6 +119,15 @@ def find_inverted(greys: list[np.ndarray], border: np.ndarray) -> list[int]:
     usual = np.median(border[likeness > 0]) if (likeness > 0).any() else 0
     other = np.abs(border - (255 - usual)) < np.abs(border - usual)
     return np.flatnonzero((likeness < -0.3) & other).tolist()
+
+
+def _leading_direction(rows: np.ndarray) -> np.ndarray:
+    """The direction in which rows are largest, of length 1, by the smaller of both products."""
+    wide = len(rows) < rows.shape[1]
+    product = rows @ rows.T if wide else rows.T @ rows
+    vector = eigh(product, subset_by_index=[len(product) - 1] * 2)[1][:, 0]
+    vector = rows.T @ vector if wide else vector
+    return vector / (np.linalg.norm(vector) + 1e-9)
 
 
 def tells_label(
@@ -190,6 +198,8 @@ def _warn_of_patients(slices, groups, warn) -> None:
     unknown = int(table["unknown"].sum())
     if unknown:
         text = f"{unknown} of {len(table)} images have no known patient: each is taken for its own"
+        if unknown >= 0.5 * len(table) and table["patient"][~table["unknown"]].is_unique:
+            text += "; cells that were merged in a spreadsheet have lost their value: fill them in"
         warn("unknown_patients", text)
     for proposal in slices.reading.proposals:
         warn("patients_proposed", proposal)

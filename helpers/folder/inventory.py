@@ -100,6 +100,8 @@ def list_files(folder: Path) -> Files:
     pictures, volumes, tables = [], [], []
     for path in sorted(_walk(folder, "", (os.path.realpath(folder),))):
         kind = ending(path)
+        if kind in PICTURES and not path.isprintable():
+            raise CourseError(f"{folder}: the file name {path!a} cannot be shown: rename it.")
         if kind in PICTURES:
             pictures.append(path)
         elif kind in VOLUMES:

@@ -17,14 +17,15 @@ import papermill
 import pytest
 import yaml
 from conftest import COMMAND, ROOT, call, snapshot, write_labels
+from folders import pictures
 from PIL import Image
 
 from course import audit
 from course.report import write_report
 from course.run import NOTEBOOKS, load_parameters, run
-from helpers import files, machine, networks, plots, preprocessing, sampling
+from helpers import files, machine, networks, phantom, plots, preprocessing, sampling
 from helpers.files import CourseError
-from helpers.folder import read_folder
+from helpers.folder import examine, read_folder
 from helpers.intervals import wilson_interval
 
 
@@ -83,7 +84,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
     ("dose: 1,39", "dose is '1,39': use a number, 0 or more, with a point"),
     ("dose: -1", "dose is -1: use a number, 0 or more"),
-    ("positive: yes", "class name True goes into file names: .* in quotes"),
+    ("positive: yes", "positive is True: write it as one text, in quotes"),
     ("positive: a/b", "class name 'a/b' goes into file names"),
     ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
 ])  # fmt: skip
@@ -312,6 +313,31 @@ def test_anybodys_folder_can_be_audited(smoke, tmp_path):
         assert found["copies"][name]["copying"]["share"] > 0.9
         assert "do not hand them on as synthetic" in found["copies"][name]["verdict"][-1]
         assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
+
+
+def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(tmp_path, capsys):
+    data = phantom.write_dataset(tmp_path / "data", n=200, seed=3)
+    examined = examine(data, 0, {})
+    table = examined.slices.table.assign(group=examined.grouping.groups, split=examined.part)
+    table[["file", "label", "group", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    images, labels = preprocessing.fresh_slices(80, 41)
+    greys = preprocessing.to_grey_levels(images[labels == 1][..., 0])
+    for i, grey in enumerate(greys):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        Image.fromarray(grey).save(tmp_path / "flat" / f"{i:03}.png")
+    np.save(tmp_path / "samples.npy", greys)
+    found = []
+    for samples in ("flat", "samples.npy"):
+        arguments = [
+            "--samples", str(tmp_path / samples), "--data", str(data), "--split",
+            str(tmp_path / "split.csv"), "--out", str(tmp_path / "audit"),
+        ]  # fmt: skip
+        assert audit.main(arguments) == 2
+        assert "say it, as --class haemorrhage or --class clear" in capsys.readouterr().err
+        assert audit.main([*arguments, "--class", "haemorrhage"]) == 0
+        found.append(json.loads((tmp_path / "audit" / "audit.json").read_text()))
+    assert found[0] == found[1] and set(found[0]) == {"haemorrhage"}
+    assert found[0]["haemorrhage"]["samples"] == 40
 
 
 @pytest.mark.parametrize(("split", "words"), [
@@ -552,3 +578,29 @@ def test_real_slices_from_end_to_end(real, tmp_path):
     assert split[split["split"] != "train"]["group"].is_unique
     assert {path: path.stat().st_mtime_ns for path in real.rglob("*")} == before
     assert Image.open(out / "samples" / "000.png").size == (32, 32)
+
+
+def test_dicom_files_in_class_folders_from_end_to_end(tmp_path):
+    """A folder a class, no listing, files without an ending, patients in their headers alone."""
+    sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+    from test_folder_formats import CT, hounsfield, write_dicom
+
+    data, out = tmp_path / "data", tmp_path / "out"
+    for i, (grey, k) in enumerate(sorted(pictures(72), key=lambda pair: pair[1])):
+        told = {"PatientID": f"P{i // 3}", "StudyInstanceUID": f"1.2.{i // 3}"}
+        write_dicom(data / ("yes" if k else "no") / f"IM{i}", hounsfield(grey), **CT | told)
+    mine = tmp_path / "few.yaml"
+    few = {"gan_steps": 2, "classifier_steps": 1, "window": [-1000, 700]}
+    mine.write_text(yaml.safe_dump(few))
+    done = call("--profile", "smoke", "--data", data, "--out", out, "--params", mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "patients: 24 for 72 images, by DICOM PatientID, DICOM StudyInstance" in done.stdout
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["classes"] == ["no", "yes"] and metrics["data"]["groups"] == 24
+    assert all(line in done.stdout for line in metrics["data"]["check"])
+    split = pd.read_csv(out / "split.csv")
+    assert (split.groupby("group")["split"].nunique() == 1).all()
+    assert (split["label"] == split["file"].str.startswith("yes/")).all()
+    html = (out / "report.html").read_text()
+    assert "How the folder was read" in html and "listing: none; the folders are" in html
+    assert (out / "models" / "yes.h5").exists()

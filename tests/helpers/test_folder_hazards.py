@@ -193,6 +193,15 @@ def test_copies_that_a_flip_or_crop_makes_equal(tmp_path, change):
     assert any(w["kind"] in ("copies",) for w in found.warnings) or "crop" in change
 
 
+def test_merged_cells(tmp_path):
+    """A spreadsheet that shows each patient once, beside the first of four images."""
+    rows = plain(tmp_path)
+    listed = [(f"P{i // 4}" if i % 4 == 0 else "", f, k) for i, (f, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("patient", "file", "label"), listed)
+    said = kinds(tmp_path)["unknown_patients"]
+    assert said.startswith("45 of 60 images have no known patient") and "merged" in said
+
+
 def test_a_patient_with_most_images(tmp_path):
     rows = plain(tmp_path)
     listed = [(f, k, "0" if i % 2 else f"P{i}") for i, (f, k) in enumerate(rows)]

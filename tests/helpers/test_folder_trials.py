@@ -645,3 +645,22 @@ def test_check_of_a_class_that_is_too_small_shows_all_and_refuses(tmp_path, caps
     shown = capsys.readouterr()
     kinds = [warning["kind"] for warning in json.loads(shown.out)["warnings"]]
     assert kinds[:2] == ["too_few", "imbalance"] and "too few images" in shown.err
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\udcff.png", "a\x1b[31m.png"])
+def test_names_that_cannot_be_shown_are_refused(tmp_path, name):
+    plain(tmp_path)
+    save(tmp_path / "x.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "x.png").rename(tmp_path / name)
+    with pytest.raises(CourseError, match="cannot be shown: rename it") as caught:
+        read_folder(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("fill", [0, 255, None])
+def test_sets_without_any_content_are_warned_of_and_break_nothing(tmp_path, fill):
+    for i in range(60):
+        grey = np.full((9, 9), i if fill is None else fill, np.uint8)
+        save(tmp_path / f"{('no', 'yes')[i % 2]}/{i}.png", grey)
+    found = examine(tmp_path, 0, {}, strict=False)
+    assert "blank" in {warning["kind"] for warning in found.warnings}
