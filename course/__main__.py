@@ -3,6 +3,9 @@
 import importlib
 import sys
 
+from helpers import machine
+from helpers.files import CourseError
+
 COMMANDS = {
     "run": "run all notebooks in order, then print the table of arms and the verdict",
     "check": "read a folder of images and say what is in it",
@@ -17,6 +20,12 @@ def main(arguments: list[str]) -> int:
     """Hand the arguments to a command's module, which is imported only then."""
     name = arguments[0] if arguments else "--help"
     if name in COMMANDS:
+        if name not in ("check", "fetch"):  # these two load no TensorFlow
+            try:
+                machine.check_keras()
+            except CourseError as error:
+                print(error, file=sys.stderr)
+                return 2
         module = importlib.import_module(f"course.{'kaggle' if name == 'fetch' else name}")
         return module.main(arguments[1:])
     lines = [f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items()]

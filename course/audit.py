@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from course.commands import add_column_options, command
-from helpers import files, measures, preprocessing
+from course.commands import add_folder_options, command
+from helpers import files, measures, preparation, preprocessing
 from helpers.files import CourseError
 from helpers.folder import check_names, read_folder, refuse_inside
-from helpers.judge import FEATURES
+from helpers.judge import SPACES
+
+SIMULATED = "simulated.txt"  # what `phantom.write_dataset` leaves in its folder
 
 
 def run(
-    samples: Path, data: Path, split: Path, out: Path, features: str = "auto",
+    samples: Path, data: Path, split: Path, out: Path,
     positive: str = "haemorrhage", negative: str = "clear", **columns: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Audit a folder of images against the data and the split that its generators were trained on.
@@ -31,13 +33,13 @@ def run(
         samples, data: Folders that meet the data contract.
         split: `split.csv` with file, label, group, split: of `data`.
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
-            most like a real one, above that one.
-        features: See `choose_features`.
+            that are most likely copies, above the real image that is nearest.
         positive, negative: Names of label 1 and label 0, as in the notebooks.
         columns: Of `data`'s labels.csv, as `folder.read_folder` takes them.
 
     Returns:
-        What `audit_class` gives, by class.
+        What `audit_class` gives, by class, and `prepared_otherwise`: sentences about samples that
+        were prepared otherwise than the data.
 
     Raises:
         CourseError: Whatever is wrong with a folder, the split or the names.
@@ -72,10 +74,17 @@ def run(
         images = drawn[(made.table["label"] == label).to_numpy()]
         groups = table["group"].to_numpy()[np.concatenate(parts)]
         train, held_out = (real[part] for part in parts)
-        report[name] = measures.audit_class(images, train, held_out, groups, 0, features=features)
+        report[name] = measures.audit_class(
+            images, train, held_out, groups, 0, simulated=(slices.folder / SIMULATED).exists()
+        )
+        report[name]["prepared_otherwise"] = (
+            preparation.find_differences(images, np.concatenate([train, held_out]))
+            if len(images) and "warning" not in report[name]
+            else []
+        )
         if "copying" in report[name]:
             found = report[name]["copying"]
-            top = np.argsort(-found["likeness"])[:10]
+            top = np.argsort(found["chance"])[:10]
             pairs = images[top], real[np.concatenate(parts)[found["nearest"][top]]]
             sheet = np.concatenate([np.hstack(row[..., 0]) for row in pairs])
             grey = Image.fromarray(preprocessing.to_grey_levels(sheet))
@@ -96,10 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
         ("out", "folder for audit.json and the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
-    parser.add_argument("--features", default="auto", help="judge, imagenet or auto")
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
-    add_column_options(parser)
+    add_folder_options(parser, leave=("positive",))
     asked = parser.parse_args(arguments)
     report = run(**vars(asked))
     for name, found in report.items():
@@ -109,31 +117,38 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def summary(found: dict[str, Any]) -> list[str]:
-    """What `audit_class` found, in sentences with their numbers."""
+    """What `audit_class` found, in sentences with their numbers; the first says what it means."""
     lines = [found["warning"]] if "warning" in found else []
-    if "kid" in found:
-        low, high = found["kid_ci"]
-        lines.append(
-            f"KID {found['kid']:.3f} ({low:.3f} to {high:.3f}) in the features of the "
-            f"{FEATURES[found['features']]}; two halves of the real images stay under "
-            f"{found['kid_floor']:.3f}"
-        )
-        lines += [
-            f"{name} {found[name]:.2f}, {found[f'{name}_expected']:.2f} for images of the same kind"
-            for name in ("precision", "recall", "density", "coverage")
-        ]
-    if "realism" in found:
-        test = found["realism"]
-        lines.append(
-            f"a simple classifier tells {test['accuracy']:.0%} of real and generated images apart "
-            f"(chance 50%, p = {test['p_value']:.2f})"
-        )
+    lines += found.get("prepared_otherwise", []) + found.get("verdict", [])
+    for space, numbers in found.get("spaces", {}).items():
+        where = f"in the features of the {SPACES[space]}"
+        if "kid" in numbers:
+            low, high = numbers["kid_ci"]
+            lines.append(
+                f"KID {numbers['kid']:.3f} ({low:.3f} to {high:.3f}) {where}; two halves of the "
+                f"real images stay under {numbers['kid_floor']:.3f}"
+            )
+            lines += [
+                f"{name} {numbers[name]:.2f} {where}, {numbers[f'{name}_expected']:.2f} for images "
+                "of the same kind"
+                for name in ("precision", "recall", "density", "coverage")
+            ]
+        if "realism" in numbers:
+            test = numbers["realism"]
+            lines.append(
+                f"a simple classifier tells {test['accuracy']:.0%} of real and generated images "
+                f"apart {where} (chance 50%, p = {test['p_value']:.2f})"
+            )
     if "copying" in found:
         copies = found["copying"]
+        low, high = copies["ci"]
         lines.append(
-            f"{copies['score']:.0%} are most like a training image, {copies['expected']:.0%} by "
-            f"chance (p = {copies['p_value']:.3f} by pixels, "
-            f"{copies['features']['p_value']:.3f} by features): "
-            + ("copies suspected" if copies["flagged"] else "no sign of copies")
+            f"share of copies {copies['share']:.1%} ({low:.1%} to {high:.1%}), "
+            f"p = {copies['p_value']:.4f}"
         )
+        if copies["twins"]:
+            lines.append(
+                f"{len(copies['twins'])} pairs of real images of different groups look like one "
+                "picture: see twins in audit.json"
+            )
     return lines + found["refused"]

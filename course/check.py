@@ -4,26 +4,33 @@ python -m course check FOLDER
 """
 
 import argparse
+import json
+from pathlib import Path
 
-import numpy as np
-
-from course.commands import add_column_options, command
-from helpers import preprocessing
-from helpers.folder import COLUMNS, find_groups, read_folder
+from course.commands import add_folder_options, command
+from helpers.files import CourseError, project_path
+from helpers.folder import draw_sheet, examine, fields, lines
 
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """The command line; 2 where the folder cannot be read, or not be split."""
     parser = argparse.ArgumentParser(prog="python -m course check", description=__doc__)
-    parser.add_argument("folder")
-    add_column_options(parser)
-    asked = parser.parse_args(arguments)
-    slices = read_folder(asked.folder, **{name: getattr(asked, name) for name in COLUMNS})
-    grouping = find_groups(slices)
-    preprocessing.split_groups(slices.table["label"].to_numpy(), grouping.groups, 0)
-    print(
-        f"{len(slices.table)} images ({int(slices.table['label'].sum())} of class 1) in "
-        f"{len(np.unique(grouping.groups))} groups; {len(grouping.proposed)} look-alike pairs; "
-        f"{slices.unlisted} images not in labels.csv."
-    )
+    parser.add_argument("folder", help="where the images are; nothing is written there")
+    parser.add_argument("--json", action="store_true", help="print fields for programs instead")
+    parser.add_argument("--sheet", type=Path, help="draw slices and look-alike pairs into this PNG")
+    parser.add_argument("--seed", type=int, default=2019, help="of the split that is shown")
+    add_folder_options(parser)
+    asked = vars(parser.parse_args(arguments))
+    folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))
+    if sheet and project_path(sheet).is_relative_to(project_path(folder)):
+        raise CourseError(f"{sheet} lies in {folder}, where nothing is written: choose another.")
+    examined = examine(folder, seed, asked, strict=False)
+    if as_json:
+        print(json.dumps(fields(examined), indent=2, ensure_ascii=False))
+    else:
+        print(f"folder: {examined.slices.folder}", *lines(examined), sep="\n")
+    if sheet:
+        draw_sheet(examined, project_path(sheet))
+    if examined.refused:
+        raise CourseError(examined.refused)

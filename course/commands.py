@@ -8,14 +8,30 @@ import sys
 from collections.abc import Callable
 
 from helpers.files import CourseError
-from helpers.folder import COLUMNS
+from helpers.folder import LEAVE_OUT
 
 
-def add_column_options(parser: argparse.ArgumentParser) -> None:
-    """Let a command take the columns of `labels.csv` by name, as `read_folder` does."""
-    for name in COLUMNS:
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, default="", help="in labels.csv, if it has another name")
+def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] = ()) -> None:
+    """Let a command take the options of `folder.read_folder`, but for those named in `leave`."""
+    texts = {
+        "listing": "the table that lists the images; none: the folders are the classes",
+        "id_column": "column of the listing that names the image",
+        "label_column": "column that holds the label",
+        "patient_column": "column that says whose the image is",
+        "patient_pattern": r"regular expression that finds the patient in a path: 'person(\d+)_'",
+        "positive": "the label to be found, of two, or against all others",
+    }
+    for name, words in texts.items():
+        if name not in leave:
+            parser.add_argument(f"--{name.replace('_', '-')}", default="", help=words)
+    parser.add_argument("--classes", nargs=2, default=[], help="two labels, where there are more")
+    parser.add_argument("--given-split", action="store_true", help="keep the split that is given")
+    parser.add_argument(
+        "--window", nargs=2, type=float, default=[], help="stored values of black and white"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help="kinds of images to drop"
+    )
 
 
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:

@@ -7,6 +7,7 @@ The same command again skips what is finished and resumes what was cut off.
 
 import argparse
 import os
+import re
 import resource
 import shutil
 import sys
@@ -21,7 +22,7 @@ from course.commands import command
 from course.report import arms_table, write_report
 from helpers import files, machine
 from helpers.files import CourseError
-from helpers.folder import check_names, examine, refuse_inside
+from helpers.folder import Examined, check_names, examine, from_parameters, lines, refuse_inside
 from helpers.parameters import check_values
 
 NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
@@ -111,15 +112,17 @@ def run(
     """
     parameters = load_parameters(profile, extra) | (changes or {})
     check_values(**parameters)
-    names = parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear")
-    check_names(*names)
+    from_parameters(parameters)
     folder = files.project_path(out or f"runs/{profile}")
     fingerprint = "simulated"
     if data:
         data_folder = files.project_path(data)
         refuse_inside(folder, data_folder)
-        _, fingerprint = examine(data_folder, parameters["split_seed"], parameters)
-        parameters["data_dir"] = str(data_folder)
+        examined = examine(data_folder, parameters["split_seed"], parameters)
+        fingerprint = examined.fingerprint
+        print(f"{data_folder}", *lines(examined), sep="\n", flush=True)
+        parameters |= class_names(examined, parameters) | {"data_dir": str(data_folder)}
+    check_names(parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear"))
     settings = {"parameters": parameters, "data": fingerprint}
     before = files.read_json(folder / "run.json").get("settings")
     # The second from notebook 01, run alone.
@@ -146,6 +149,16 @@ def run(
         return write_report(folder)
     finally:
         held.release()
+
+
+def class_names(examined: Examined, parameters: dict[str, Any]) -> dict[str, str]:
+    """Names of the classes that the data have in words, where no parameter gives others."""
+    names = dict(zip(("negative", "positive"), examined.slices.names, strict=True))
+    return {
+        key: re.sub(r"^\W+|[^\w .-]", "", name)
+        for key, name in names.items()
+        if key not in parameters and not name.isdecimal()
+    }
 
 
 def gan_settings(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from course.run import gan_settings, load_parameters, run
 from course.workers import THREADS, run_with_dask
 from helpers import files, intervals, machine, parameters, plots
 from helpers.files import CourseError
-from helpers.folder import examine, refuse_inside
+from helpers.folder import examine, lines, refuse_inside
 from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, judge_study
 
 ARMS = parameters.ARMS[:-1]  # the last belongs to the paper's protocol
@@ -275,8 +275,10 @@ def run_study(
     ratio = 0.0
     if data:
         refuse_inside(folder, files.project_path(data))
-        part, settings["fingerprint"] = examine(data, first_seed, changes)
-        ratio = np.sum(part == "test") / np.sum(part != "test")
+        examined = examine(data, first_seed, changes)
+        settings["fingerprint"] = examined.fingerprint
+        print(*lines(examined), sep="\n", flush=True)
+        ratio = np.sum(examined.part == "test") / np.sum(examined.part != "test")
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))

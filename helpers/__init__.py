@@ -1,9 +1,9 @@
 """What the notebooks import, and the one importable copy of the code that they teach.
 
-Each module imports only from those named before it: files, machine, parameters, phantom,
-preprocessing, folds, folder, networks, trunk, alignment, lookalikes, fast, recipes, gan, training,
-sampling, judge, measures, intervals, verdict, classifiers, bundled, baseline, leaks, plots,
-exercises.
+Each module imports only from those named before it: injected, files, machine, parameters, phantom,
+planted, preprocessing, folds, folder, alignment, networks, trunk, lookalikes, fast, recipes, gan,
+training, sampling, judge, copies, measures, preparation, intervals, verdict, classifiers, bundled,
+baseline, leaks, plots, exercises.
 """
 
 import os

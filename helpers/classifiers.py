@@ -315,6 +315,7 @@ def run_arms(
     test: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     fresh: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    groups: np.ndarray | None = None,
     protocol: str = "steps",
     steps: int,
     seed: int,
@@ -328,6 +329,7 @@ def run_arms(
         test: Images and labels; used once an arm, for scoring.
         validation: For reporting only, but in the paper protocol, where it stops the fit.
         fresh: Further slices to score on, `fresh_accuracy`; none where truth is limited.
+        groups: Of the test images, for intervals that count patients; None: each is its own.
         protocol: "steps" or "paper".
         steps: Batches of 32; the paper protocol makes whole epochs of them.
         seed: Of batches and dropout.
@@ -342,7 +344,7 @@ def run_arms(
     kept = files.read_json(keep) if keep else {}
     network = classifier.trunk, classifier.model.to_json()
     given = [protocol, steps, seed, *network, machine.versions(), machine.code_hash()]
-    given += _fingerprints(*classifier.first_weights, *test, *validation, *fresh)
+    given += _fingerprints(*classifier.first_weights, *test, *validation, *fresh, groups)
     for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
         seen = arm.augment(arm.images) if arm.augment else arm.images
         own = _fingerprints(seen, arm.labels, arm.synthetic_images, arm.synthetic_labels)
@@ -363,7 +365,7 @@ def run_arms(
         extra["validation_accuracy"] = score(*validation)["accuracy"]
         if fresh[0] is not None:
             extra["fresh_accuracy"] = score(*fresh)["accuracy"]
-        scores[name] = intervals.score(test[1], probabilities[name]) | extra
+        scores[name] = intervals.score(test[1], probabilities[name], groups) | extra
         if keep:
             kept[key] = scores[name], probabilities[name]
             files.write_json(keep, kept)

@@ -99,8 +99,8 @@ def _parameters_of_a_layer(answer: int) -> Hint:
     if answer == 3 * 3 * 128 * 64 + 64:
         return None
     if answer == 3 * 3 * 128 * 64:
-        return "each filter has one number more."
-    return "a filter looks at all channels that come in, not at one."
+        return "each filter has one more parameter."
+    return "each filter sees all input channels, not only one."
 
 
 @_exercise("02.2")
@@ -108,8 +108,8 @@ def _edges(answer: tuple[int, ...]) -> Hint:
     if tuple(answer) == (16, 16, 8, 4):
         return None
     if len(tuple(answer)) != 4:
-        return "four layers, four edges."
-    return "stride 1 with 'same' padding changes nothing, stride 2 halves: start from 32."
+        return "give four edges, one for each layer."
+    return "start from 32: with 'same' padding, stride 1 keeps the edge and stride 2 halves it."
 
 
 def faulty_discriminator() -> keras.Model:
@@ -126,19 +126,22 @@ def faulty_discriminator() -> keras.Model:
 def _forgotten_layer(answer: int) -> Hint:
     if answer == 3:
         return None
-    return "how many parameters are missing, which kind of layer has so many, and where is none?"
+    return (
+        "how many parameters are missing? Which kind of layer has that many? "
+        "After which convolution does summary() not show it?"
+    )
 
 
 @_exercise("02.4")
 def _smaller_discriminator(answer: tuple[int, ...]) -> Hint:
     if len(tuple(answer)) != 4:
-        return "four convolutions, four kernels: the last layer is to see 4x4 pixels."
+        return "give four kernels, one for each convolution: the last layer must see 4x4 pixels."
     channels = (1, 128, 128, 128)
     total = sum(k * k * c * 128 + 128 for k, c in zip(answer, channels, strict=True))
     total += 4 * 2 * 128 + 4 * 4 * 128 + 1
     if min(answer[1:]) < 2:
-        return "with stride 2, a kernel of 1 never looks at three pixels of four."
-    return None if total < 500_000 else f"that has {total:,} parameters: which kernels cost most?"
+        return "with stride 2, a kernel of 1 never sees three of every four pixels."
+    return None if total < 500_000 else f"it has {total:,} parameters: which kernels cost most?"
 
 
 # --- 03 · Training -------------------------------------------------------------------------------
@@ -149,24 +152,24 @@ def _soft_loss(answer: float) -> Hint:
     if abs(answer + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)) < 0.005:
         return None
     if abs(answer + np.log(0.9)) < 0.005:
-        return "that is the loss for a target of 1: a soft target has a second part."
-    return "target times log of the answer, plus the rest of the target times log of the rest."
+        return "that is the loss for a target of 1: a soft target adds a second term."
+    return "add target * ln(output) and (1 - target) * ln(1 - output). Is a loss negative?"
 
 
 @_exercise("03.2")
 def _targets(answer: Callable) -> Hint:
     found = np.asarray(answer(100_000, np.random.default_rng(0)))
     if found.shape != (100_000,):
-        return f"one number an image is asked for, (count,), and these are {found.shape}."
+        return f"return one number for each image, shape (count,); your shape is {found.shape}."
     told_real = found > 0.5
     if abs(told_real.mean() - 0.95) > 0.005:
-        return f"{1 - told_real.mean():.1%} are told the opposite; one in twenty is asked for."
+        return f"{1 - told_real.mean():.1%} of the targets are flipped; it must be one in twenty."
     if len(np.unique(found)) < 1000:
-        return "soft, but not noisy: each image is to get a number of its own."
-    for whom, told, ends in (("truth", told_real, (0.8, 1)), ("opposite", ~told_real, (0, 0.2))):
+        return "the targets are soft, but not noisy: each image must get its own random number."
+    for whom, told, ends in (("unflipped", told_real, (0.8, 1)), ("flipped", ~told_real, (0, 0.2))):
         low, high = found[told].min(), found[told].max()
         if not np.allclose((low, high), ends, atol=0.01) or low < 0 or high > 1:
-            return f"the targets of those told the {whom} go from {low:.2f} to {high:.2f}."
+            return f"the {whom} targets go from {low:.2f} to {high:.2f}."
     return None
 
 
@@ -184,8 +187,8 @@ def _wrong_mixture(answer: str) -> Hint:
     if answer == "second":
         return None
     if answer in three_ways_to_mix():
-        return "draw ten thousand of each: whose smallest and largest leave the line between two?"
-    return f"the name of one of them: {', '.join(three_ways_to_mix())}."
+        return "draw ten thousand weights with each: are all of them between 0 and 1?"
+    return f"answer with the name of one of them: {', '.join(three_ways_to_mix())}."
 
 
 def failures() -> dict[tuple[float, ...], str]:
@@ -202,7 +205,7 @@ def _diagnosis(answer: Callable) -> Hint:
     wrong = [signs for signs, truth in truths.items() if said[signs] != truth]
     if not wrong:
         return None
-    return f"{len(wrong)} of {len(truths)} are taken for another, the first: {wrong[0]}."
+    return f"{len(wrong)} of {len(truths)} get a wrong name; the first has the numbers {wrong[0]}."
 
 
 # --- 04 · Sampling -------------------------------------------------------------------------------
@@ -308,8 +311,8 @@ def _five_labels(answer: int) -> Hint:
     if answer == 5 * 128 * 16 * 16:
         return None
     if answer == 128 * 16 * 16:
-        return "that is what one latent number more costs."
-    return "what does one latent number more cost? See the cell above that counts."
+        return "that is the cost of one extra latent number."
+    return "how many parameters does one extra latent number cost? A cell above counts them."
 
 
 def three_ways_to_label() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
@@ -329,7 +332,7 @@ def three_ways_to_label() -> dict[str, Callable[[np.ndarray, np.ndarray], np.nda
 def _mixed_labels(answer: str) -> Hint:
     if answer == "third":
         return None
-    return "that one is right: look at the second channel of a slice whose label you know."
+    return "not this one: look at the second channel of a slice whose label you know."
 
 
 @_exercise("06.3")
@@ -338,14 +341,14 @@ def _balanced_latent(answer: Callable) -> Hint:
     for seed, count in enumerate((200, 200, 200, 10)):
         latent = np.asarray(answer(count, np.random.default_rng(seed)))
         if latent.shape != (count, 101):
-            return f"for {count} vectors it gives {latent.shape} instead of ({count}, 101)."
+            return f"for {count} vectors, the shape is {latent.shape} instead of ({count}, 101)."
         above = latent[:, -1] > 0
         if above.sum() != count / 2:
-            return f"{above.sum()} of {count} have a label above 0: half is asked for, exactly."
+            return f"{above.sum()} of {count} have a label above 0; it must be exactly half."
         if abs(latent[:, :-1].std() - 1) > 0.2 or abs(latent[:, :-1].mean()) > 0.2:
-            return "the other hundred numbers are to be standard normal."
+            return "the other hundred numbers must be standard normal."
         orders.add((count, *above))
-    return None if len(orders) > 2 else "the labels always come in the same order."
+    return None if len(orders) > 2 else "the order of the labels is always the same, not random."
 
 
 @_exercise("06.4")
@@ -353,5 +356,5 @@ def _missing_arm(answer: str) -> Hint:
     if answer == "duplicated":
         return None
     if answer in ("classic", "control_shuffled"):
-        return "a good arm to have, but which one holds the same images without any GAN?"
-    return "images that are nearly the training images: what would do the same without a GAN?"
+        return "a good arm to fit, but which arm has the same images without any GAN?"
+    return "the images are nearly the training images: which arm has the same without a GAN?"

@@ -4,12 +4,15 @@ import contextlib
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
+
+from helpers.injected import wrong_parameter
 
 PROJECT = Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "experiments" / "results"  # one file for each published measurement
@@ -44,9 +47,11 @@ def open_run(out_dir: str | Path) -> Path:
     by hand changes what lies there, so that the command no longer takes its notebooks for finished.
 
     Raises:
-        CourseError: Another run is writing there, there is something else, or nothing can be
-            written.
+        CourseError: Another run is writing there, there is something else, nothing can be
+            written, or papermill was given a parameter that there is not.
     """
+    if wrong := wrong_parameter(_cells_so_far(), PROJECT / "notebooks"):
+        raise CourseError(wrong)
     out = make_folder(project_path(out_dir))
     if KERNEL_LOCK in os.environ:
         # Kept open on purpose: the lock goes when the process goes.
@@ -59,6 +64,12 @@ def open_run(out_dir: str | Path) -> Path:
         lock(out / ".lock").release()
         (out / "notebooks" / "finished.json").unlink(missing_ok=True)
     return out
+
+
+def _cells_so_far() -> list[str]:
+    """The sources of the cells that have run in this kernel; none outside of Jupyter."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return list(shell.user_ns.get("In", [])) if shell else []
 
 
 def make_folder(path: Path) -> Path:

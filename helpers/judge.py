@@ -1,23 +1,20 @@
-"""The judge: a small network trained on simulated slices, and the features to compare images in.
+"""The judge, a small network trained on simulated slices, and both spaces to compare images in.
 
 The judge is trained on tens of thousands of simulated slices, so it knows what a GAN's training set
 of 72 cannot teach. It cannot say whether a real slice shows a bleed: it never saw real slices.
 """
 
-import functools
-from collections.abc import Callable
-
 import keras
 import numpy as np
 from keras import layers
 
-from helpers import files, parameters
+from helpers import files, trunk
 from helpers.files import CourseError
-from helpers.trunk import build_trunk
 
 JUDGE_WEIGHTS = files.PROJECT / "data" / "judge" / "judge.weights.h5"
 JUDGE_COMMAND = "python data/judge/make.py"
-FEATURES = {"judge": "judge", "imagenet": "ImageNet-trained ResNet-50"}
+# What a network sees: ImageNet's above all texture, the judge bleeds and little else.
+SPACES = {"imagenet": "network trained on ImageNet", "judge": "judge"}
 
 
 def build_judge() -> keras.Model:
@@ -78,46 +75,34 @@ def judge_features(images: np.ndarray, judge: keras.Model) -> np.ndarray:
     """The judge's last hidden layer: where images that show alike things lie in like directions.
 
     Returns:
-        ``(n, 64)``, each of length 8, as `choose_features` has them.
+        ``(n, 64)``, each of length 8, as `describe` has them.
     """
-    return _describe(keras.Model(judge.input, judge.get_layer("features").output), images)
-
-
-def _describe(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """A network's answers, each scaled to one length, the root of how many numbers it has.
-
-    A large bleed makes features a hundred times as long as a clear slice's, and would alone decide
-    any distance.
-    """
+    network = keras.Model(judge.input, judge.get_layer("features").output)
     parts = np.split(images, range(256, len(images), 256))
-    features = np.concatenate([network(part, training=False) for part in parts])
-    length = np.linalg.norm(features, axis=1, keepdims=True) + 1e-6
-    return np.sqrt(features.shape[1]) * features / length
+    return _scale(np.concatenate([network(part, training=False) for part in parts]))
 
 
-@functools.cache
-def choose_features(kind: str, simulated: bool) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """The space in which images are compared.
+def describe(images: np.ndarray, space: str = "imagenet") -> np.ndarray:
+    """Features of images in one of the two spaces in which sets of images are compared.
 
     Args:
-        kind: "judge"; "imagenet", the 2,048 pooled features of ResNet-50; "auto": the judge on
-            simulated slices, since it was made for those, and on others ImageNet where its weights
-            can be had, else the judge.
-        simulated: Whether the images are.
+        images: ``(n, 32, 32, 1)``, -1 to 1.
+        space: "imagenet": the bundled trunk (`helpers.trunk`), for any images. "judge": for
+            simulated slices, the only ones that the judge has seen.
 
     Returns:
-        A function of images ``(n, 32, 32, 1)`` in -1 to 1 to features ``(n, d)`` of length √d, and
-        which of "judge" and "imagenet" it is.
-
-    Raises:
-        CourseError: An unknown kind, or ImageNet weights that cannot be had.
+        ``(n, 1280)`` or ``(n, 64)``, each of length √d.
     """
-    parameters.check_values(features=kind)
-    if kind == "imagenet" or (kind == "auto" and not simulated):
-        try:
-            network, _ = build_trunk("imagenet")
-            return functools.partial(_describe, network), "imagenet"
-        except CourseError:
-            if kind == "imagenet":
-                raise
-    return functools.partial(judge_features, judge=load_judge()), "judge"
+    if space == "judge":
+        return judge_features(images, load_judge())
+    return _scale(trunk.features(images))
+
+
+def _scale(features: np.ndarray) -> np.ndarray:
+    """Scale each image's features to one length, the root of how many numbers there are.
+
+    A large bleed makes the judge's features a hundred times as long as a clear slice's, and would
+    alone decide any distance.
+    """
+    length = np.linalg.norm(features, axis=1, keepdims=True) + 1e-6
+    return np.sqrt(features.shape[1]) * features / length

@@ -50,9 +50,37 @@ def fingerprint(images: Any) -> str:
     return digest(images.tobytes())
 
 
+def check_keras() -> None:
+    """Refuse settings of Keras that the course cannot run with.
+
+    Raises:
+        CourseError: Another backend, channels first, or Keras 2.
+    """
+    path = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
+    try:
+        kept = files.read_json(path)
+    except (OSError, ValueError):  # Keras reads no such file either
+        kept = {}
+    backend = os.environ.get("KERAS_BACKEND") or kept.get("backend", "tensorflow")
+    if backend != "tensorflow":
+        where = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else f"backend in {path}"
+        raise CourseError(f"{where} is {backend!r}: set it to tensorflow, which the course needs.")
+    if kept.get("image_data_format", "channels_last") != "channels_last":
+        raise CourseError(f"image_data_format in {path} is channels_first: set channels_last.")
+    if kept.get("floatx", "float32") != "float32":
+        raise CourseError(f"floatx in {path} is {kept['floatx']!r}: set it to float32.")
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        raise CourseError("TF_USE_LEGACY_KERAS asks for Keras 2: unset it, for Keras 3 is needed.")
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence standard error below Python: TensorFlow's C++ part talks there while it loads."""
+    """Silence standard error below Python: TensorFlow's C++ part talks there while it loads.
+
+    Raises:
+        CourseError: As `check_keras`, which has to come before that.
+    """
+    check_keras()
     saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
     try:

@@ -1,23 +1,26 @@
 """Are synthetic images good, varied, and no copies? The measures of notebook 04."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import cdist
-from scipy.stats import binomtest
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, permutation_test_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from helpers.copies import find_copies
 from helpers.files import CourseError
-from helpers.judge import choose_features
+from helpers.judge import SPACES, describe
 
 FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
-FEWEST_HELD_OUT = 10  # groups; with fewer, training and held-out cannot be told apart by chance
+RESEMBLE = ("precision", "coverage")  # what decides whether generated images resemble real ones
+NOT_SYNTHETIC = "Its images may show real patients: do not hand them on as synthetic."
+COMPONENTS = 20  # principal components for the two-sample test; with all features it only overfits
 
 
 def like_a_slice(images: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -96,8 +99,8 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     if len(real) != len(generated) or len(real) <= k:
         raise ValueError(f"as many real as generated images and more than {k} are needed")
     n = len(real)
-    radii = [np.sort(cdist(x, x), axis=1)[:, k] for x in (real, generated)]
-    apart = cdist(real, generated)
+    radii = [np.sort(euclidean_distances(x), axis=1)[:, k] for x in (real, generated)]
+    apart = euclidean_distances(real, generated)
     in_real, in_generated = apart < radii[0][:, None], apart < radii[1][None, :]
     missed = np.prod([(n - j) / (2 * n - j) for j in range(1, k + 1)])
     return {
@@ -122,7 +125,8 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
     Returns:
         `kid` with `kid_ci` (95 %, all images, jackknife) and `kid_floor`, which 19 of 20 pairs of
         real halves stay under; precision, recall, density and coverage, each with `..._expected`;
-        `compared`, the size of a half.
+        `compared`, the size of a half; `resembles`: whether precision and coverage are at least
+        what the worst of the real halves has.
 
     Raises:
         CourseError: Too few images.
@@ -144,6 +148,7 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
         floor.append(kid(first, second)[0])
     value, error = kid(real, generated)
     means = [pd.DataFrame(rows).mean().to_dict() for rows in (found, expected)]
+    lowest = pd.DataFrame(expected).min()
     return {
         "kid": value,
         "kid_ci": [value - 1.96 * error, value + 1.96 * error],
@@ -151,10 +156,11 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
         **means[0],
         **{f"{name}_expected": means[1][name] for name in means[1] if "_" not in name},
         "compared": half,
+        "resembles": all(means[0][name] >= lowest[name] for name in RESEMBLE),
     }
 
 
-# --- Copies --------------------------------------------------------------------------------------
+# --- Likeness -----------------------------------------------------------------------------------
 
 
 def pixel_likeness(images: np.ndarray, real: np.ndarray, reach: int = 2) -> np.ndarray:
@@ -181,91 +187,6 @@ def pixel_likeness(images: np.ndarray, real: np.ndarray, reach: int = 2) -> np.n
                 moved = np.roll(turned, (down, right), axis=(1, 2))
                 best = np.maximum(best, standardised(moved) @ against)
     return best
-
-
-def feature_likeness(images: np.ndarray, real: np.ndarray, features) -> np.ndarray:
-    """The cosine between the features of images and of real ones, mirrored or not, ``(n, m)``."""
-
-    there, *both = map(features, (real, images, images[:, :, ::-1]))
-    return np.maximum(*(cosine_similarity(drawn, there) for drawn in both))
-
-
-def copying(
-    likeness: np.ndarray, training: np.ndarray, groups: np.ndarray, seed: int, draws: int = 4999
-) -> dict[str, Any]:
-    """Are generated images more like training images than like held-out ones?
-
-    Two questions. Is the real image most like a generated one too often a training image? That
-    shows a generator that copies most of the time. And do training images have a nearer double
-    among the generated ones than held-out images have? That shows one which copies now and then.
-    What chance gives is found by dealing the groups to training and held-out anew; a group larger
-    than any held-out one was never dealt, and stays in training.
-
-    Args:
-        likeness: ``(n, m)``, of n generated and m real images, training and held-out.
-        training: ``(m,)``, bool: which of the real ones were trained on.
-        groups: ``(m,)``: equal ones are one person's, and are dealt together.
-        seed: Of the dealing.
-        draws: How often it is dealt.
-
-    Returns:
-        `score`, the share of generated images most like a training image, with its Wilson interval
-        `ci`; `expected`, its mean if both kinds of real images are alike to the generator;
-        `p_value`, one-sided, of the clearer of both answers, doubled since there are two;
-        `flagged`, whether that is under 0.05.
-
-    Raises:
-        CourseError: Too few groups held out.
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    size = np.bincount(group)
-    held_out = np.isin(np.arange(len(names)), group[~training])
-    if held_out.sum() < FEWEST_HELD_OUT:
-        raise CourseError(
-            f"copying needs at least {FEWEST_HELD_OUT} held-out groups of a class, not "
-            f"{held_out.sum()}: hold out more images (or patients)."
-        )
-    nearest = np.bincount(group[likeness.argmax(axis=1)], minlength=len(names))
-    doubles = np.bincount(group, weights=likeness.max(axis=0))
-
-    def of_held_out(dealt):
-        near, double = nearest[dealt].sum(axis=-1), doubles[dealt].sum(axis=-1)
-        return np.stack([near, double / size[dealt].sum(axis=-1)], axis=-1)
-
-    can_be_dealt = np.flatnonzero(size <= size[held_out].max())
-    shuffled = np.random.default_rng(seed).random((draws, len(can_be_dealt))).argsort(axis=1)
-    chance = of_held_out(can_be_dealt[shuffled[:, : held_out.sum()]])
-    found = of_held_out(np.flatnonzero(held_out))
-    p_values = (1 + np.sum(chance <= found + 1e-9, axis=0)) / (1 + draws)
-    p_value = min(1.0, 2 * p_values.min())
-    count = len(likeness)
-    interval = binomtest(int(count - found[0]), count).proportion_ci(method="wilson")
-    return {
-        "score": float(1 - found[0] / count),
-        "ci": [float(interval.low), float(interval.high)],
-        "expected": float(1 - chance[:, 0].mean() / count),
-        "p_value": float(p_value),
-        "flagged": bool(p_value < 0.05),
-    }
-
-
-def copying_audit(
-    images: np.ndarray, train: np.ndarray, held_out: np.ndarray, groups: np.ndarray, features, seed
-) -> dict[str, Any]:
-    """`copying` by pixels and by features; flagged if either finds it at half the level.
-
-    Returns:
-        What `copying` gives by pixels, and by features under `features`; for each
-        generated image, by pixels, `nearest`, the number of the most alike real one (training
-        first), and `likeness`, their correlation.
-    """
-    real = np.concatenate([train, held_out])
-    training = np.arange(len(real)) < len(train)
-    alike = pixel_likeness(images, real)
-    found = copying(alike, training, groups, seed)
-    found["features"] = copying(feature_likeness(images, real, features), training, groups, seed)
-    found["flagged"] = min(found["p_value"], found["features"]["p_value"]) < 0.025
-    return found | {"likeness": alike.max(axis=1), "nearest": alike.argmax(axis=1)}
 
 
 # --- Realism -------------------------------------------------------------------------------------
@@ -314,6 +235,18 @@ def two_sample_test(
     }
 
 
+def principal_components(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The `COMPONENTS` directions in which all images together differ most."""
+    count = min(COMPONENTS, len(real) + len(drawn), real.shape[1])
+    together = PCA(count, random_state=0).fit_transform(np.concatenate([real, drawn]))
+    return together[: len(real)], together[len(real) :]
+
+
+def tells_apart(p_values: list[float]) -> bool:
+    """Whether any of the two-sample tests, one a feature space, tells the images apart (5 %)."""
+    return min(p_values) <= 0.05 / len(p_values)
+
+
 # --- All of it -----------------------------------------------------------------------------------
 
 
@@ -335,7 +268,7 @@ def audit_class(
     groups: np.ndarray,
     seed: int,
     fresh: np.ndarray | None = None,
-    features: str = "auto",
+    simulated: bool | None = None,
 ) -> dict[str, Any]:
     """Audit the generated images of one class.
 
@@ -347,29 +280,92 @@ def audit_class(
         seed: Of all that is drawn.
         fresh: Real images without limit to measure quality by, where they are simulated; otherwise
             it is measured by train and held_out together.
-        features: See `choose_features`.
+        simulated: Whether the images show simulated slices, so that the judge can be asked too; by
+            default, where there are fresh ones.
 
     Returns:
-        What `quality`, `copying_audit` and `two_sample_test` give, `like_a_slice`, and `features`,
-        whose they are. A measure that has too few images stands in `refused` as a sentence;
-        images that are none have a `warning` and nothing else.
+        What `quality` gives, and `realism` from `two_sample_test`, both in the features of the
+        network trained on ImageNet; the same by space under `spaces`, which has the judge's where
+        the images are simulated; `resembles` and `told_apart`, where all spaces or any says so;
+        `copying` from `find_copies`; `like_a_slice`; `features`: "imagenet"; and `verdict`, a list
+        of sentences. A measure that has too few images stands in `refused` as a sentence; images
+        that are none have a `warning` and nothing else.
     """
     report: dict[str, Any] = {"samples": len(images), "refused": []}
     if wrong := degenerate_reason(images):
         return report | {"warning": f"The generated images cannot be judged: {wrong}."}
-    describe, report["features"] = choose_features(features, simulated=fresh is not None)
-    real = describe(np.concatenate([train, held_out]) if fresh is None else fresh)
-    drawn = describe(images)
+    asked = fresh is not None if simulated is None else simulated
+    compared = np.concatenate([train, held_out]) if fresh is None else fresh
+    spaces: dict[str, dict[str, Any]] = {}
+    for space in ("imagenet", "judge") if asked else ("imagenet",):
+        real, drawn = describe(compared, space), describe(images, space)
+        spaces[space] = {}
+        for measure in (
+            lambda real=real, drawn=drawn: quality(real, drawn, seed),
+            lambda real=real, drawn=drawn: {
+                "realism": two_sample_test(*principal_components(real, drawn), seed)
+            },
+        ):
+            _add(spaces[space], measure, report["refused"])
+    report |= spaces["imagenet"] | {"features": "imagenet", "spaces": spaces}
+    if all("resembles" in found for found in spaces.values()):
+        report["resembles"] = all(found["resembles"] for found in spaces.values())
+    if all("realism" in found for found in spaces.values()):
+        p_values = [found["realism"]["p_value"] for found in spaces.values()]
+        report["told_apart"] = tells_apart(p_values)
     for measure in (
         lambda: {"like_a_slice": float(like_a_slice(images, train).mean())},
-        lambda: quality(real, drawn, seed),
-        lambda: {"realism": two_sample_test(real, drawn, seed)},
-        lambda: {"copying": copying_audit(images, train, held_out, groups, describe, seed)},
+        lambda: {"copying": find_copies(images, train, held_out, groups)},
     ):
-        # Threads that share matrices as small as these only wait for each other.
-        with threadpool_limits(1):
-            try:
-                report |= measure()
-            except (CourseError, ValueError) as error:  # scikit-learn's, of few images
-                report["refused"].append(str(error))
-    return report
+        _add(report, measure, report["refused"])
+    return report | {"verdict": verdict(report)}
+
+
+def verdict(report: dict[str, Any]) -> list[str]:
+    """What an audit found, in sentences: first whether the images are good, then copies.
+
+    Args:
+        report: From `audit_class`, before it has a verdict.
+    """
+    lines = []
+    for space, found in report["spaces"].items():
+        if found.get("resembles") is False:
+            lines.append(
+                "The generated images do not resemble the real ones: "
+                f"precision {found['precision']:.2f}, coverage {found['coverage']:.2f} where "
+                f"halves of the real images give {found['precision_expected']:.2f} and "
+                f"{found['coverage_expected']:.2f} (features of the {SPACES[space]})."
+            )
+    if report.get("resembles"):
+        both = " in both feature spaces" if len(report["spaces"]) > 1 else ""
+        if report.get("told_apart"):
+            lines.append(
+                f"The generated images resemble the real ones{both}, but a simple classifier tells "
+                "them apart: some kind of image may be missing, or be too frequent."
+            )
+        else:
+            lines.append(f"The generated images resemble the real ones{both}.")
+    if "resembles" not in report:
+        lines.append("Too few images to say whether the generated ones resemble the real ones.")
+    copies = report.get("copying")
+    if copies and copies["flagged"]:
+        low, high = copies["ci"]
+        lines.append(
+            f"{len(copies['copies'])} of {report['samples']} generated images are copies of "
+            f"training images (95 % interval of the share: {low:.0%} to {high:.0%}). "
+            + NOT_SYNTHETIC
+        )
+    elif copies:
+        lines.append("No generated image is nearer to a training image than chance allows.")
+    return lines
+
+
+def _add(found: dict[str, Any], measure: Callable[[], dict[str, Any]], refused: list[str]) -> None:
+    """Take what a measure gives, or the sentence that says why it cannot be taken."""
+    # Threads that share matrices as small as these only wait for each other.
+    with threadpool_limits(1):
+        try:
+            found |= measure()
+        except (CourseError, ValueError) as error:  # scikit-learn's, of few images
+            if str(error) not in refused:
+                refused.append(str(error))

@@ -13,7 +13,6 @@ LOWEST = {
 HIGHEST = 2_000_000_000
 CHOICES = {
     "trunk": ("imagenet", "scratch", "auto"),
-    "features": ("judge", "imagenet", "auto"),
     "protocol": ("steps", "paper"),
 }
 ARMS = (

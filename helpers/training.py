@@ -352,3 +352,11 @@ def write_model_card(path: Path, **facts: Any) -> None:
             "planning a study; never for a clinical decision.\n",
             encoding="utf-8",
         )
+
+
+def warn_in_card(path: Path, sentence: str) -> None:
+    """Put a warning at the end of a model's card, once; a model without a card is left alone."""
+    if not path.exists() or sentence in (card := path.read_text(encoding="utf-8")):
+        return
+    with files.atomic_write(path) as temporary:
+        temporary.write_text(f"{card.rstrip()}\n\n**{sentence}**\n", encoding="utf-8")

@@ -294,17 +294,23 @@ def test_anybodys_folder_can_be_audited(smoke, tmp_path):
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert "KID" in done.stdout and "most like a training image" in done.stdout
+        assert "KID" in done.stdout and "share of copies" in done.stdout
         found[name] = json.loads((tmp_path / "audit" / "audit.json").read_text())
         assert (tmp_path / "audit" / "closest_clear.png").exists()
     for name in ("haemorrhage", "clear"):
         for report in (found["fresh"][name], found["copies"][name]):
             copying = report["copying"]
-            assert copying["ci"][0] <= copying["score"] <= copying["ci"][1]
+            assert copying["ci"][0] <= copying["share"] <= copying["ci"][1]
             assert {"kid", "kid_ci", "kid_floor", "precision", "recall", "density"} <= set(report)
-            assert report["features"] == "judge" and 0 <= report["realism"]["accuracy"] <= 1
+            assert report["features"] == "imagenet" and set(report["spaces"]) == {
+                "imagenet",
+                "judge",
+            }
+            assert all(0 <= x["realism"]["accuracy"] <= 1 for x in report["spaces"].values())
         assert not found["fresh"][name]["copying"]["flagged"]
         assert found["copies"][name]["copying"]["flagged"]
+        assert found["copies"][name]["copying"]["share"] > 0.9
+        assert "do not hand them on as synthetic" in found["copies"][name]["verdict"][-1]
         assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
 
 
@@ -364,27 +370,33 @@ def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
     """Those of one class measured, the other's refused."""
     of_classes = ("precision", "recall", "density", "coverage")
     measured = {name: k / 10 for k, name in enumerate(of_classes, start=1)} | {
-        "kid": 0.52, "kid_ci": [0.18, 0.87], "kid_floor": 0.03, "features": "judge",
-        "realism": {"accuracy": 0.66}, "judge_agreement": 0.84, "refused": [],
-        "copying": {
-            "score": 0.88, "expected": 0.81, "flagged": True, "p_value": 0.335,
-            "features": {"p_value": 0.001},
-        },
+        "kid": 0.52, "kid_ci": [0.18, 0.87], "kid_floor": 0.03, "realism": {"accuracy": 0.66},
     }  # fmt: skip
     measured |= {f"{name}_expected": 0.97 for name in of_classes}
+    by_judge = measured | {"kid": 0.11, "realism": {"accuracy": 0.55}}
+    by_judge |= {name: k / 20 for k, name in enumerate(of_classes, start=1)}
+    measured |= {
+        "spaces": {"imagenet": measured, "judge": by_judge}, "judge_agreement": 0.84, "refused": [],
+        "verdict": ["They do not resemble the real ones."],
+        "copying": {"share": 0.12, "ci": [0.08, 0.17], "flagged": True},
+    }  # fmt: skip
     audits = {"haemorrhage": measured, "clear": {"refused": ["Copying needs more."]}}
     files.write_json(tmp_path / "metrics.json", metrics | {"audit": audits})
     html = write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
     rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in html.split("<tr>")]
     shown = {cells[0]: cells[1:] for cells in rows if len(cells) == 3}
     assert shown["measure"] == ["haemorrhage", "clear"]
-    assert shown["in features of"] == ["the judge", ""]
-    assert shown["KID"] == ["0.52 (under 0.03)<br><small>0.18 to 0.87</small>", "not measured"]
+    for space, value in (("ImageNet", 0.52), ("judge", 0.11)):
+        cell = f"{value:.2f} (under 0.03)<br><small>0.18 to 0.87</small>"
+        assert shown[f"KID, {space}"] == [cell, "not measured"]
     for k, name in enumerate(of_classes, start=1):
-        assert shown[name] == [f"0.{k}0 (0.97)", "not measured"]
-    assert shown["told apart from real slices"] == ["66.0 % (50 %)", "not measured"]
-    assert shown["nearest is a training image"] == ["88.0 % (81.0 %)", "not measured"]
-    assert shown["copies"] == ["suspected<br><small>p = 0.001</small>", "not measured"]
+        assert shown[f"{name}, ImageNet"] == [f"0.{k}0 (0.97)", "not measured"]
+        assert shown[f"{name}, judge"] == [f"{k / 20:.2f} (0.97)", "not measured"]
+    assert shown["told apart from real slices, ImageNet"] == ["66.0 % (50 %)", "not measured"]
+    assert shown["told apart from real slices, judge"] == ["55.0 % (50 %)", "not measured"]
+    copies = "12.0 %<br><small>8.0 % to 17.0 %</small>"
+    assert shown["copies of training images"] == [copies, "not measured"]
+    assert "haemorrhage: They do not resemble the real ones." in html
     assert shown["the label agrees"] == ["84.0 %", "unknown"]
     assert "clear: Copying needs more." in html
 

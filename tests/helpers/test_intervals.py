@@ -35,6 +35,43 @@ def test_score_by_hand():
         assert low < found[name] < high
 
 
+def test_where_each_image_is_a_patient_the_interval_is_wilsons():
+    for hits, n in ((0, 5), (17, 22), (22, 22), (1, 1)):
+        right = np.arange(n) < hits
+        found = intervals.patient_interval(right, np.arange(n))
+        assert found == pytest.approx(intervals.wilson_interval(hits, n), abs=1e-12)
+    assert intervals.patient_interval(np.array([], bool), np.array([])) == (0, 1)
+
+
+@pytest.mark.parametrize("alike", [0.05, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("patients", [8, 20])
+def test_patients_are_counted(alike, patients):
+    """8 images a patient, whose answers correlate by `alike` within one (beta-binomial)."""
+    rng, truth = np.random.default_rng(round(100 * alike) + patients), 0.8
+    groups = np.repeat(np.arange(patients), 8)
+    covered = {"patients": 0, "images": 0}
+    for _ in range(1000):
+        shares = rng.beta(truth * (1 / alike - 1), (1 - truth) * (1 / alike - 1), patients)
+        right = rng.random(len(groups)) < shares[groups]
+        for name, of in (("patients", groups), ("images", np.arange(len(groups)))):
+            low, high = intervals.patient_interval(right, of)
+            covered[name] += low <= truth <= high
+    assert covered["patients"] >= 930  # 950 wanted; three standard errors are 21
+    assert alike < 0.3 or covered["images"] < 800
+
+
+def test_scores_with_patients_have_the_same_shares_and_wider_intervals():
+    rng = np.random.default_rng(0)
+    labels, groups = np.arange(80) // 4 % 2, np.arange(80) // 4
+    probabilities = np.clip(0.5 * labels + rng.random(80) / 1.5, 0, 1)
+    alone, together = (intervals.score(labels, probabilities, g) for g in (None, groups))
+    for name in ("accuracy", "sensitivity", "specificity"):
+        assert alone[name] == together[name]
+        assert np.ptp(together[f"{name}_ci"]) > 1.5 * np.ptp(alone[f"{name}_ci"])
+    balanced = (alone["sensitivity"] + alone["specificity"]) / 2
+    assert alone["balanced_accuracy"] == pytest.approx(balanced)
+
+
 def test_mcnemar_by_hand():
     labels = np.ones(20, int)
     first = np.r_[np.full(10, 0.9), np.full(10, 0.1)]

@@ -1,6 +1,7 @@
 """Quality measures against references, by simulation, and with planted faults."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,10 +10,9 @@ from PIL import Image
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from course import audit
-from experiments.copying import PLANTED, move
-from helpers import measures
+from helpers import measures, planted
 from helpers.files import CourseError
-from helpers.judge import choose_features, judge_features, load_judge
+from helpers.judge import describe, judge_features, load_judge
 
 
 def draw(n, seed, shift=0.0, scale=1.0, d=8):
@@ -82,33 +82,53 @@ def test_features_tell_kinds_apart_and_fresh_slices_not():
     assert value > 20 * error
 
 
-def test_features_are_the_judges_on_simulated_slices_and_imagenets_elsewhere(
-    imagenet_weights, pool
-):
-    assert choose_features("auto", simulated=True)[1] == "judge"
-    describe, whose = choose_features("auto", simulated=False)
-    found = describe(pool[:50])
-    assert whose == "imagenet" and found.shape == (50, 2048)
-    assert np.allclose(np.linalg.norm(found, axis=1), np.sqrt(2048), rtol=1e-3)
-    report = measures.audit_class(pool[:50], pool[50:100], pool[100:117], np.arange(67), seed=0)
-    assert report["features"] == "imagenet" and not report["copying"]["flagged"]
-    assert "ImageNet" in audit.summary(report)[0]
+def test_both_spaces_are_measured_on_simulated_slices_and_one_elsewhere(pool):
+    assert describe(pool[:50]).shape == (50, 1280)
+    assert np.allclose(np.linalg.norm(describe(pool[:5]), axis=1), np.sqrt(1280), rtol=1e-3)
+    own = pool[:50], pool[50:100], pool[100:117], np.arange(67), 0
+    report = measures.audit_class(*own)
+    assert set(report["spaces"]) == {"imagenet"} and report["features"] == "imagenet"
+    assert report["resembles"] and not report["copying"]["flagged"]
+    assert report["verdict"][0] == "The generated images resemble the real ones."
+    report = measures.audit_class(*own, fresh=pool[120:300])
+    assert set(report["spaces"]) == {"imagenet", "judge"}
+    assert "in both feature spaces" in report["verdict"][0]
+    for name in ("kid", "precision", "coverage"):
+        assert report[name] == report["spaces"]["imagenet"][name]
 
 
-def test_features_without_a_network(monkeypatch):
-    def build(weights, **shape):
-        if weights == "imagenet":
-            raise OSError("no network here")
-        import keras
+def test_what_the_judge_does_not_see_the_other_network_does(pool):
+    """A grid over heads: fine by the judge, who was never asked to look at texture."""
+    spoilt = planted.add_grid(pool[:80])
+    report = measures.audit_class(
+        spoilt, pool[80:152], pool[152:180], np.arange(100), 0, fresh=pool[180:340]
+    )
+    assert report["spaces"]["judge"]["resembles"]
+    assert not report["spaces"]["imagenet"]["resembles"] and not report["resembles"]
+    assert re.match(r"The generated images do not resemble the real ones: precision 0\.\d\d, "
+                    r"coverage 0\.\d\d where halves", report["verdict"][0])  # fmt: skip
+    assert audit.summary(report | {"refused": []})[0] == report["verdict"][0]
 
-        return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3)])
 
-    monkeypatch.setattr("keras.applications.ResNet50", build)
-    assert choose_features("auto", simulated=False)[1] == "judge"
-    with pytest.raises(CourseError, match="ImageNet weights cannot be had"):
-        choose_features("imagenet", simulated=True)
-    with pytest.raises(CourseError, match="features 'vgg' is unknown"):
-        choose_features("vgg", simulated=True)
+@pytest.mark.parametrize("fault", ["grain", "grid", "blur"])
+def test_faults_planted_in_textures_are_said_in_the_first_line(fault):
+    """What no GAN could learn in a few steps; the rates are in experiments/results/audit.json."""
+    images, _ = planted.draw_textures(180, 6)
+    rng = np.random.default_rng(0)
+    spoilt = {
+        "grain": lambda x: planted.grain_over_blobs(x, rng), "grid": planted.add_grid,
+        "blur": planted.blur,
+    }[fault](images[:80])  # fmt: skip
+    report = measures.audit_class(spoilt, images[80:152], images[152:], np.arange(100), 0)
+    assert "do not resemble" in report["verdict"][0]
+
+
+def test_copies_are_said_in_the_verdict(pool):
+    own = pool[:72], pool[72:100]
+    made = planted.plant_copies(pool[100:200], own[0], 8, np.random.default_rng(0))[0]
+    report = measures.audit_class(made, *own, np.arange(100), 0)
+    assert "may show real patients: do not hand them on as synthetic" in report["verdict"][-1]
+    assert report["resembles"], "copies are good images"
 
 
 def test_unequal_sets_are_refused():
@@ -170,43 +190,12 @@ def test_too_few_images_are_told_how_many_are_needed(real, generated):
 # --- Copies --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def no_features_from_before():
-    yield
-    choose_features.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def pool():
     from helpers import preprocessing
 
     images, labels = preprocessing.fresh_slices(1500, 77)
     return images[labels == 1]
-
-
-def flagged(pool, make, draws=24):
-    """How often a set is flagged that `make` draws from training and from fresh images."""
-    judge = load_judge()
-    times = 0
-    for i in range(draws):
-        rng = np.random.default_rng([5, i])
-        chosen = pool[rng.permutation(len(pool))[:189]]
-        train, held_out, fresh = np.split(chosen, (72, 89))
-        made = make(train[rng.integers(0, 72, 100)], fresh, rng).astype("float32")
-        found = measures.copying_audit(
-            made, train, held_out, np.arange(89), lambda x: judge_features(x, judge), seed=i
-        )
-        times += found["flagged"]
-    return times
-
-
-# Of 100 draws each, results/copying.json has most flagged of these, and few of the other three.
-@pytest.mark.parametrize("kind", [
-    "copies", "copies under noise", "copies, shifted and mirrored", "one copy in three",
-])  # fmt: skip
-def test_copies_are_flagged_nearly_always(pool, kind):
-    least = 5 if "one" in kind else 7  # of 8
-    assert flagged(pool, PLANTED[kind], draws=8) >= least
 
 
 def test_an_audit_writes_nothing_below_the_images_that_it_reads(folder, tmp_path, capsys):
@@ -225,32 +214,9 @@ def test_a_split_with_other_parts_is_refused(folder, tmp_path, capsys):
     assert "'holdout' is no part" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", [kind for kind in PLANTED if "fresh" in kind])
-def test_fresh_slices_are_flagged_no_oftener_than_the_level(pool, kind):
-    assert flagged(pool, PLANTED[kind]) <= 4  # more: 1 in 100 at 5 %
-
-
-def test_a_large_group_in_training_is_no_sign_of_copies():
-    """It was never dealt to the held-out side, so being near to it says nothing."""
-    rng = np.random.default_rng(0)
-    groups = np.r_[np.zeros(16, int), 1 + np.arange(60), 100 + np.arange(20)]
-    training = np.r_[np.ones(76, bool), np.zeros(20, bool)]
-    flags = 0
-    for i in range(200):
-        likeness = rng.random((50, 96))
-        likeness[:30, :16] += 1  # most images are near to the series
-        flags += measures.copying(likeness, training, groups, seed=i, draws=199)["flagged"]
-    assert flags <= 22  # 10 expected; more: 1 in 1,000
-
-
-def test_too_few_held_out_groups_are_refused():
-    with pytest.raises(CourseError, match="at least 10 held-out groups"):
-        measures.copying(np.ones((5, 20)), np.arange(20) < 15, np.arange(20), seed=0)
-
-
 def test_pixel_likeness_knows_a_copy_moved_mirrored_and_brightened(pool):
     rng = np.random.default_rng(0)
-    copies = 0.8 * move(pool[:20], rng) + 0.1
+    copies = 0.8 * planted.shift(pool[:20], rng)[:, :, ::-1] + 0.1
     alike = measures.pixel_likeness(copies, pool[:40])
     assert (alike.argmax(axis=1) == np.arange(20)).all() and alike.max(axis=1).min() > 0.97
     assert measures.pixel_likeness(pool[:5], pool[:5], reach=0).max() == pytest.approx(1, abs=1e-3)
@@ -314,7 +280,8 @@ def test_the_command_calls_the_classes_as_it_is_told(names, called, tmp_path, mo
     split.write_text("file,label,group,split\n" + "\n".join(rows))
     seen = []
 
-    def audit_class(images, train, held_out, groups, seed, features):
+    def audit_class(images, train, held_out, groups, seed, simulated):
+        assert not simulated
         seen.append((images.mean() > 0, len(train), len(held_out)))
         return {"refused": []}
 
@@ -342,6 +309,7 @@ def test_a_handful_of_images_is_refused_measure_by_measure(pool):
     )
     assert "kid" not in report and "realism" not in report and "copying" in report
     assert len(report["refused"]) == 2 and all(report["refused"])
+    assert "Too few images" in report["verdict"][0]
 
 
 def test_every_measure_has_one_expectation(pool):

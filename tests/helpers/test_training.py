@@ -36,6 +36,7 @@ from helpers.training import (
     fingerprint_step,
     save_generator,
     train_gan,
+    warn_in_card,
     write_log,
     write_model_card,
 )
@@ -962,3 +963,14 @@ def test_a_step_without_source_is_refused_in_one_line(images):
     exec("def make_step(*networks):\n    return None", namespace)
     with pytest.raises(CourseError, match="make_step: the source of make_step cannot be read"):
         train(images, 1, make_step=namespace["make_step"])
+
+
+def test_a_copier_is_marked_once_in_its_card(tmp_path):
+    card = tmp_path / "clear.md"
+    warn_in_card(card, "Do not hand it on.")
+    assert not card.exists(), "a model without a card gets none"
+    write_model_card(card, steps=4)
+    before = card.read_text()
+    for _ in range(2):
+        warn_in_card(card, "Do not hand it on.")
+    assert card.read_text() == before.rstrip() + "\n\n**Do not hand it on.**\n"

@@ -19,9 +19,10 @@ import helpers
 README = (ROOT / "README.md").read_text()
 # In the order of imports: each room imports only from rooms before it.
 ROOMS = (
-    "files", "machine", "parameters", "phantom", "preprocessing", "folds", "folder", "networks",
-    "trunk", "fast", "recipes", "gan", "training", "sampling", "judge", "measures",
-    "intervals", "verdict", "classifiers", "leaks", "plots", "exercises",
+    "injected", "files", "machine", "parameters", "phantom", "planted", "preprocessing", "folds",
+    "folder", "alignment", "networks", "trunk", "lookalikes", "fast", "recipes", "gan", "training",
+    "sampling", "judge", "copies", "measures", "preparation", "intervals", "verdict", "classifiers",
+    "bundled", "baseline", "leaks", "plots", "exercises",
 )  # fmt: skip
 
 
@@ -270,16 +271,14 @@ def test_the_readme_shows_what_the_best_recipe_gains():
 
 def test_the_readme_shows_what_the_test_for_copies_found():
     (line,) = measured("copying")
-    content = kept("copying")
-    assert f"{content['draws']} planted sets" in line
-    for kind, words in (
-        ("copies under noise", "copies under noise"),
-        ("one copy in three", "sets with one copy in three"),
-        ("one copy in ten", "with one in ten"),
-        ("fresh slices", "fresh slices"),
-    ):
-        found = content["flagged"][kind]["course"]
-        assert f"{words} {percent(found['share'], found['ci'], digits=0)}" in line
+    rates = kept("copying")["rates"]["heads"]
+    told = {
+        "copies under noise": "copies: noise", ", blurred": "copies: blur", "new slices": "new",
+        "blurred new ones": "new, blurred",
+    }  # fmt: skip
+    for words, kind in told.items():
+        low, high = (100 * end for end in rates[kind]["ci"])
+        assert f"{words} {100 * rates[kind]['flagged']:.0f} % ({low:.0f} to {high:.0f})" in line
 
 
 def test_the_readmes_picture_is_small_and_has_words():

@@ -42,9 +42,9 @@ TAUGHT = {
     "04_sampling": {
         "sampling": {"draw_latent", "walk", "neighbours"},
         "measures": {
-            "kid", "neighbour_measures", "pixel_likeness", "copying", "two_sample_test",
-            "FEWEST_HELD_OUT",
+            "kid", "neighbour_measures", "pixel_likeness", "two_sample_test",
         },
+        "copies": {"nearness", "chances", "USUAL", "NONE"},
     },
     "05_evaluation": {
         "intervals": {"check_table", "resampled_t"},

@@ -104,13 +104,43 @@ def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
 def test_the_test_for_copies():
     content = kept("copying")
     rows = pd.DataFrame(content["rows"])
-    assert not rows.duplicated(["draw", "planted"]).any()
-    assert set(rows["planted"]) == set(content["flagged"])
-    for (kind, flagged), name in itertools.product(rows.groupby("planted"), ("course", "plain")):
-        assert len(flagged) == content["draws"], kind
-        found = content["flagged"][kind][name]
-        assert found["share"] == flagged[name].mean()
-        assert found["ci"] == pytest.approx(wilson(int(flagged[name].sum()), len(flagged)))
+    rows["world"] = rows["world"].replace({"haemorrhage": "heads", "clear": "heads"})
+    for (world, kind), some in rows.groupby(["world", "kind"]):
+        found, real = content["rates"][world][kind], world.startswith("real")
+        assert len(some) == found["sets"] == (20 if real else content["draws"])
+        for name, column in (
+            ("flagged", "flagged"), ("named", "named"), ("wrongly_named", "wrongly_named"),
+            ("interval_covers", "covered"), ("permutation", "permutation"),
+        ):  # fmt: skip
+            assert found[name] == pytest.approx(some[column].mean())
+        assert found["ci"] == pytest.approx(wilson(int(some["flagged"].sum()), len(some)))
+        if kind.startswith("copies"):
+            assert found["flagged"] >= 0.9 and found["permutation"] < 0.5
+        elif kind.startswith("new") and not real:
+            assert found["flagged"] <= 0.05
+
+
+def test_the_audit_of_planted_faults():
+    content = kept("audit")
+    rows = pd.DataFrame(content["rows"])
+    assert not rows.duplicated(["world", "draw", "fault"]).any()
+    for (world, fault), some in rows.groupby(["world", "fault"]):
+        found = content["rates"][world][fault]
+        assert len(some) == found["sets"] == 20
+        good, told, copied = (
+            some[name].fillna(False).astype(bool)
+            for name in ("resembles", "told_apart", "copies_flagged")
+        )
+        if fault == "true":
+            right = good & ~told & ~copied
+        else:
+            right = copied if fault == "copies" else ~good | told
+        assert found["recognised"] == right.mean()
+        assert found["ci"] == pytest.approx(wilson(int(right.sum()), len(some)))
+        spaces = ("imagenet", "judge") if world == "heads" else ("imagenet",)
+        for space, name in itertools.product(spaces, ("precision", "coverage", "kid")):
+            mean = np.mean([row[name] for row in some[space]])
+            assert content["means"][world][fault][space][name] == pytest.approx(mean)
 
 
 def test_each_file_is_listed_with_its_command():

@@ -1,0 +1,204 @@
+"""What may spoil the answer, said before anything is trained."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.sparse.linalg import svds
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.tree import DecisionTreeClassifier
+
+from helpers.preprocessing import FEWEST, pad_to_square, shrink
+
+TELLS = 0.8  # AUC from which what a network should not learn from tells the label
+LEVEL = 0.01
+PERMUTATIONS = 119
+IMBALANCE = 0.25  # share of the smaller class
+MASK_NAME = re.compile(r"(^|[/_ -])(masks?|seg|segmentations?|annotations?)([._ /-]|$)", re.I)
+
+
+def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
+    """Warnings, each with its `kind` and a `text` of one sentence.
+
+    Args:
+        slices, grouping: As read and grouped.
+        refused: Why the slices cannot be split, if they cannot.
+    """
+    table = slices.table
+    labels, groups = table["label"].to_numpy(), grouping.groups
+    found: list[tuple[str, str]] = []
+
+    def warn(kind: str, text: str) -> None:
+        found.append((kind, text))
+
+    files = table["file"].tolist()
+    blank = table["blank"].to_numpy(bool)
+    alike = grouping.identical + [pair[:2] for pair in grouping.proposed]
+    both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
+    if both:
+        some = _some(f"{files[i]} and {files[j]}" for i, j in both)
+        warn("two_labels", f"{len(both)} pairs show the same picture under two labels: {some}")
+    if conflicts := slices.reading.conflicts:
+        text = f"{len(conflicts)} images lie in the folder of the other class: {_some(conflicts)}"
+        warn("folders", text)
+    counts = np.bincount(labels, minlength=2)
+    least = sum(FEWEST.values())
+    for name, count in zip(slices.names, counts, strict=True):
+        if count < least:
+            warn("too_few", f"class {name} has {count} images and needs at least {least}")
+    if refused and not any(kind == "too_few" for kind, _ in found):
+        warn("too_few", refused.rstrip("."))
+    if counts.min() < IMBALANCE * counts.sum():
+        rare = slices.names[int(counts.argmin())]
+        warn(
+            "imbalance",
+            f"class {rare} is {counts.min() / counts.sum():.0%} of the images: judge by balanced "
+            "accuracy and AUC, for plain accuracy is high where all are called the other class",
+        )
+    _warn_of_shortcuts(table, labels, groups, warn)
+    if blank.any():
+        shown = _some(np.array(files)[blank])
+        text = (
+            f"{blank.sum()} images are blank or nearly so: {shown}; leave_out: [blank] drops them"
+        )
+        warn("blank", text)
+    if (masks := are_masks(table)).any():
+        shown = _some(np.array(files)[masks])
+        text = f"{masks.sum()} images look like masks: {shown}; leave_out: [masks] drops them"
+        warn("masks", text)
+    if inverted := find_inverted(slices.greys, table["border"].to_numpy()):
+        shown = _some(files[i] for i in inverted)
+        warn("inverted", f"{len(inverted)} images look inverted, black for white: {shown}")
+    if np.quantile(table["brightest"], 0.95) < 64 and not blank.all():
+        text = "nearly all images are dark: give window, the stored values of black and white"
+        warn("dark", text)
+    if grouping.named:
+        copies = sum(len(members) - 1 for members in grouping.named)
+        shown = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
+        text = f"{copies} files are named as augmented copies of {len(grouping.named)} pictures, "
+        warn("augmented", text + f"and are grouped with them: {shown}")
+    if grouping.copies:
+        shown = _some(f"{files[i]} and {files[j]}" for i, j in grouping.copies)
+        text = f"{len(grouping.copies)} pairs are one picture mirrored, turned or cropped, and are "
+        warn("copies", text + f"grouped: {shown}")
+    _warn_of_patients(slices, groups, warn)
+    for name, kind, text in (
+        ("pages", "pages", "hold several pages or frames, of which the first is used"),
+        ("burned_in", "burned_in", "have text burned into the picture, as their DICOM header says"),
+    ):
+        values = table[name].fillna(0).astype(int) if name in table else pd.Series([0])
+        hit = (values > 1 if name == "pages" else values > 0).to_numpy()
+        if hit.any():
+            warn(kind, f"{hit.sum()} images {text}: {_some(np.array(files)[hit])}")
+    return [{"kind": kind, "text": text} for kind, text in found]
+
+
+def are_masks(table: pd.DataFrame) -> np.ndarray:
+    """Which images have two grey levels only, or one and the name of a mask."""
+    named = np.array([bool(MASK_NAME.search(name)) for name in table["file"]], dtype=bool)
+    return table["two_levels"].to_numpy(bool) | (named & table["constant"].to_numpy(bool))
+
+
+def find_inverted(greys: list[np.ndarray], border: np.ndarray) -> list[int]:
+    """Images that are the negative of what most are; none where the images have no common shape.
+
+    Args:
+        greys: As in `Slices`.
+        border: ``(n,)``, mean grey level along the edges, 0 to 255.
+    """
+    pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys]).astype(float)
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-9
+    start = np.random.default_rng(0).normal(size=min(pixels.shape))
+    common = svds(pixels, k=1, v0=start)[2][0]
+    likeness = pixels @ common
+    if np.median(np.abs(likeness)) < 0.4:
+        return []
+    likeness *= 1 if np.median(likeness) >= 0 else -1
+    usual = np.median(border[likeness > 0]) if (likeness > 0).any() else 0
+    other = np.abs(border - (255 - usual)) < np.abs(border - usual)
+    return np.flatnonzero((likeness < -0.3) & other).tolist()
+
+
+def tells_label(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> tuple[float, float]:
+    """Whether numbers that no network should need tell the label of images not fitted on.
+
+    One image of a group and class counts, so that one patient's many files are one witness.
+
+    Args:
+        features: ``(n, d)``.
+        labels: ``(n,)``, 0 or 1.
+        groups: ``(n,)``.
+
+    Returns:
+        Area under the ROC curve of a small tree in five-fold cross-validation, and its p-value
+        from permuted labels; 1 where the area is at most `TELLS`, or there are too few images.
+    """
+    _, first = np.unique(np.stack([groups, labels]), axis=1, return_index=True)
+    x, y = features[first], labels[first]
+    if np.bincount(y, minlength=2).min() < 8 or not np.ptp(x, axis=0).any():
+        return 0.5, 1.0
+    tree = DecisionTreeClassifier(max_depth=3, min_samples_leaf=3, random_state=0)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+
+    def area(y: np.ndarray) -> float:
+        called = cross_val_predict(tree, x, y, cv=folds, method="predict_proba")[:, 1]
+        return float(roc_auc_score(y, called))
+
+    found = area(y)
+    if found <= TELLS:
+        return found, 1.0
+    rng = np.random.default_rng(0)
+    chance = [area(rng.permutation(y)) for _ in range(PERMUTATIONS)]
+    return found, (1 + sum(value >= found for value in chance)) / (1 + PERMUTATIONS)
+
+
+def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
+    """Format, size, border and colour."""
+    size = table[["width", "height"]].to_numpy(float)
+    kinds = {
+        "file format": pd.get_dummies(table["format"]).to_numpy(float),
+        "colour mode": pd.get_dummies(table["mode"]).to_numpy(float),
+        "JPEG compression": table[["quantization"]].to_numpy(float),
+        "picture size": np.column_stack([size, size[:, 0] / size[:, 1]]),
+        # In steps of eight levels: a frame, not an edge that is hardly brighter.
+        "border": np.round(table[["border", "border_spread"]].to_numpy(float) / 8),
+    }
+    told = {name: tells_label(x, labels, groups) for name, x in kinds.items()}
+    telling = [name for name, (_, p) in told.items() if p < LEVEL]
+    if not telling:
+        area, p = tells_label(np.column_stack([*kinds.values()]), labels, groups)
+        if p < LEVEL:
+            telling, told["all of these"] = ["all of these"], (area, p)
+    if telling:
+        said = " · ".join(f"{name} (AUC {told[name][0]:.2f})" for name in telling)
+        if telling == ["all of these"]:
+            said = f"{', '.join(kinds)} together (AUC {told['all of these'][0]:.2f})"
+        warn("source", f"what is no part of the picture tells the label: {said}")
+    area, p = tells_label(table[["red", "blue"]].to_numpy(float), labels, groups)
+    if p < LEVEL:
+        text = f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "
+        warn("colour", text + "see grey")
+
+
+def _warn_of_patients(slices, groups, warn) -> None:
+    table = slices.table
+    unknown = int(table["unknown"].sum())
+    if unknown:
+        text = f"{unknown} of {len(table)} images have no known patient: each is taken for its own"
+        warn("unknown_patients", text)
+    for proposal in slices.reading.proposals:
+        warn("patients_proposed", proposal)
+    patients = table["patient"][table["patient"] != ""].value_counts()
+    if len(patients) and patients.iloc[0] >= max(10, 0.25 * len(table)) and len(patients) > 1:
+        text = f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if "
+        warn("large_patient", text + "this stands for unknown, leave it empty")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(map(str, names))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

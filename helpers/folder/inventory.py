@@ -1,0 +1,149 @@
+"""The files of a folder, and which of them a name in a listing means."""
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from helpers.files import CourseError
+
+PICTURES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm",
+    ".ppm", ".pnm", ".jp2", ".dcm", ".dicom", ".ima",
+)  # fmt: skip
+VOLUMES = (
+    ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".hdr", ".img", ".npy",
+    ".npz", ".h5", ".hdf5", ".mat", ".svs", ".ndpi", ".czi", ".mp4", ".avi",
+)  # fmt: skip
+TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
+# What operating systems, archives and file servers leave behind.
+LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
+NUMBER = re.compile(r"\d+(\.0+)?")  # pandas writes whole numbers beside empty cells as 7.0
+
+
+def plain(text: str) -> str:
+    """One form for names that people take for the same: Unicode composed, case folded."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def ending(name: str) -> str:
+    """The ending of a file's name that says what it holds, in lower case, or nothing."""
+    lower = name.lower()
+    return max((e for e in PICTURES + VOLUMES + TABLES if lower.endswith(e)), key=len, default="")
+
+
+def stem(name: str) -> str:
+    """The name without such an ending; other points belong to it."""
+    return name[: len(name) - len(ending(name))]
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies in a folder: paths from the folder on, with `/`, sorted."""
+
+    folder: Path
+    pictures: list[str]
+    volumes: list[str]
+    tables: list[str]
+
+    @cached_property
+    def _index(self) -> dict[str, dict]:
+        by_name, by_stem, by_number = defaultdict(list), defaultdict(list), defaultdict(list)
+        for path in self.pictures + self.volumes:
+            name = PurePosixPath(path).name
+            by_name[plain(name)].append(path)
+            by_stem[plain(stem(name))].append(path)
+            if stem(name).isdecimal():
+                by_number[int(stem(name))].append(path)
+        return {"name": by_name, "stem": by_stem, "number": by_number}
+
+    def find(self, value: str, base: str = "") -> list[str]:
+        """The files that a listing's value may mean; one, if it can be told.
+
+        Looked for as a path from the folder, or from the listing's own; as the end of a path, or a
+        path of which a file's is the end; in another case; with another ending or none; last, if
+        it is a number, by its number. Folders in the value are never contradicted.
+
+        Args:
+            value: A path of any system, a file name with or without ending, or a number.
+            base: The folder of the listing, from the folder on.
+        """
+        wanted = _parts(value)
+        if not wanted:
+            return []
+        composed = unicodedata.normalize("NFC", "/".join(wanted))
+        by_name = self._index["name"].get(plain(wanted[-1]), [])
+        starts = {f"{base}/{composed}" if base else composed, composed}
+        exact = [path for path in by_name if unicodedata.normalize("NFC", path) in starts]
+        if exact:
+            return exact
+        if fitting := [path for path in by_name if _same_end(wanted, _parts(path))]:
+            sharp = [path for path in fitting if _same_end(wanted, _parts(path), sharply=True)]
+            return sharp or fitting
+        bare = (*wanted[:-1], stem(wanted[-1]))
+        fitting = [
+            path
+            for path in self._index["stem"].get(plain(bare[-1]), [])
+            if _same_end(bare, (*_parts(path)[:-1], stem(_parts(path)[-1])))
+        ]
+        if not fitting and len(wanted) == 1 and NUMBER.fullmatch(value.strip()):
+            fitting = self._index["number"].get(int(float(value)), [])
+        pictures = [path for path in fitting if ending(path) not in VOLUMES]
+        return pictures or fitting
+
+
+def list_files(folder: Path) -> Files:
+    """Look through a folder and what it links to, leaving out what systems leave behind."""
+    pictures, volumes, tables = [], [], []
+    for path in sorted(_walk(folder, "", (os.path.realpath(folder),))):
+        kind = ending(path)
+        if kind in PICTURES:
+            pictures.append(path)
+        elif kind in VOLUMES:
+            volumes.append(path)
+        elif kind in TABLES:
+            tables.append(path)
+        elif _is_dicom(folder / path):  # scanners give their files any name
+            pictures.append(path)
+    return Files(folder, pictures, volumes, tables)
+
+
+def _walk(folder: Path, inside: str, above: tuple[str, ...]):
+    try:
+        entries = sorted(os.scandir(folder / inside), key=lambda entry: entry.name)
+    except OSError as error:
+        raise CourseError(f"{error.filename} cannot be read: change its permissions.") from None
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.lower() in LITTER:
+            continue
+        path = f"{inside}/{entry.name}" if inside else entry.name
+        if entry.is_dir():
+            real = os.path.realpath(entry.path)
+            if real not in above:  # a link to a folder around it would never end
+                yield from _walk(folder, path, (*above, real))
+        elif entry.is_file():
+            yield path
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    """The folders and the name in a path of any system, without drive and `./`."""
+    parts = value.strip().replace("\\", "/").split("/")
+    return tuple(part for part in parts if part not in ("", ".", "..") and not part.endswith(":"))
+
+
+def _same_end(one: tuple[str, ...], other: tuple[str, ...], sharply: bool = False) -> bool:
+    """Whether the shorter path is the end of the longer one."""
+    count = min(len(one), len(other))
+    form = (lambda text: unicodedata.normalize("NFC", text)) if sharply else plain
+    return [*map(form, one[-count:])] == [*map(form, other[-count:])]

@@ -1,0 +1,98 @@
+"""From words to two classes: which word is the one to be found is known, or asked for."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from helpers.files import CourseError
+
+# (not to be found, to be found): pairs in which nobody takes one for the other.
+STANDARD = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
+UNKNOWN = {
+    "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
+    "missing", "-", "--", "?", ".",
+}  # fmt: skip
+# Heads of columns that say of what there is nothing. Only two columns, one of each class, are told
+# apart by them.
+ABSENT = {
+    "benign", "normal", "healthy", "control", "negative", "neg", "clear", "absent", "nofinding",
+    "no", "false",
+}  # fmt: skip
+
+
+def word(text: str) -> str:
+    """A label as it is compared: case, Unicode form and a whole number's point don't count."""
+    text = unicodedata.normalize("NFC", text.strip()).casefold()
+    return re.sub(r"^(\d+)\.0+$", r"\1", text)
+
+
+def is_unknown(text: str) -> bool:
+    """Whether a cell says that its value is not known, as pandas, R and people write it."""
+    return word(text) in UNKNOWN
+
+
+def standard(words: set[str]) -> bool:
+    """Whether these are both words of a pair that needs no explanation, or one of them."""
+    return bool(words) and any(words <= set(pair) for pair in STANDARD)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the labels' words mean.
+
+    `names` are label 0's and label 1's as the data have them; `label` gives 0 or 1 for a word, and
+    lacks the words that were left out.
+    """
+
+    names: tuple[str, str]
+    label: dict[str, int]
+
+
+def two_classes(
+    words: Sequence[str], where: str, positive: str = "", classes: Sequence[str] = ()
+) -> Classes:
+    """Decide which words are label 1 and which label 0.
+
+    Args:
+        words: One an image, as written, without unknown ones.
+        where: Of what they are said in an error.
+        positive: The word to be found, if it has been given; all others are label 0 then.
+        classes: The two words that count, if there are more.
+
+    Raises:
+        CourseError: Not two classes, or no telling which of them is to be found.
+    """
+    written: dict[str, str] = {}
+    for text in words:
+        written.setdefault(word(text), word(text) if word(text).isdecimal() else text)
+    counts = Counter(map(word, words))
+    asked = [word(text) for text in classes]
+    listed = ", ".join(f"{written[w]} ({n})" for w, n in counts.most_common(12))
+    if missing := [text for text in classes if word(text) not in counts]:
+        raise CourseError(f"{where}: classes has {missing[0]!r}, but the labels are {listed}.")
+    found = [w for w in written if not asked or w in asked]
+    if len(found) == 1:
+        raise CourseError(f"{where}: all labels are {written[found[0]]}: two classes are needed.")
+    wanted = word(positive)
+    if wanted in found and positive:
+        others = [w for w in found if w != wanted]
+        rest = written[others[0]] if len(others) == 1 else f"not {written[wanted]}"
+        return Classes((rest, written[wanted]), {w: int(w == wanted) for w in found})
+    if len(found) == 2:
+        for pair in STANDARD:
+            if set(found) == set(pair):
+                names = (written[pair[0]], written[pair[1]])
+                return Classes(names, {pair[0]: 0, pair[1]: 1})
+        one, other = (written[w] for w in found)
+        raise CourseError(
+            f"{where}: the labels are {one!r} and {other!r}: say which is to be found, as "
+            f"positive: {one} or positive: {other}."
+        )
+    first, second = (written[w] for w, _ in counts.most_common(2))
+    raise CourseError(
+        f"{where}: there are {len(counts)} classes, and two are supported ({listed}): set one "
+        f"against all others, as positive: {first}, or choose two and say which of them is to be "
+        f"found, as classes: [{first}, {second}] and positive: {first}."
+    )

@@ -1,0 +1,117 @@
+"""A folder a class and no listing: which level of the folders is the class, by evidence."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.files import CourseError
+from helpers.folder.inventory import Files
+from helpers.folder.labels import STANDARD, Classes, standard, two_classes, word
+from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
+from helpers.folder.options import Options
+
+
+def read_class_folders(files: Files, options: Options):
+    """Read images whose folders are their labels; `train`, `test` and `val` are parts.
+
+    Returns:
+        As `listing.read_listing`; None where no level of folders can be the classes.
+
+    Raises:
+        CourseError: Two levels can be.
+    """
+    above = {path: _class_folders(path) for path in files.pictures}
+    placed = {path: folders for path, folders in above.items() if folders}
+    if not placed or len(placed) < 0.8 * len(above):
+        return None
+    chosen = _choose(files.folder, _readings([*placed.values()], options), options)
+    if chosen is None:
+        return None
+    reading = Reading()
+    if len(placed) < len(above):
+        reading.notes.append(f"{len(above) - len(placed)} images lie in no class's folder")
+    entries = [
+        Entry(path, name, part=folder_part(path)) for path, name in zip(placed, chosen, strict=True)
+    ]
+    if any(entry.part for entry in entries):
+        reading.columns["split"] = "folder"
+    where = f"{files.folder}, whose folders are the classes"
+    return (
+        entries,
+        reading,
+        lambda given: two_classes(given, where, options.positive, options.classes),
+    )
+
+
+def compare_with_folders(
+    files: Files, labels: dict[str, int], classes: Classes, options: Options
+) -> list[str]:
+    """Files whose folder is another class's than their label in a listing.
+
+    Raises:
+        CourseError: The folders are called as labels are, and the listing says otherwise.
+    """
+    try:
+        found = read_class_folders(files, replace(options, classes=()))
+    except CourseError:
+        return []
+    if not found or len({word(entry.word) for entry in found[0]}) != 2:
+        return []
+    named = {entry.file: word(entry.word) for entry in found[0] if entry.file in labels}
+    counts = Counter((name, labels[file]) for file, name in named.items())
+    known = standard(set(named.values())) or set(named.values()) <= set(classes.label)
+    if known:
+        truth = {pair[k]: k for pair in STANDARD for k in (0, 1)} | classes.label
+        odd = [file for file, name in named.items() if truth[name] != labels[file]]
+        if odd and not (options.listing or options.label_column):
+            raise CourseError(
+                f"{files.folder}: the listing has another label than the folder for {len(odd)} "
+                f"images, such as {odd[0]}: say which is right, as listing: none, or as listing "
+                "with its name."
+            )
+        return odd
+    usual = {name: max((0, 1), key=lambda k: counts[name, k]) for name in set(named.values())}
+    odd = [file for file, name in named.items() if usual[name] != labels[file]]
+    return odd if len(set(usual.values())) == 2 and len(odd) <= 0.2 * len(named) else []
+
+
+def _class_folders(path: str) -> list[str]:
+    return [name for name in path.split("/")[:-1] if word(name) not in PART_OF]
+
+
+def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:
+    """Each image's class, for each level of folders that tells two or more apart.
+
+    Levels that part the images alike are one reading, named by the words that say most. One in
+    which a path names two classes is none, as `all/yes` beside `yes` and `no` is.
+    """
+    depth = min(map(len, folders))
+    found: dict[tuple[int, ...], list[str]] = {}
+    # From the top down and from the bottom up, for folders may lie deeper in some branches.
+    for level in (*range(depth), *range(-1, -depth - 1, -1)):
+        names = [inside[level] for inside in folders]
+        words = [word(name) for name in names]
+        distinct = list(dict.fromkeys(words))
+        clear = all(len(set(map(word, inside)) & set(distinct)) == 1 for inside in folders)
+        if len(distinct) > 1 and clear:
+            parting = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
+            says_more = standard(set(distinct)) or word(options.positive) in distinct
+            if parting not in found or says_more:
+                found[parting] = names
+    return [*found.values()]
+
+
+def _choose(folder: Path, readings: list[list[str]], options: Options) -> list[str] | None:
+    """The one reading that has the classes asked for, or else two classes."""
+    asked = {word(text) for text in (options.classes or [options.positive]) if text}
+    fitting = [names for names in readings if asked and asked <= set(map(word, names))]
+    fitting = fitting or [names for names in readings if len(set(map(word, names))) == 2]
+    if len(fitting) > 1:
+        first, second = (" and ".join(list(dict.fromkeys(n))[:3]) for n in fitting[:2])
+        raise CourseError(
+            f"{folder}: the folders {first}, or {second}, could be the classes: say which is to be "
+            f"found, as positive: {fitting[0][0]}."
+        )
+    # More than two classes: `two_classes` says what there are.
+    several = sorted(readings, key=lambda names: len(set(names)))
+    return (fitting or [names for names in several if len(set(names)) <= 20] or [None])[0]

@@ -1,0 +1,440 @@
+"""Which listing a folder has, and what its columns hold, by evidence."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from helpers.files import CourseError
+from helpers.folder.faults import Faults
+from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
+from helpers.folder.labels import (
+    ABSENT,
+    STANDARD,
+    is_unknown,
+    standard,
+    two_classes,
+    word,
+)  # fmt: skip
+from helpers.folder.options import Options
+from helpers.folder.tables import Table, read_table
+
+LABEL_NAMES = {
+    "label", "labels", "class", "target", "y", "hemorrhage", "haemorrhage", "diagnosis", "dx",
+    "category", "groundtruth", "gt", "truth", "outcome", "classname", "labelname",
+}  # fmt: skip
+# Names of columns that say whose the image is, with any of the suffixes; case, spaces and marks
+# don't count. A lesion, a study or a series is one patient's, so it joins no strangers.
+PATIENT_WORDS = (
+    "patient", "patients", "patienten", "paciente", "paziente", "subject", "subj", "case",
+    "participant", "person", "individual", "donor", "animal", "lesion", "study", "series", "exam",
+    "examination", "pat", "pt", "volume",
+)  # fmt: skip
+PATIENT_NAMES = {
+    base + suffix
+    for base in PATIENT_WORDS
+    for suffix in ("", "id", "ids", "no", "nr", "number", "num", "code", "key", "name", "uid",
+                   "index", "identifier", "instanceuid")
+} | {"pid", "ptid", "mrn", "subid"}  # fmt: skip
+UNNAMED = re.compile(r"Unnamed: \d+.*")  # what pandas calls a column without a name
+PARTS = {
+    "train": ("train", "training", "trn", "tr"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "tst", "holdout", "hold-out", "heldout", "held-out"),
+}
+PART_OF = {name: part for part, names in PARTS.items() for name in names}
+
+
+@dataclass
+class Entry:
+    """One image as a listing or a folder tells of it; `keys` say whose it is."""
+
+    file: str
+    word: str  # the label as written
+    keys: list[tuple[str, str]] = field(default_factory=list)
+    part: str = ""
+    unknown: bool = False  # a patient column says that it doesn't know
+
+
+@dataclass
+class Reading:
+    """What decided how a folder was read: printed, and kept with the results."""
+
+    listing: str = ""  # path from the folder on; empty where folders are the classes
+    separator: str = ""
+    encoding: str = ""
+    columns: dict[str, str | None] = field(
+        default_factory=lambda: dict.fromkeys(("file", "label", "patient", "split"))
+    )
+    notes: list[str] = field(default_factory=list)
+    proposals: list[str] = field(default_factory=list)  # columns that may hold patients
+    conflicts: list[str] = field(default_factory=list)  # files in the folder of another class
+
+
+def simple(name: str) -> str:
+    """A column's name as it is compared: letters and digits in lower case."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def choose_listing(files: Files, asked: str) -> str:
+    """The listing's path from the folder on, or nothing where there is none.
+
+    Raises:
+        CourseError: The one asked for is missing, or there are several and none is `labels.csv`.
+    """
+    tables = [path for path in files.tables if simple(PurePosixPath(path).name) != "groupscsv"]
+    if asked.casefold() == "none":
+        return ""
+    if asked:
+        wanted = asked.replace("\\", "/").casefold()
+        found = [p for p in tables if p.casefold() == wanted]
+        found = found or [p for p in tables if PurePosixPath(p).name.casefold() == wanted]
+        if not found and (files.folder / asked).is_file():
+            found = [asked]
+        if len(found) != 1:
+            many = "several" if found else "no"
+            raise CourseError(f"{files.folder} holds {many} {asked}: give listing as a path in it.")
+        return found[0]
+    for depth in range(3):
+        level = [path for path in tables if path.count("/") == depth]
+        named = [path for path in level if PurePosixPath(path).name.casefold() == "labels.csv"]
+        text = [path for path in level if ending(path) in (".csv", ".tsv")]
+        for group in (named, text, level):
+            if len(group) > 1:
+                raise CourseError(
+                    f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one "
+                    f"lists the images, as listing: {group[0]}."
+                )
+            if group:
+                return group[0]
+    return ""
+
+
+def read_listing(
+    files: Files, path: str, options: Options, faults: Faults
+) -> tuple[list[Entry], Reading, Callable[[Sequence[str]], object]] | None:
+    """Read a listing's lines.
+
+    Returns:
+        An entry an image; what decided; None where no column names a file in this folder and
+        nothing was asked for by name.
+
+    Raises:
+        CourseError: Two readings work, or none.
+    """
+    table = read_table(files.folder / path, faults)
+    parent = str(PurePosixPath(path).parent)
+    base = "" if parent == "." else parent
+    if ending(path) not in (".csv", ".tsv", ""):
+        raise CourseError(f"{table.path} is a spreadsheet: save it as CSV (UTF-8).")
+    table.header[:] = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
+    _refuse_missing_header(table, files, base)
+    hits = {
+        name: [files.find(value, base) if value else [] for value in table.column(name)]
+        for name in table.header
+        if name
+    }
+    file_column = _find_files(table, hits, options)
+    if file_column is None:
+        return None
+    parts_column = _find_parts(table, file_column, options)
+    patient_columns = _find_patients(table, file_column, parts_column, options)
+    others = {file_column, parts_column, *patient_columns}
+    label_columns, words, positive = _find_labels(table, others, options)
+    reading = Reading(path, table.separator, table.encoding)
+    reading.columns = {
+        "file": file_column,
+        "label": ", ".join(label_columns),
+        "patient": ", ".join(patient_columns) or None,
+        "split": parts_column,
+    }
+    reading.proposals = _propose_patients(table, others | set(label_columns))
+    if table.encoding == "Latin-1":
+        reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
+    rows = _Rows(table, file_column, parts_column, patient_columns, words)
+    entries = rows.match(hits[file_column], faults, reading)
+    if not (options.classes or word(positive) in map(word, words)):
+        rows.refuse_odd_words(entries, faults)
+    where = f"{table.path}, column {reading.columns['label']}"
+    return entries, reading, lambda given: two_classes(given, where, positive, options.classes)
+
+
+def _refuse_missing_header(table: Table, files: Files, base: str) -> None:
+    """The first line is data where a cell names an image, or stands below itself again."""
+    line = table.lines[0] - 1 if table.lines else 1
+    for place, name in enumerate(table.header):
+        below = {word(row[place]) for row in table.rows}
+        pictured = ending(name) and files.find(name, base)
+        if name and (pictured or ending(name) or (word(name) in below)):
+            raise CourseError(
+                f"{table.path} line {max(line, 1)}: {name!r} is no column's name: begin with a "
+                "header such as file,label, and have it once."
+            )
+
+
+def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | None:
+    """The column whose values name files in this folder."""
+    if options.id_column:
+        return _asked(table, options.id_column, "id_column")
+    strength: dict[str, int] = {}
+    for name, found in hits.items():
+        values = table.column(name)
+        known = [value for value in values if value]
+        matched = [bool(f) for f, value in zip(found, values, strict=True) if value]
+        if not known or sum(matched) < 0.5 * len(known) or len(known) < 0.5 * len(values):
+            continue
+        named = [value for f, value in zip(found, values, strict=True) if value and f]
+        numbers = sum(bool(NUMBER.fullmatch(value)) for value in named) > 0.5 * len(named)
+        # Numbers say little: the labels 0 and 1 would name the files 0 and 1.
+        if len(set(named)) < (max(3, 0.5 * len(named)) if numbers else 3):
+            continue
+        strength[name] = 1 if numbers else 2
+    best = [name for name, rank in strength.items() if rank == max(strength.values())]
+    if best and strength[best[0]] == 1:
+        for name in hits:
+            values = [value for value in table.column(name) if value]
+            if sum(bool(ending(value)) for value in values) > 0.5 * len(values):
+                raise CourseError(
+                    f"{table.path}: {name} names files that are not here ({values[0]}), and "
+                    f"{best[0]} could be numbers of those that are: if so, give id_column: "
+                    f"{best[0]}."
+                )
+    if len(best) > 1:  # patients may be called as one of their images is
+        best = [name for name in best if simple(name) not in PATIENT_NAMES] or best
+    if not best:
+        if any(any(found) for found in hits.values()):
+            some = max(hits, key=lambda name: sum(map(bool, hits[name])))
+            if sum(map(bool, hits[some])) >= 3 and not _all_numbers(table.column(some)):
+                return some  # its lines will be named as missing
+        return None
+    best.sort(key=lambda name: -sum(map(bool, hits[name])))
+    for name in best[1:]:
+        if any(a and b and a != b for a, b in zip(hits[best[0]], hits[name], strict=True)):
+            raise CourseError(
+                f"{table.path}: {best[0]} and {name} both name files in this folder: say which is "
+                f"meant, as id_column: {best[0]}."
+            )
+    return best[0]
+
+
+def _all_numbers(values: list[str]) -> bool:
+    return all(NUMBER.fullmatch(value) for value in values if value)
+
+
+def _asked(table: Table, name: str, option: str) -> str:
+    """The column of this name, as written or nearly so."""
+    for form in (str.strip, simple):
+        for column in table.header:
+            if column and form(column) == form(name):
+                return column
+    names = ", ".join(column for column in table.header if column)
+    raise CourseError(f"{table.path} has no column {name!r}, only {names}: mend {option}.")
+
+
+def _find_parts(table: Table, file_column: str, options: Options) -> str | None:
+    """The column that says train, validation or test, whatever its name."""
+    found = []
+    for name in table.header:
+        words = {word(value) for value in table.column(name) if value} if name else set()
+        if name != file_column and words and words <= set(PART_OF) and len(words) > 1:
+            found.append(name)
+    if len(found) > 1 and options.given_split:
+        raise CourseError(
+            f"{table.path}: {found[0]} and {found[1]} both tell a split: delete one of them."
+        )
+    return found[0] if found else None
+
+
+def _find_patients(
+    table: Table, file_column: str, parts_column: str | None, options: Options
+) -> list[str]:
+    """The columns that say whose an image is."""
+    if options.patient_column:
+        return [_asked(table, options.patient_column, "patient_column")]
+    found = []
+    for name in table.header:
+        if name in ("", file_column, parts_column) or simple(name) == simple(options.label_column):
+            continue
+        known = {word(value) for value in table.column(name) if not is_unknown(value)}
+        # "case" with 0 and 1 is no person but a label.
+        surely = simple(name).startswith(("patient", "subject", "person", "participant"))
+        if simple(name) in PATIENT_NAMES and known and (surely or not standard(known)):
+            found.append(name)
+    return found
+
+
+def _propose_patients(table: Table, used: set) -> list[str]:
+    """Columns that might tell patients, but are not called so."""
+    found = []
+    for name in table.header:
+        if not name or name in used:
+            continue
+        values = [value for value in table.column(name) if not is_unknown(value)]
+        count = len(set(values))
+        says = simple(name) == "group" or re.search(r"id$|uid|code|group|source|series", name, re.I)
+        if says and 5 <= count <= 0.75 * len(values):
+            found.append(
+                f"column {name} has {count} values for {len(values)} images: if they are patients, "
+                f"give patient_column: {name}"
+            )
+    return found
+
+
+def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str], list[str], str]:
+    """The column or columns that hold the label, each row's word, and which is to be found."""
+    if options.label_column:
+        name = _asked(table, options.label_column, "label_column")
+        return [name], table.column(name), options.positive
+    words = {
+        name: {word(value) for value in table.column(name) if not is_unknown(value)}
+        for name in table.header
+        if name and name not in others
+    }
+    binary = [name for name, found in words.items() if standard(found)]
+    few = [
+        name
+        for name, found in words.items()
+        if name in binary or 2 <= len(found) <= min(20, max(2, len(table.rows) / 4))
+    ]
+    called = [name for name in words if simple(name) in LABEL_NAMES]
+    if options.positive and not options.classes:
+        called += [name for name in binary if simple(name) == simple(options.positive)]
+    candidates = list(dict.fromkeys(called or few))
+    if not candidates:
+        left = ", ".join(words) or "no other column"
+        raise CourseError(
+            f"{table.path}: no column holds labels of two classes ({left}): name it as "
+            "label_column, or add a column label with 0 and 1."
+        )
+    if len(candidates) == 1:
+        (name,) = candidates
+        if name in binary and simple(name) in ABSENT and not options.positive:
+            raise CourseError(
+                f"{table.path}: 1 in column {name} may mean {name}, which is hardly to be found: "
+                f"say so, as positive: '0', or, if 1 is to be found, as positive: '1'."
+            )
+        return candidates, table.column(name), options.positive
+    columns = {name: [word(value) for value in table.column(name)] for name in candidates}
+    if not called and all(name in binary for name in candidates):
+        of_a_class = [
+            [name for name in candidates if _truth(columns[name][row])]
+            for row in range(len(table.rows))
+        ]
+        if all(len(names) == 1 for names in of_a_class) and all(
+            len(words[name]) == 2 for name in candidates
+        ):
+            absent = [name for name in candidates if simple(name) in ABSENT]
+            positive = options.positive
+            if len(candidates) == 2 and len(absent) == 1:  # benign beside malignant: no question
+                positive = positive or next(name for name in candidates if name not in absent)
+            return candidates, [names[0] for names in of_a_class], positive
+    # Columns that part the images alike are one reading; 0 and 1 then say which is to be found.
+    first = next((name for name in candidates if name in binary), candidates[0])
+    for name in candidates:
+        pairs = set(zip(columns[first], columns[name], strict=True))
+        alike = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+        if not alike or (name in binary and any(_truth(a) != _truth(b) for a, b in pairs)):
+            raise CourseError(
+                f"{table.path}: each of the columns {', '.join(candidates)} could hold the label: "
+                f"say which, as label_column: {candidates[0]}."
+            )
+    return [first], table.column(first), options.positive
+
+
+def _truth(text: str) -> bool:
+    return text in {pair[1] for pair in STANDARD}
+
+
+@dataclass
+class _Rows:
+    """A listing's rows with the columns that matter, to be matched with files."""
+
+    table: Table
+    file_column: str
+    parts_column: str | None
+    patient_columns: list[str]
+    words: list[str]
+    first_line: dict[str, int] = field(default_factory=dict)
+
+    def match(self, hits: list[list[str]], faults: Faults, reading: Reading) -> list[Entry]:
+        """An entry for each image; several lines of one image are joined where they agree."""
+        of_file: dict[str, list[int]] = defaultdict(list)
+        ids = self.table.column(self.file_column)
+        parts = self.table.column(self.parts_column) if self.parts_column else [""] * len(ids)
+        for row, found in enumerate(hits):
+            place = f"line {self.table.lines[row]} ({ids[row]})"
+            if len(found) > 1 and parts[row]:  # the same name in train/ and in test/
+                in_part = [path for path in found if folder_part(path) == PART_OF[word(parts[row])]]
+                found = in_part if len(in_part) == 1 else found
+            if not ids[row]:
+                faults.add("the id is empty in {}: name the image, or delete the line", place)
+            elif not found:
+                faults.add(
+                    "no image in the folder for {}: add the image, or delete the line", place
+                )
+            elif len(found) > 1:
+                both = f"{place[:-1]}: {found[0]} or {found[1]})"
+                faults.add("two images could be meant in {}: give the path in the folder", both)
+            elif ending(found[0]) in VOLUMES:
+                kind = "a volume or array, and no image, in {}: save its slices as PNG, one file a "
+                faults.add(kind + "slice, and list all of a volume under one patient", place)
+            elif is_unknown(self.words[row]):
+                faults.add("the label is missing in {}: write it, or delete the line", place)
+            else:
+                of_file[found[0]].append(row)
+                self.first_line.setdefault(found[0], self.table.lines[row])
+        entries = [self._join(path, rows, ids, parts, faults) for path, rows in of_file.items()]
+        joined = sum(len(rows) - 1 for rows in of_file.values())
+        if joined:
+            reading.notes.append(f"{joined} lines name an image again, with the same label")
+        return entries
+
+    def _join(self, path, rows, ids, parts, faults: Faults) -> Entry:
+        """One image's lines as one entry."""
+        lines = " and ".join(str(self.table.lines[row]) for row in rows[:2])
+        entry = Entry(path, self.words[rows[0]])
+        if len({word(self.words[row]) for row in rows}) > 1:
+            faults.add("two labels for one image in {}: keep the right line", f"lines {lines}")
+        spelt = {ids[row].casefold() for row in rows}
+        if len(spelt) > 1 and not _all_numbers(list(spelt)):
+            faults.add("one image for two names in {}: name each image once", f"lines {lines}")
+        if len({PART_OF.get(word(parts[row]), "") for row in rows}) > 1:
+            faults.add("two parts for one image in {}: keep the right line", f"lines {lines}")
+        entry.part = PART_OF.get(word(parts[rows[0]]), "")
+        for name in self.patient_columns:
+            values = self.table.column(name)
+            told = {patient_key(values[row]) for row in rows if not is_patient_unknown(values[row])}
+            entry.keys += [(f"column {name}", value) for value in sorted(told)]
+        entry.unknown = bool(self.patient_columns) and not entry.keys
+        return entry
+
+    def refuse_odd_words(self, entries: list[Entry], faults: Faults) -> None:
+        """A few labels beside 0 and 1 are slips, and named by line."""
+        odd = min(
+            ([entry for entry in entries if word(entry.word) not in pair] for pair in STANDARD),
+            key=len,
+        )
+        if 0 < len(odd) <= 0.1 * len(entries):
+            for entry in odd:
+                line = self.first_line[entry.file]
+                kind = "two classes are supported, and neither 0 nor 1 is the label of {}: write "
+                kind += "1 for the one to be found and 0 for the other"
+                faults.add(kind, f"line {line} ({entry.file}: {entry.word!r})")
+
+
+def folder_part(path: str) -> str:
+    """The part that a file's folders name, if they name one."""
+    named = {PART_OF[f] for f in map(word, path.split("/")[:-1]) if f in PART_OF}
+    return named.pop() if len(named) == 1 else ""
+
+
+def is_patient_unknown(value: str) -> bool:
+    """Unknown values, and those that anonymising programs write for everybody."""
+    return is_unknown(value) or re.fullmatch(r"anon(ymous|ymi[sz]ed)?", word(value)) is not None
+
+
+def patient_key(value: str) -> str:
+    """A patient's name as it is compared: case, and zeros before a number, don't part them."""
+    text = word(value)
+    return str(int(text)) if text.isdecimal() else text

@@ -1,0 +1,27 @@
+"""Names and folders that a run may not use."""
+
+import re
+from pathlib import Path
+
+from helpers.files import CourseError, project_path
+
+
+def refuse_inside(out: str | Path, data: str | Path) -> None:
+    """Refuse to write below a folder of images, or around it, where FRESH=1 would remove it."""
+    out, data = project_path(out), project_path(data)
+    if out.is_relative_to(data):
+        raise CourseError(f"OUT {out} lies inside DATA {data}: choose another OUT.")
+    if data.is_relative_to(out):
+        raise CourseError(f"DATA {data} lies inside OUT {out}: choose another OUT.")
+
+
+def check_names(positive: str, negative: str) -> None:
+    """Refuse names of the two classes that cannot be names of files, or are one."""
+    for name in (positive, negative):
+        if not (isinstance(name, str) and re.fullmatch(r"\w[\w .-]*", name)):
+            raise CourseError(
+                f"the class name {name!r} goes into file names: use letters, digits, spaces and -, "
+                "in quotes where the name means something in YAML, as yes and 1 do."
+            )
+    if positive == negative:
+        raise CourseError(f"both classes are called {positive!r}: give each its own name.")

@@ -1,0 +1,200 @@
+"""Whose an image is, and which images must stay on one side of a split."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from helpers.files import PROJECT, CourseError
+from helpers.folder.copies import find_copies
+from helpers.folder.faults import Faults
+from helpers.folder.inventory import plain, stem
+from helpers.folder.labels import is_unknown
+from helpers.folder.listing import Entry, patient_key
+from helpers.folder.tables import read_table
+from helpers.preprocessing import join_groups, propose_lookalikes
+
+# How file names tell patients, most telling first.
+PATTERNS = (
+    *(
+        rf"(?i:(?<![a-z]){name}[_-]?)(\d+)"
+        for name in (
+            "person",
+            "patient",
+            "subject",
+            "participant",
+            "case",
+            "pat",
+            "subj",
+            "sub",
+            "pt",
+            "pid",
+            "p",
+            "s",
+        )
+    ),
+    r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
+    r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
+    r"([^/]+)/[^/]+$",
+)
+# How file names tell augmented copies: words that stand before or after the original's name.
+_WORDS = (
+    r"aug(?:mented)?|(?:h|v|hor|ver|horizontal|vertical)?_?flip(?:ped)?|flip_?(?:lr|ud|h|v)|fliplr|"
+    r"flipud|mirror(?:ed)?|rot(?:ate|ated|ation)?|crop(?:ped)?|zoom(?:ed)?|shift(?:ed)?|"
+    r"shear(?:ed)?|transl(?:ate|ated|ation)|bright(?:er|ness)?|dark(?:er)?|contrast|noisy|noise|"
+    r"blur(?:red)?|distort(?:ed)?|elastic|gamma|hflip|vflip|transformed"
+)
+BEFORE = re.compile(rf"^(?:{_WORDS})[_ -]+(.+)$", re.IGNORECASE)
+AFTER = re.compile(rf"^(.+?)[_ -]+(?:{_WORDS})[_ -]?-?\d*(?:[_ -]\d+)*$", re.IGNORECASE)
+# Copies only where the original is there too, for "benign (1)" is a picture of its own.
+COPY = re.compile(r"^(.+?)(?: ?\(\d+\)| - Copy(?: \(\d+\))?|[_ -]copy\d*)$", re.IGNORECASE)
+KERAS = re.compile(r"^(.+)_(\d+)_\d+$")  # what save_to_dir adds to a prefix: a number, and chance
+
+
+KNOWN = PROJECT / "data" / "head-ct-hemorrhage.csv"  # file, sha256, group, why
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which slices stay together, and why."""
+
+    groups: np.ndarray  # (n,) group numbers
+    identical: list[tuple[int, int]]  # the same pixels twice
+    proposed: list[tuple[int, int, float]]  # look-alikes with their correlation
+    known: list[list[int]]  # groups told: patients, groups.csv, or the list in data/
+    named: list[list[int]] = field(default_factory=list)  # augmented copies, by their file names
+    copies: list[tuple[int, int]] = field(default_factory=list)  # mirrored, turned or cropped
+
+
+def find_groups(slices) -> Grouping:
+    """Join identical pixels, look-alikes, augmented copies, and what is known about the data.
+
+    A false proposal costs nothing, for it only keeps two people's slices on one side; a missed one
+    would leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
+    real set the list in `data/`, found by the files' hashes.
+    """
+    table = slices.table
+    told = defaultdict(list)
+    for i, keys in enumerate(table["keys"]):
+        for key in keys:
+            told[key].append(i)
+    _read_groups(slices, told)
+    by_hash = pd.read_csv(KNOWN).dropna(subset="group").set_index("sha256")["group"]
+    for i, digest in enumerate(table["sha256"]):
+        if digest in by_hash.index:
+            for group in np.unique(by_hash.loc[[digest]]):
+                told["known", group].append(i)
+    known = [members for members in told.values() if len(members) > 1]
+    same = table.groupby("pixels").indices.values()
+    identical = [(int(m[0]), int(other)) for m in same for other in m[1:]]
+    named = copies_by_name(table["file"].tolist(), table["label"].tolist())
+    proposed = propose_lookalikes(slices.greys)
+    joined = {pair[:2] for pair in proposed} | set(identical)
+    copies = [pair for pair in find_copies(slices.greys) if pair not in joined]
+    pairs = identical + [pair[:2] for pair in proposed] + copies
+    pairs += [(members[0], other) for members in known + named for other in members[1:]]
+    return Grouping(join_groups(len(table), pairs), identical, proposed, known, named, copies)
+
+
+def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:
+    """Add what `groups.csv` says."""
+    beside = slices.folder / "groups.csv"
+    if not beside.is_file():
+        return
+    faults = Faults()
+    table = read_table(beside, faults)
+    names = [name.casefold() for name in table.header]
+    if not {"file", "group"} <= set(names):
+        raise CourseError(f"{beside} line 1: the header must be file,group.")
+    files, groups = (table.column(table.header[names.index(name)]) for name in ("file", "group"))
+    position = {plain(name): i for i, name in enumerate(slices.table["file"])}
+    others = {plain(name) for name in slices.unused}
+    for line, name, group in zip(table.lines, files, groups, strict=True):
+        place = position.get(plain(name.replace("\\", "/")))
+        if place is not None and not is_unknown(group):
+            told["listed", group].append(place)
+        elif place is None and plain(name) not in others:
+            example = slices.table.file[0]
+            faults.add(f"{{}} is no image's path: write it as {example}", f"line {line}: {name}")
+    faults.refuse(beside)
+
+
+def read_pattern(entries: list[Entry], pattern: str) -> None:
+    """Add to each entry the patient that a regular expression finds in its path.
+
+    Raises:
+        CourseError: It finds none at all.
+    """
+    found = 0
+    for entry in entries:
+        match = re.search(pattern, entry.file)
+        if match and (key := match[1] if match.re.groups else match[0]):
+            entry.keys.append(("file name", patient_key(key)))
+            found += 1
+        else:
+            entry.unknown = not entry.keys
+    if not found:
+        raise CourseError(
+            f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: mend it."
+        )
+
+
+def propose_pattern(files: list[str]) -> str:
+    """A sentence with the pattern by which file names may tell patients, or nothing."""
+    for pattern in PATTERNS:
+        found = [re.search(pattern, name) for name in files]
+        keys = [match[1].casefold() for match in found if match]
+        if len(keys) < 0.95 * len(files) or not 5 <= len(set(keys)) <= 0.75 * len(keys):
+            continue
+        short = pattern.split("[_-]?")[0].removeprefix("(?i:(?<![a-z])")
+        simple = rf"{short}(\d+)"
+        if [m and m[1] for m in found] == [
+            m and m[1] for m in (re.search(simple, name) for name in files)
+        ]:
+            pattern = simple
+        return (
+            f"file names may tell patients ({files[0]}: {keys[0]}; {len(set(keys))} for "
+            f"{len(files)} images): if they do, give patient_pattern: '{pattern}'"
+        )
+    return ""
+
+
+def copies_by_name(files: list[str], labels: list[int]) -> list[list[int]]:
+    """Files whose names say that they are changed copies of one picture, with that picture.
+
+    A name is one that `save_to_dir` of Keras writes (`aug_Y100_0_2052`), has a word such as
+    *flip*, or ends as file managers' copies do and has its original here.
+    """
+    stems = [plain(stem(PurePosixPath(name).name)) for name in files]
+    present = {(label, name) for label, name in zip(labels, stems, strict=True)}
+    members = defaultdict(list)
+    copied = set()
+    for i, (label, name) in enumerate(zip(labels, stems, strict=True)):
+        root, is_copy = _original(name, lambda text, k=label: (k, text) in present)
+        members[label, root].append(i)
+        if is_copy:
+            copied.add((label, root))
+    return [found for key, found in members.items() if key in copied and len(found) > 1]
+
+
+def _original(name: str, present) -> tuple[str, bool]:
+    """The name of the picture that a file is a copy of, or its own."""
+    root, is_copy = name, False
+    while True:
+        if match := BEFORE.match(root):
+            rest = match[1]
+            keras = KERAS.match(rest)
+            if keras and not present(rest):
+                # A prefix without a number is a whole set's, and the number tells its pictures.
+                one = present(keras[1]) or re.search(r"\d", keras[1])
+                rest = keras[1] if one else f"{keras[1]}_{keras[2]}"
+            elif re.fullmatch(r"(\d+)_\d+", rest) and not present(rest):
+                rest = rest.split("_")[0]
+        elif (match := AFTER.match(root)) or ((match := COPY.match(root)) and present(match[1])):
+            rest = match[1]
+        else:
+            return root, is_copy
+        root, is_copy = rest, True

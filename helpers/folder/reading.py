@@ -1,0 +1,291 @@
+"""A folder of images, read: the data contract of `data/README.md`."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helpers import machine
+from helpers.files import CourseError, project_path
+from helpers.folder.faults import Faults
+from helpers.folder.hazards import are_masks
+from helpers.folder.images import read_pictures
+from helpers.folder.inventory import Files, ending, list_files
+from helpers.folder.labels import Classes, word
+from helpers.folder.layouts import compare_with_folders, read_class_folders
+from helpers.folder.listing import (
+    Entry,
+    Reading,
+    choose_listing,
+    is_patient_unknown,
+    patient_key,
+    read_listing,
+)  # fmt: skip
+from helpers.folder.options import Options
+from helpers.folder.patients import propose_pattern, read_pattern
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A folder's slices as read.
+
+    `table` has a row a slice: file, label, patient ("" if not told), keys (all that says whose it
+    is), given (part, "" if none), mode, width, height, tinted, constant, blank, sha256 (of the
+    file), pixels (hash of the grey levels) and more. `greys` are the pixels in that order, shrunk
+    where the whole set would be too large to keep. `names` are label 0's and label 1's in the data.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    greys: list[np.ndarray]
+    names: tuple[str, str]
+    reading: Reading
+    seen: dict[str, int]  # images in the folder, by ending
+    unused: list[str]  # images that were not read
+    window: dict[str, Any]  # stored values that became black and white, if a window was needed
+    given: bool  # whether the given split is to be kept
+
+    @property
+    def unlisted(self) -> int:
+        """Images in the folder that were not read."""
+        return len(self.unused)
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of all names, labels and pixels."""
+        rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
+        return machine.digest(*[row.encode() for row in sorted(rows)])
+
+
+def read_folder(folder: str | Path, **options: Any) -> Slices:
+    """Read a folder with a listing, or a folder a class, and every image in it that is named.
+
+    Args:
+        folder: See `data/README.md` for what may be in it.
+        options: Fields of `Options`, where the folder doesn't say how it is to be read.
+
+    Raises:
+        CourseError: Whatever is wrong, in one sentence with files and lines; or two readings work.
+    """
+    asked = Options(**options)
+    folder = project_path(folder)
+    if not folder.is_dir():
+        raise CourseError(f"{folder} is not a folder: give the one that holds the images.")
+    files, faults = list_files(folder), Faults()
+    entries, reading, decide = _read_entries(files, asked, faults)
+    source = folder / reading.listing if reading.listing else folder
+    if not entries:
+        faults.refuse(source)
+        raise CourseError(f"{source} names no image: write one line per image, its id and 0 or 1.")
+    try:
+        classes: Classes = decide([entry.word for entry in entries])
+    except CourseError:
+        faults.refuse(source)
+        raise
+    left_out = [entry for entry in entries if _label(entry, classes) is None]
+    entries = [entry for entry in entries if _label(entry, classes) is not None]
+    if left_out:
+        words = Counter(entry.word for entry in left_out)
+        said = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
+        reading.notes.append(f"left out as of other classes: {said}")
+    if reading.listing:
+        labels = {entry.file: _label(entry, classes) for entry in entries}
+        reading.conflicts = compare_with_folders(files, labels, classes, asked)
+    if asked.patient_pattern:
+        read_pattern(entries, asked.patient_pattern)
+        told = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
+        reading.columns["patient"] = ", ".join(filter(None, told))
+    window = tuple(asked.window) or None
+    names = [entry.file for entry in entries]
+    greys, facts, used = read_pictures(folder, names, faults, window)
+    faults.refuse(source)
+    _read_dicom_patients(entries, facts, reading)
+    if own := sum(fact["own_window"] for fact in facts):
+        reading.notes.append(f"{own} DICOM files are read by the window that each names itself")
+    if not reading.columns["patient"] and (proposal := propose_pattern(names)):
+        reading.proposals.append(proposal)
+    table = pd.DataFrame(
+        [_row(entry, classes) | fact for entry, fact in zip(entries, facts, strict=True)]
+    )
+    table, greys = _leave_out(table, greys, asked, reading)
+    if len(set(table["label"])) < 2:
+        raise CourseError(f"{source}: of one class no image is left: two classes are needed.")
+    read = set(table["file"])
+    seen = Counter(ending(name).lstrip(".") or "no ending" for name in files.pictures)
+    if files.volumes:
+        reading.notes.append(f"{len(files.volumes)} volumes and arrays are not used")
+    unused = [name for name in files.pictures if name not in read]
+    return Slices(
+        folder, table, greys, classes.names, reading, dict(seen), unused, used, asked.given_split
+    )  # fmt: skip
+
+
+def _read_entries(files: Files, asked: Options, faults: Faults):
+    """By the listing if there is one that names files here, or else by the folders."""
+    listing = choose_listing(files, asked.listing)
+    if listing:
+        if found := read_listing(files, listing, asked, faults):
+            others = [name for name in files.tables if name not in (listing, "groups.csv")]
+            if others:
+                found[1].notes.append(f"tables that are not used: {', '.join(others[:5])}")
+            return found
+        faults.refuse(files.folder / listing)
+    elif not files.pictures and not files.volumes:
+        raise CourseError(f"{files.folder} holds no image: give the folder that does.")
+    found = None
+    if not asked.listing or not listing:
+        found = read_class_folders(files, asked)
+    if found:
+        if listing:
+            found[1].notes.append(f"{listing} names no image in this folder and is not used")
+        return found
+    if files.volumes and not files.pictures:
+        raise CourseError(
+            f"{files.folder} holds volumes or arrays ({files.volumes[0]}) and no image: save their "
+            "slices as PNG, one file a slice, and list all of a volume under one patient."
+        )
+    if listing:
+        example = files.pictures[0] if files.pictures else "none"
+        raise CourseError(
+            f"{files.folder / listing}: no named column holds the names of images in this folder "
+            f"(the first is {example}): add a column file with them, or name it as id_column."
+        )
+    raise CourseError(
+        f"{files.folder / 'labels.csv'} is missing: write one line per image, its file and 0 or 1, "
+        "or put the images of each class into a folder of its own."
+    )
+
+
+def _label(entry: Entry, classes: Classes) -> int | None:
+    return classes.label.get(word(entry.word))
+
+
+def _row(entry: Entry, classes: Classes) -> dict[str, Any]:
+    return {
+        "file": entry.file,
+        "label": _label(entry, classes),
+        "patient": entry.keys[0][1] if entry.keys else "",
+        "keys": entry.keys,
+        "unknown": entry.unknown,
+        "given": entry.part,
+    }
+
+
+def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Reading) -> None:
+    """Add what DICOM files say about whose they are; one name for everybody says nothing."""
+    told = {"patient": "PatientID", "study": "StudyInstanceUID"}
+    values = {name: [fact.pop(name, "") for fact in facts] for name in told}
+    if any(values["study"]) or any(values["patient"]):
+        patients = {patient_key(v) for v in values["patient"] if not is_patient_unknown(v)}
+        studies = {v for v in values["study"] if v}
+        if len(patients) == 1 and len(studies) > 1 and all(values["patient"]):
+            reading.notes.append("one DICOM PatientID stands in all files and was not used")
+            values["patient"] = [""] * len(entries)
+        for name, title in told.items():
+            for entry, value in zip(entries, values[name], strict=True):
+                if not is_patient_unknown(value):
+                    entry.keys.append((title, patient_key(value)))
+        for entry in entries:
+            entry.unknown = not entry.keys
+        used = [title for name, title in told.items() if any(values[name])]
+        columns = filter(None, [reading.columns["patient"], *(f"DICOM {name}" for name in used)])
+        reading.columns["patient"] = ", ".join(columns) or None
+
+
+def _leave_out(table: pd.DataFrame, greys: list, asked: Options, reading: Reading):
+    """Drop the kinds of images that are not wanted."""
+    kinds = {"blank": table["blank"].to_numpy(bool), "masks": are_masks(table)}
+    drop = np.zeros(len(table), bool)
+    for kind in asked.leave_out:
+        reading.notes.append(f"left out: {int(kinds[kind].sum())} {kind}")
+        drop |= kinds[kind]
+    kept = np.flatnonzero(~drop)
+    return table.iloc[kept].reset_index(drop=True), [greys[i] for i in kept]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images to be audited: `greys` as in `Slices`; `labels` None where they are of one class."""
+
+    greys: list[np.ndarray]
+    labels: np.ndarray | None
+    table: pd.DataFrame | None = None
+
+
+def read_samples(path: str | Path, **options: Any) -> Samples:
+    """Read generated images: a folder as `read_folder` does, a flat folder, or NPY or NPZ.
+
+    Args:
+        path: A folder; or an array ``(n, height, width[, channels])`` of ``uint8``, or of floats
+            from −1 to 1, 0 to 1 or 0 to 255; in NPZ the only array with three or more axes, and
+            `labels` beside it, if it has more than one class.
+        options: As in `read_folder`.
+
+    Raises:
+        CourseError: It is none of these, or cannot be read without running code.
+    """
+    path = project_path(path)
+    if path.is_file():
+        return _read_array(path)
+    if not path.is_dir():
+        raise CourseError(f"{path} is missing: give a folder of images, or an NPY or NPZ file.")
+    files = list_files(path)
+    flat = files.pictures and not any("/" in name for name in files.pictures)
+    if flat and not choose_listing(files, options.get("listing", "")):
+        faults = Faults()
+        greys, facts, _ = read_pictures(
+            path, files.pictures, faults, tuple(options.get("window", ())) or None
+        )
+        faults.refuse(path)
+        table = pd.DataFrame([{"file": f} | x for f, x in zip(files.pictures, facts, strict=True)])
+        return Samples(greys, None, table)
+    slices = read_folder(path, **options)
+    return Samples(slices.greys, slices.table["label"].to_numpy(), slices.table)
+
+
+def _read_array(path: Path) -> Samples:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except Exception as error:  # NumPy and zipfile raise many kinds
+        reason = str(error).split("\n")[0]
+        raise CourseError(
+            f"{path} cannot be read as NPY or NPZ without pickles ({reason}): save it again with "
+            "numpy.save, as an array of numbers."
+        ) from None
+    images = [name for name, array in arrays.items() if array.ndim in (3, 4)]
+    if len(images) != 1:
+        raise CourseError(
+            f"{path} holds {len(images)} arrays of images: save one, (n, height, width)."
+        )
+    array = arrays[images[0]]
+    if array.ndim == 4 and array.shape[-1] in (3, 4):
+        array = array[..., :3] @ np.array((0.299, 0.587, 0.114))
+        array = np.round(array).astype(np.uint8) if arrays[images[0]].dtype == np.uint8 else array
+    elif array.ndim == 4:
+        array = array[..., 0] if array.shape[-1] == 1 else array.reshape(0, 0, 0)
+    labels = arrays.get("labels", arrays.get("label"))
+    wrong_labels = labels is not None and (
+        labels.shape != array.shape[:1] or not set(np.unique(labels)) <= {0, 1}
+    )
+    if not array.size or array.dtype.kind not in "uif" or wrong_labels:
+        what = "labels that are no 0 and 1 for each image" if wrong_labels else "no grey images"
+        raise CourseError(f"{path} holds {what}: save an array (n, height, width) of numbers.")
+    if array.dtype != np.uint8:
+        array = array.astype(float)
+        if not np.isfinite(array).all():
+            raise CourseError(f"{path} holds values that are NaN or infinite: save images.")
+        low, high = array.min(), array.max()
+        ranges = [(a, b) for a, b in ((-1, 1), (0, 1), (0, 255)) if a <= low and high <= b]
+        if not ranges:
+            raise CourseError(
+                f"{path} holds values from {low:.3g} to {high:.3g}: save them from -1 to 1, 0 to 1 "
+                "or 0 to 255."
+            )
+        # Images have some black: values from 0 on are not those of the range from -1 on.
+        least, most = ranges[0] if low < 0 else ranges[-1] if high > 1 else (0, 1)
+        array = np.round((array - least) * (255 / (most - least))).astype(np.uint8)
+    return Samples(list(array), None if labels is None else labels.astype(int))

@@ -1,0 +1,200 @@
+"""What a folder was found to hold, as lines for people and as fields for programs."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from helpers import machine
+from helpers.files import CourseError, atomic_write
+from helpers.folder.hazards import find_hazards
+from helpers.folder.inventory import ending
+from helpers.folder.options import from_parameters
+from helpers.folder.parts import choose_parts
+from helpers.folder.patients import Grouping, find_groups
+from helpers.folder.reading import Slices, read_folder
+from helpers.preprocessing import PARTS, pad_to_square, shrink
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A folder read, grouped and split; `refused` says why it cannot be split, if it cannot."""
+
+    slices: Slices
+    grouping: Grouping
+    part: np.ndarray  # (n,), "" where it cannot be split
+    refused: str
+    warnings: list[dict[str, str]]
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of images, labels and groups."""
+        groups = self.grouping.groups.tobytes()
+        return machine.digest(self.slices.fingerprint.encode(), groups)
+
+
+def examine(
+    folder: str | Path, seed: int, parameters: dict[str, Any], strict: bool = True
+) -> Examined:
+    """Read, group and split a folder as notebook 01 will, so that it is refused before any run.
+
+    Args:
+        folder: As in `read_folder`, whose options may stand in `parameters`.
+        seed: Of the split.
+        parameters: Of notebook 01.
+        strict: Whether a folder that cannot be split is refused.
+    """
+    slices = read_folder(folder, **vars(from_parameters(parameters)))
+    grouping = find_groups(slices)
+    part, refused = np.full(len(slices.table), ""), ""
+    try:
+        part = choose_parts(slices, grouping.groups, seed)
+    except CourseError as error:
+        if strict:
+            raise
+        refused = str(error)
+    return describe(slices, grouping, part, refused)
+
+
+def describe(slices: Slices, grouping: Grouping, part: np.ndarray, refused: str = "") -> Examined:
+    """Add the warnings to what was read, grouped and split."""
+    return Examined(slices, grouping, part, refused, find_hazards(slices, grouping, refused))
+
+
+def lines(examined: Examined) -> list[str]:
+    """What was used and found, in lines that a run prints before it begins."""
+    slices, grouping, part = examined.slices, examined.grouping, examined.part
+    table, reading = slices.table, slices.reading
+    columns = reading.columns
+    said = []
+    if reading.listing:
+        cut = f"{reading.separator}-separated, {reading.encoding}"
+        said.append(f"listing: {reading.listing} ({cut}); file column: {columns['file']}")
+        said.append(f"label column: {columns['label']}")
+    else:
+        said.append("listing: none; the folders are the classes")
+    counts = np.bincount(table["label"], minlength=2)
+    negative, positive = slices.names
+    said.append(f"classes: {positive} {counts[1]} (to be found, label 1), {negative} {counts[0]}")
+    listed = Counter(ending(name).lstrip(".") or "no ending" for name in table["file"])
+    seen = ", ".join(
+        f"{kind} {count} seen, {listed[kind]} listed, {count - listed[kind]} unlisted"
+        for kind, count in sorted(slices.seen.items())
+    )
+    said.append(f"files: {seen}")
+    if slices.window:
+        said.append(_window_line(slices.window))
+    said.append(_patients_line(table, columns["patient"]))
+    said.append(_groups_line(grouping, len(table)))
+    if columns["split"]:
+        kept = "kept" if slices.given else "not kept; given_split: true keeps it"
+        said.append(f"given split ({columns['split']}): {kept}")
+    if examined.refused:
+        said.append(f"parts: none; {examined.refused}")
+    else:
+        said += [
+            f"{name}: {int(np.sum(part == name))} images ("
+            + ", ".join(
+                f"{slices.names[k]} {int(np.sum((part == name) & (table['label'] == k)))}"
+                for k in (1, 0)
+            )
+            + f") in {len(np.unique(grouping.groups[part == name]))} groups"
+            for name in PARTS
+        ]
+    said += [f"note: {note}" for note in reading.notes]
+    return said + [f"warning: {warning['text']}" for warning in examined.warnings]
+
+
+def _window_line(window: dict[str, float]) -> str:
+    line = f"stored values: {window['low']:g} becomes black, {window['high']:g} white"
+    if "beyond" in window:
+        line += f" ({window['beyond']:.1%} of the pixels are brighter, up to "
+        line += f"{window['brightest']:g}; window: [low, high] sets others)"
+    return line
+
+
+def _patients_line(table: pd.DataFrame, column: str | None) -> str:
+    if not column:
+        return "patients: not told; each image counts as one, unless it is grouped"
+    known = table[table["keys"].map(len) > 0]
+    count = known["patient"].nunique()
+    unknown = len(table) - len(known)
+    more = f", and {unknown} images of unknown patients" if unknown else ""
+    return f"patients: {count} for {len(known)} images, by {column}{more}"
+
+
+def _groups_line(grouping: Grouping, count: int) -> str:
+    reasons = {
+        "pairs of identical pixels": len(grouping.identical),
+        "look-alike pairs": len(grouping.proposed),
+        "pairs mirrored, turned or cropped": len(grouping.copies),
+        "pictures with copies by name": len(grouping.named),
+        "patients or groups told": len(set(map(tuple, grouping.known))),
+    }
+    why = ", ".join(f"{number} {what}" for what, number in reasons.items() if number)
+    groups = len(np.unique(grouping.groups))
+    return f"groups: {groups} for {count} images ({why or 'no two images belong together'})"
+
+
+def fields(examined: Examined) -> dict[str, Any]:
+    """The same for programs: images, groups, classes, columns, warnings, files, and more."""
+    slices, table = examined.slices, examined.slices.table
+    counts = np.bincount(table["label"], minlength=2)
+    return {
+        "images": len(table),
+        "groups": len(np.unique(examined.grouping.groups)),
+        "classes": {slices.names[k]: int(counts[k]) for k in (0, 1)},
+        "columns": slices.reading.columns,
+        "warnings": examined.warnings,
+        "files": [
+            {"file": file, "label": int(label), "group": int(group), "part": str(part) or None}
+            for file, label, group, part in zip(
+                table["file"], table["label"], examined.grouping.groups, examined.part, strict=True
+            )
+        ],
+        "positive": slices.names[1],
+        "listing": slices.reading.listing or None,
+        "separator": slices.reading.separator or None,
+        "window": slices.window or None,
+        "patients": int(table["patient"][table["patient"] != ""].nunique()),
+        "unlisted": slices.unlisted,
+        "notes": slices.reading.notes,
+        "refused": examined.refused or None,
+    }
+
+
+def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
+    """Draw some slices of each class as the networks will see them, and the look-alike pairs."""
+    slices, grouping = examined.slices, examined.grouping
+    labels = slices.table["label"].to_numpy()
+    rows: list[tuple[str, list[int]]] = []
+    for k in (1, 0):
+        of_class = np.flatnonzero(labels == k)
+        spread = np.unique(np.linspace(0, len(of_class) - 1, 2 * columns).round().astype(int))
+        some = of_class[spread].tolist()
+        title = f"{slices.names[k]}: {len(of_class)} images"
+        rows += [(title if not i else "", some[i : i + columns]) for i in (0, columns) if some[i:]]
+    alike = [*grouping.identical, *(pair[:2] for pair in grouping.proposed), *grouping.copies]
+    pairs = list(dict.fromkeys(alike))
+    for i in range(0, min(len(pairs), 3 * columns), columns):
+        title = f"{len(pairs)} pairs that look alike, one above the other" if not i else ""
+        rows += [(title, [a for a, _ in pairs[i : i + columns]])]
+        rows += [("", [b for _, b in pairs[i : i + columns]])]
+    tile, gap, head = 96, 4, 18
+    height = sum(tile + gap + (head if title else 0) for title, _ in rows) + gap
+    sheet = Image.new("L", (columns * (tile + gap) + gap, height), 255)
+    draw, down = ImageDraw.Draw(sheet), gap
+    for title, members in rows:
+        if title:
+            draw.text((gap, down), title.encode("latin-1", "replace").decode("latin-1"), fill=0)
+            down += head
+        for place, i in enumerate(members):
+            seen = Image.fromarray(shrink(pad_to_square(slices.greys[i]), 32))
+            sheet.paste(seen.resize((tile, tile), 0), (gap + place * (tile + gap), down))
+        down += tile + gap
+    with atomic_write(path) as temporary:
+        sheet.save(temporary)

@@ -1,0 +1,118 @@
+"""The test for copies: against theory, and with copies planted."""
+
+import numpy as np
+import pytest
+
+from helpers import copies, planted, preprocessing
+from helpers.files import CourseError
+
+
+@pytest.fixture(scope="module", params=["heads", "textures"])
+def pool(request):
+    if request.param == "textures":
+        return planted.draw_textures(700, 77)[0]
+    images, labels = preprocessing.fresh_slices(1400, 77)
+    return images[labels == 1]
+
+
+@pytest.fixture(scope="module")
+def sets(pool):
+    """Real images, and new ones, three times."""
+    drawn = [pool[np.random.default_rng([5, k]).permutation(len(pool))] for k in range(3)]
+    return [(x[:72], x[72:100], x[100:260]) for x in drawn]
+
+
+def find(images, train, held_out):
+    return copies.find_copies(images, train, held_out, np.arange(len(train) + len(held_out)))
+
+
+# Of 100 sets each, experiments/results/copying.json has all flagged.
+@pytest.mark.parametrize("disguise", [*planted.DISGUISES, "mixed"])
+def test_five_copies_in_a_hundred_are_named_with_their_originals(sets, disguise):
+    change = (planted.DISGUISES | {"mixed": planted.mix})[disguise]
+    for k, (train, held_out, fresh) in enumerate(sets):
+        rng = np.random.default_rng(k)
+        images, places, originals = planted.plant_copies(fresh, train, 8, rng, change)
+        found = find(images, train, held_out)
+        assert found["flagged"] and found["p_value"] < copies.LEVEL
+        named = {copy["image"]: copy["real"] for copy in found["copies"]}
+        right = sum(named.get(i) == j for i, j in zip(places, originals, strict=True))
+        assert right >= 6 and len(named) <= 9
+        assert found["ci"][0] < 0.05 < found["ci"][1]
+
+
+def test_new_images_are_no_copies_sharp_or_blurred(sets):
+    flags = [
+        find(change(fresh), train, held_out)["flagged"]
+        for train, held_out, fresh in sets
+        for change in (lambda x: x, planted.blur)
+    ]
+    assert sum(flags) <= 1
+
+
+def test_copies_of_held_out_images_are_not_held_against_the_generator(sets):
+    train, held_out, fresh = sets[0]
+    images = fresh.copy()
+    images[:8] = held_out[:8]
+    found = find(images, train, held_out)
+    assert not found["flagged"] and not found["copies"] and found["near_held_out"] >= 8
+    images[8:13] = train[:5]  # fewer, in proportion to 72 and 28
+    assert not find(images, train, held_out)["flagged"]
+
+
+def test_a_copy_of_a_picture_that_one_person_has_twice_is_found(sets):
+    """Its twin lies as near, so only known groups can tell."""
+    train, held_out, fresh = sets[0]
+    train = np.concatenate([train[:1], train[:-1]])
+    images = fresh.copy()
+    images[3] = train[0]
+    groups = np.r_[0, 0, np.arange(1, 99)]
+    found = copies.find_copies(images, train, held_out, groups)
+    assert [copy["image"] for copy in found["copies"]] == [3] and not found["twins"]
+    unknown = find(images, train, held_out)
+    assert not unknown["flagged"] and unknown["twins"] == [(0, 1)]
+
+
+def test_alignment_undoes_flip_shift_turn_contrast_and_blur(pool):
+    from scipy.ndimage import rotate
+
+    real, rng = pool[:20], np.random.default_rng(0)
+    turned = rotate(real, 5, (2, 1), reshape=False, order=1, mode="nearest")
+    for changed in (
+        real[:, :, ::-1], planted.shift(real, rng), turned, 0.7 * real + 0.2, planted.blur(real),
+    ):  # fmt: skip
+        distances = copies.aligned_distances(changed, real)
+        assert (distances.argmin(axis=1) == np.arange(20)).all()
+        off = distances[~np.eye(20, dtype=bool)]
+        assert np.diag(distances).max() < 0.5 * np.quantile(off, 0.05)
+
+
+def test_chances_are_those_of_points_spread_at_random():
+    """In 6 dimensions; the share of chances under a level is the level."""
+    levels, found = (0.1, 0.01), []
+    for k in range(40):
+        points = np.random.default_rng(k).normal(size=(300, 6))
+        squares = ((points[:, None] - points[None, :100]) ** 2).sum(axis=2)
+        groups = np.arange(100)
+        usual, _ = copies.nearness(squares[:100], groups, own=groups)
+        near, _ = copies.nearness(squares[100:], groups)
+        found.append(copies.chances(near, usual))
+    for level in levels:
+        share = np.mean(np.concatenate(found) < level)
+        assert 0.6 * level < share < 1.4 * level
+
+
+def test_outliers_are_those_of_benjamini_and_hochberg():
+    """Their own example, at 0.05: the four smallest of fifteen."""
+    p_values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240,
+                0.4262, 0.5719, 0.6528, 0.7590, 1.0]  # fmt: skip
+    order = np.random.default_rng(0).permutation(15)
+    named = copies.name_outliers(np.array(p_values)[order], 0.05)
+    assert set(order[named]) == {0, 1, 2, 3}
+    assert not copies.name_outliers(np.full(5, 0.5)).any()
+
+
+def test_too_few_people_are_refused():
+    images = np.zeros((30, 32, 32, 1))
+    with pytest.raises(CourseError, match="at least 20 groups of a class, not 19"):
+        copies.find_copies(images, images, images[:0], np.minimum(np.arange(30), 18))

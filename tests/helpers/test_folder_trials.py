@@ -1,0 +1,647 @@
+"""What people really bring, one test a kind: read with the right value, or refused rightly."""
+
+import json
+import re
+import unicodedata
+
+import numpy as np
+import pytest
+from folders import picture, pictures, plain, save, write_csv
+from PIL import Image, ImageOps
+
+from course import check
+from helpers.files import CourseError
+from helpers.folder import choose_parts, examine, find_groups, lines, read_folder
+
+
+def labels_of(slices) -> dict[str, int]:
+    return dict(zip(slices.table["file"], slices.table["label"], strict=True))
+
+
+def groups_of(slices) -> int:
+    return len(set(find_groups(slices).groups))
+
+
+# --- Layouts -------------------------------------------------------------------------------------
+
+
+def test_a_folder_a_class(tmp_path):
+    truth = {}
+    for i, (grey, k) in enumerate(pictures(40)):
+        path = f"{'yes' if k else 'no'}/{f'Y{i}.jpg' if k else f'{i} no.jpeg'}"
+        save(tmp_path / path, grey)
+        truth[path] = k
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == truth and slices.names == ("no", "yes")
+
+
+@pytest.mark.parametrize("below", [True, False])
+@pytest.mark.parametrize("above", ["", "archive/brain tumour/"])
+def test_train_and_test_folders_of_classes(tmp_path, below, above):
+    truth, parts = {}, {}
+    for i, (grey, k) in enumerate(pictures(60)):
+        part, word = ("train", "test", "val")[i % 3], ("NORMAL", "PNEUMONIA")[k]
+        folders = f"{word}/{part}" if below else f"{part}/{word}"
+        path = f"{above}{folders}/IM-{i // 3:04}.jpeg"  # the same name again in each part
+        save(tmp_path / path, grey)
+        truth[path] = k
+        parts[path] = {"val": "validation"}.get(part, part)
+    with pytest.raises(CourseError, match="'NORMAL' and 'PNEUMONIA': say which is to be found"):
+        read_folder(tmp_path)
+    slices = read_folder(tmp_path, positive="pneumonia")
+    assert labels_of(slices) == truth and slices.names == ("NORMAL", "PNEUMONIA")
+    assert dict(zip(slices.table["file"], slices.table["given"], strict=True)) == parts
+
+
+def test_the_same_names_in_each_part_and_a_listing_of_bare_names(tmp_path):
+    rows, truth = [], {}
+    for i, (grey, k) in enumerate(pictures(90)):
+        part = ("train", "test", "val")[i % 3]
+        path = f"{part}/{('NORMAL', 'PNEUMONIA')[k]}/IM-{i // 3:04}.jpeg"
+        save(tmp_path / path, grey)
+        truth[path] = k
+        rows.append((path.rsplit("/", 1)[1], k, part))
+    write_csv(tmp_path / "labels.csv", ("filename", "label", "split"), rows)
+    assert labels_of(read_folder(tmp_path)) == truth
+    write_csv(tmp_path / "labels.csv", ("filename", "label"), [row[:2] for row in rows])
+    with pytest.raises(CourseError, match="has 90 faults: two images could be meant in line 2"):
+        read_folder(tmp_path)
+
+
+def test_a_split_column_is_kept_on_request_and_otherwise_said_to_be_dropped(tmp_path):
+    rows = plain(tmp_path, 90)
+    write_csv(
+        tmp_path / "labels.csv", ("file", "label", "split"),
+        [(*row, "test" if i < 20 else "Train") for i, row in enumerate(rows)],
+    )  # fmt: skip
+    given = examine(tmp_path, 0, {"given_split": True})
+    assert (given.part[:20] == "test").all() and set(given.part[20:]) == {"train", "validation"}
+    assert given.slices.reading.columns["split"] == "split"
+    said = "\n".join(lines(examine(tmp_path, 0, {})))
+    assert "given split (split): not kept; given_split: true keeps it" in said
+
+
+def test_a_patient_across_a_given_split_is_named(tmp_path):
+    rows = plain(tmp_path, 90)
+    write_csv(
+        tmp_path / "labels.csv", ("file", "label", "split", "patient"),
+        [(*row, "test" if i < 20 else "train", f"P{i // 3}") for i, row in enumerate(rows)],
+    )  # fmt: skip
+    with pytest.raises(CourseError, match=r"1 groups .* cross the given split \(018\.png and 019"):
+        examine(tmp_path, 0, {"given_split": True})
+
+
+@pytest.mark.parametrize("name", ["a/labels.csv", "metadata.csv", "Labels.csv", "x/y/truth.tsv"])
+def test_any_single_listing_is_found(tmp_path, name):
+    rows = plain(tmp_path / "images")
+    (tmp_path / "images/labels.csv").unlink()
+    mark = "\t" if name.endswith("tsv") else ","
+    write_csv(tmp_path / name, ("file", "label"), rows, delimiter=mark)
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == {f"images/{file}": k for file, k in rows}
+    assert slices.reading.listing == name
+
+
+def test_of_several_listings_one_has_to_be_named(tmp_path):
+    rows = plain(tmp_path)
+    (tmp_path / "labels.csv").rename(tmp_path / "one.csv")
+    write_csv(tmp_path / "two.csv", ("file", "label"), [(a, 1 - b) for a, b in rows])
+    with pytest.raises(CourseError, match=r"one\.csv, two\.csv.*listing: one\.csv"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, listing="one.csv")) == dict(rows)
+
+
+def test_a_class_folder_around_both_classes_is_no_third_class(tmp_path):
+    """As a well-known archive of brain MR slices unpacks: the same folders again in a third."""
+    for i, (grey, k) in enumerate(pictures(40)):
+        for above in ("", "brain_tumor_dataset/"):
+            save(tmp_path / f"{above}{('no', 'yes')[k]}/{i}.png", grey)
+    slices = read_folder(tmp_path, positive="yes")
+    assert all(("yes" in file) == k for file, k in labels_of(slices).items())
+    assert len(slices.table) == 80 and groups_of(slices) == 40
+
+
+def test_two_levels_of_two_folders_are_two_readings(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{('left', 'right')[i % 2]}/{('no', 'yes')[k]}/{i}.png", grey)
+    with pytest.raises(CourseError, match="could be the classes") as caught:
+        read_folder(tmp_path)
+    assert all(word in str(caught.value) for word in ("left", "right", "yes", "no"))
+    assert read_folder(tmp_path, positive="yes").names == ("no", "yes")
+
+
+@pytest.mark.parametrize("words", [("no", "yes"), ("0", "1"), ("NORMAL", "PNEUMONIA")])
+def test_a_listing_that_contradicts_the_folders(tmp_path, words):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(60)):
+        rows.append((f"{words[k]}/{i}.png", k))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+    swapped = [(file, 1 - k if i < 5 else k) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), swapped)
+    if words[0] != "NORMAL":
+        with pytest.raises(CourseError, match="another label than the folder for 5 images"):
+            read_folder(tmp_path)
+        assert labels_of(read_folder(tmp_path, listing="none")) == dict(rows)
+        assert labels_of(read_folder(tmp_path, listing="labels.csv")) == dict(swapped)
+    else:
+        (warning,) = examine(tmp_path, 0, {}).warnings
+        assert warning["kind"] == "folders" and warning["text"].startswith("5 images lie in")
+
+
+# --- Columns -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["", "Unnamed: 0", "row", "Unnamed: 0.1"])
+def test_a_shuffled_index_is_never_the_id(tmp_path, head):
+    rows = plain(tmp_path, 80)
+    order = np.random.default_rng(5).permutation(80)
+    listed = [(n, *rows[i]) for n, i in enumerate(order)]
+    write_csv(tmp_path / "labels.csv", (head, "filename", "label"), listed)
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == dict(rows)
+    assert slices.reading.columns["file"] == "filename"
+
+
+@pytest.mark.parametrize("head", ["", "Unnamed: 0"])
+def test_an_unnamed_index_alone_names_nothing(tmp_path, head):
+    rows = plain(tmp_path, 80)
+    write_csv(tmp_path / "labels.csv", (head, "label"), [(i, k) for i, (_, k) in enumerate(rows)])
+    with pytest.raises(CourseError, match=r"(no named column|header with an id)"):
+        read_folder(tmp_path)
+
+
+def test_a_numbered_column_beside_names_of_other_files_is_no_id(tmp_path):
+    """Renamed pictures, listed by their old names: the row's number is no evidence."""
+    rows = plain(tmp_path, 80)
+    listed = [(i, f"scan{i:04}.png", k) for i, (_, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("nr", "filename", "label"), listed)
+    with pytest.raises(CourseError, match=r"filename names files that are not here \(scan0000"):
+        read_folder(tmp_path)
+
+
+def test_some_missing_files_do_not_make_the_index_an_id(tmp_path):
+    rows = plain(tmp_path, 80)
+    listed = [(n, *rows[i]) for n, i in enumerate(np.random.default_rng(1).permutation(80))]
+    write_csv(tmp_path / "labels.csv", ("index", "file", "label"), listed)
+    for i in (3, 30):
+        (tmp_path / f"{i:03}.png").unlink()
+    with pytest.raises(CourseError, match=r"2 faults: no image in the folder for line \d+ \(0"):
+        read_folder(tmp_path)
+
+
+def test_images_and_masks_in_two_columns_are_two_readings(tmp_path):
+    rows = plain(tmp_path, 40)
+    for file, _ in rows:
+        save(tmp_path / f"masks/m{file}", np.zeros((9, 9), np.uint8))
+    listed = [(f"m{file}", file, k) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("mask", "image", "label"), listed)
+    with pytest.raises(CourseError, match="mask and image both name files"):
+        read_folder(tmp_path)
+    (tmp_path / "masks/m003.png").unlink()  # a mask is missing, or an image: still no telling
+    with pytest.raises(CourseError, match="both name files"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, id_column="image")) == dict(rows)
+
+
+def test_several_columns_of_0_and_1_are_named(tmp_path):
+    rows = plain(tmp_path, 100, share=0.3)
+    rng = np.random.default_rng(3)
+    listed = [(file, int(rng.random() < 0.55), k) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", "sex", "malignant"), listed)
+    with pytest.raises(CourseError, match="columns sex, malignant could hold the label"):
+        read_folder(tmp_path)
+    for options in ({"label_column": "malignant"}, {"positive": "malignant"}):
+        assert labels_of(read_folder(tmp_path, **options)) == dict(rows)
+
+
+@pytest.mark.parametrize(
+    "other", [lambda k, i: "MF"[i % 2], lambda k, i: i % 4, lambda k, i: i % 2]
+)
+def test_a_column_of_few_values_may_be_the_label_too(tmp_path, other):
+    """Sex as 0 and 1 beside a diagnosis in words must not become the label."""
+    rows = plain(tmp_path)
+    for heads in (("sex", "finding"), ("finding", "sex")):
+        listed = [
+            (file, ("benign", "malignant")[k], other(k, i)) for i, (file, k) in enumerate(rows)
+        ]
+        write_csv(tmp_path / "labels.csv", ("file", *heads), listed)
+        with pytest.raises(CourseError, match="could hold the label"):
+            read_folder(tmp_path)
+
+
+def test_the_label_is_the_third_column_and_the_patient_the_second(tmp_path):
+    rows = plain(tmp_path, 100)
+    listed = [(file, f"P{i // 2}", k) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "patient", "diagnosis"), listed)
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == dict(rows) and groups_of(slices) == 50
+
+
+def test_one_column_a_class(tmp_path):
+    rows = plain(tmp_path, 100, share=0.3, name="ISIC_{:07}.png")
+    listed = [(file[:-4], float(1 - k), float(k)) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("image", "benign", "malignant"), listed)
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == dict(rows) and slices.names == ("benign", "malignant")
+    write_csv(tmp_path / "labels.csv", ("image", "apple", "pear"), listed)
+    with pytest.raises(CourseError, match=r"'(apple|pear)' and '(pear|apple)': say which"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, positive="pear")) == dict(rows)
+
+
+def test_a_column_that_says_what_is_healthy_needs_a_word(tmp_path):
+    rows = plain(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("file", "normal"), [(file, 1 - k) for file, k in rows])
+    with pytest.raises(CourseError, match="1 in column normal may mean normal"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, positive="0")) == dict(rows)
+
+
+def test_more_than_two_classes_are_refused_with_the_way_out(tmp_path):
+    rows = plain(tmp_path, 100, share=0.3, name="ISIC_{:07}.png")
+    names = ("MEL", "NV", "BCC", "AKIEC")
+    kinds = [0 if k else 1 + i % 3 for i, (_, k) in enumerate(rows)]
+    listed = [
+        (file[:-4], *(float(c == kind) for c in range(4)))
+        for (file, _), kind in zip(rows, kinds, strict=True)
+    ]
+    words = [(file[:-4], names[kind]) for (file, _), kind in zip(rows, kinds, strict=True)]
+    for head, body in ((("image", *names), listed), (("image", "dx"), words)):
+        write_csv(tmp_path / "labels.csv", head, body)
+        with pytest.raises(CourseError, match=r"4 classes.*positive: MEL.*classes: \[MEL, "):
+            read_folder(tmp_path)
+        slices = read_folder(tmp_path, positive="mel")
+        assert labels_of(slices) == dict(rows)
+        two = read_folder(tmp_path, positive="MEL", classes=["MEL", "NV"])
+        assert labels_of(two) == {
+            f: k for (f, k), kind in zip(rows, kinds, strict=True) if kind < 2
+        }
+
+
+def test_a_row_a_box(tmp_path):
+    rows = plain(tmp_path, 80)
+    listed = [(file[:-4], 10 * box, k) for file, k in rows for box in range(1 + k)]
+    write_csv(tmp_path / "labels.csv", ("patientId", "x", "Target"), listed)
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == dict(rows) and groups_of(slices) == 80
+    write_csv(
+        tmp_path / "labels.csv", ("patientId", "x", "Target"), [*listed, ("000", 9, 1 - rows[0][1])]
+    )
+    with pytest.raises(CourseError, match="two labels for one image in lines 2 and"):
+        read_folder(tmp_path)
+
+
+def test_two_paths_of_one_file_are_no_repetition(tmp_path):
+    plain(tmp_path, 40)
+    listed = [(f"{part}/{i:03}.png", 0) for part in "ab" for i in range(20)]
+    listed += [(f"a/{i:03}.png", 1) for i in range(20, 40)]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    with pytest.raises(CourseError, match="20 faults: one image for two names in lines 2 and 22"):
+        read_folder(tmp_path)
+
+
+# --- Text ----------------------------------------------------------------------------------------
+
+TEXTS = {
+    "sep": lambda text: ("sep=;\n" + text).encode(),
+    "tabs": lambda text: text.replace(";", "\t").encode(),
+    "bars": lambda text: text.replace(";", "|").encode(),
+    "spaces": lambda text: text.replace(";", "  ").encode(),
+    "semicolons": str.encode,
+    "utf-16": lambda text: text.encode("utf-16"),
+    "utf-16 without its mark": lambda text: text.encode("utf-16-le"),
+    "latin-1": lambda text: text.replace("file", "Größe").encode("latin-1"),
+    "windows": lambda text: b"\xef\xbb\xbf" + text.replace(";", ",").replace("\n", "\r\n").encode(),
+    "quoted": lambda text: re.sub("(?m)^(.*);(.*)$", r'"\1";"\2"', text).encode(),
+}
+
+
+@pytest.mark.parametrize("way", TEXTS)
+def test_separators_and_encodings(tmp_path, way):
+    rows = plain(tmp_path)
+    text = "file;label\n" + "".join(f"{a};{b}\n" for a, b in rows)
+    (tmp_path / "labels.csv").write_bytes(TEXTS[way](text))
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"PK\x03\x04" + bytes(range(256)), "is an Excel workbook"),
+        (b"000.png,0\n001.png,1\n", r"line 1: '000\.png' is no column's name"),
+        (b"file,label\n000.png,0\nfile,label\n001.png,1\n", "is no column's name"),
+        (b"file,label\n000.png,0,7\n001.png,1\n", r"must have 2 values.*line 2 \(3 values\)"),
+        (b'file,note,label\n000.png,"big,0\n001.png,x,1\n', "unexpected end of data"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        (b"<!doctype html>", "web page"),
+        (b"file,label,label\n000.png,0,1\n", "two columns are called 'label'"),
+        (b"a;b,c\n000.png;0,1\n001.png;1,1\n", "separated by comma or semicolon"),
+        (bytes(range(256)), "is no text"),
+    ],
+)
+def test_listings_that_cannot_be_read_say_why(tmp_path, data, reason):
+    plain(tmp_path)
+    (tmp_path / "labels.csv").write_bytes(data)
+    with pytest.raises(CourseError, match=reason) as caught:
+        read_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "images\\{}.png", "./images/{}.png", "/content/drive/MyDrive/data/images/{}.png",
+        "C:\\Users\\me\\data\\images\\{}.png", "images/{}.PNG", "data/images/{}.png",
+        "images/{}.jpg", "{}", "IMAGES/{}.png", "file:///d:/images/{}.png",
+    ],
+)  # fmt: skip
+def test_paths_are_matched_where_one_file_fits(tmp_path, write):
+    rows = plain(tmp_path / "images", name="img{:03}.png")
+    (tmp_path / "images/labels.csv").unlink()
+    listed = [(write.format(file[:-4]), k) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    assert labels_of(read_folder(tmp_path)) == {f"images/{file}": k for file, k in rows}
+
+
+def test_a_folder_in_a_path_is_never_contradicted(tmp_path):
+    """test/000.png is not the missing train/000.png, though no other file has its name."""
+    rows = plain(tmp_path / "test", 40)
+    (tmp_path / "test/labels.csv").unlink()
+    listed = [(f"train/{file}" if i < 3 else f"test/{file}", k) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    with pytest.raises(CourseError, match=r"3 faults: no image in the folder for line 2 \(train"):
+        read_folder(tmp_path)
+
+
+def test_numbers_that_pandas_made_floats(tmp_path):
+    rows = plain(tmp_path, name="{}.png")
+    write_csv(
+        tmp_path / "labels.csv", ("id", "label"), [(f"{f[:-4]}.0", f"{k}.0") for f, k in rows]
+    )
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+def test_unicode_names_in_either_form(tmp_path, form, on_disk):
+    rows = [(f"Schädel {i}.png", k) for i, (_, k) in enumerate(pictures(30))]
+    for (file, _), (grey, _) in zip(rows, pictures(30), strict=True):
+        save(tmp_path / unicodedata.normalize(on_disk, file), grey)
+    listed = [(unicodedata.normalize(form, file), k) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    assert list(labels_of(read_folder(tmp_path)).values()) == [k for _, k in rows]
+
+
+# --- Patients ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Patient ID", "patientid", "PatientID", "lesion_id", "case_id", "patient_id", "Subject",
+     "SUBJECT-ID", "participant", "study", "Person No", "pid", "MRN", "Case"],
+)  # fmt: skip
+def test_patient_columns_whatever_they_are_called(tmp_path, name):
+    rows = plain(tmp_path, 80)
+    by_class = {k: [file for file, label in rows if label == k] for k in (0, 1)}
+    listed = [(f, k, f"P{k}{n // 4:03}") for k in (0, 1) for n, f in enumerate(by_class[k])]
+    write_csv(tmp_path / "labels.csv", ("file", "label", name), listed)
+    assert groups_of(read_folder(tmp_path)) == 20
+
+
+@pytest.mark.parametrize("name", ["group", "Group", "site", "batch"])
+def test_other_columns_are_no_patients_unless_they_are_named(tmp_path, name):
+    rows = plain(tmp_path, 80)
+    listed = [(file, k, f"g{i // 4}") for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", name), listed)
+    assert groups_of(read_folder(tmp_path)) == 80
+    assert groups_of(read_folder(tmp_path, patient_column=name)) == 20
+
+
+def test_a_case_column_of_0_and_1_is_a_label(tmp_path):
+    rows = plain(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("file", "case"), rows)
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == dict(rows) and groups_of(slices) == 60
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "None", "unknown", "-", "", "N/A", "Anonymous", "?"])
+def test_unknown_patients_are_each_their_own(tmp_path, word):
+    rows = plain(tmp_path, 80)
+    listed = [(f, k, word if i % 5 < 2 else f"P{i // 10}") for i, (f, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient"), listed)
+    found = examine(tmp_path, 0, {})
+    assert len(set(found.grouping.groups)) == 8 + 32
+    assert [w["text"] for w in found.warnings if w["kind"] == "unknown_patients"] == [
+        "32 of 80 images have no known patient: each is taken for its own"
+    ]
+
+
+def test_one_patient_in_two_spellings(tmp_path):
+    rows = plain(tmp_path, 60)
+    words = ("p007", "P007 ", "P007")
+    listed = [(f, k, words[i] if i < 3 else f"Q{i}") for i, (f, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient"), listed)
+    assert groups_of(read_folder(tmp_path)) == 58
+    words = ("7", "7.0", "007")
+    listed = [(f, k, words[i] if i < 3 else 100 + i) for i, (f, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient"), listed)
+    assert groups_of(read_folder(tmp_path)) == 58
+
+
+def test_patients_in_file_names_are_offered_and_read_on_request(tmp_path):
+    rows, count = [], [0, 0]
+    for i, (grey, k) in enumerate(pictures(160, seed=2)):
+        name = f"person{count[k] // 4 + (500 if k else 1)}_{('normal', 'bacteria')[k]}_{i}.jpeg"
+        count[k] += 1
+        save(tmp_path / name, grey)
+        rows.append((name, k))
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    found = examine(tmp_path, 0, {})
+    (proposal,) = [w["text"] for w in found.warnings if w["kind"] == "patients_proposed"]
+    assert "40 for 160 images" in proposal and proposal.endswith(r"patient_pattern: 'person(\d+)'")
+    assert len(set(found.grouping.groups)) == 160
+    pattern = proposal.split("'")[1]
+    for asked in (pattern, r"person(\d+)_"):
+        assert groups_of(read_folder(tmp_path, patient_pattern=asked)) == 40
+    for asked, reason in ((r"patient(\d+)", "fits no file name"), ("(", "no regular expression")):
+        with pytest.raises(CourseError, match=reason):
+            read_folder(tmp_path, patient_pattern=asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "patients"),
+    [
+        (lambda i: f"{i // 4:08}_{i % 4:03}.png", 20),  # NIH's chest X-rays
+        (lambda i: f"SOB_B_A-14-{22000 + i // 4}AB-40-{i % 4:03}.png", 20),  # BreaKHis
+        (lambda i: f"{10000 + i // 4}_idx5_x{i}_y{i}_class0.png", 20),  # IDC
+        (lambda i: f"Patient-{i // 4}/slice_{i % 4}.png", 20),
+        (lambda i: f"img_{i:03}.png", None),
+        (lambda i: f"{i:03}.png", None),
+        (lambda i: f"slice {i}.png", None),
+        (lambda i: f"ISIC_{i:07}.png", None),
+    ],
+)
+def test_patterns_are_proposed_only_where_one_shows(tmp_path, name, patients):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(80, size=12)):
+        save(tmp_path / name(i), grey)
+        rows.append((name(i), k))
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    proposals = read_folder(tmp_path).reading.proposals
+    assert len(proposals) == (patients is not None)
+    if patients:
+        assert f"{patients} for 80 images" in proposals[0]
+        pattern = proposals[0].split("'")[1]
+        assert groups_of(read_folder(tmp_path, patient_pattern=pattern)) == patients
+
+
+def test_few_patients_with_many_slices_are_split_by_whole_patients(tmp_path):
+    rows = plain(tmp_path, 120)
+    per_class = {0: 0, 1: 0}
+    listed = []
+    for file, k in rows:
+        listed.append((file, k, f"P{k}{per_class[k] // 10}"))  # six patients of ten slices
+        per_class[k] += 1
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient"), listed)
+    slices = read_folder(tmp_path)
+    groups = find_groups(slices).groups
+    labels = slices.table["label"].to_numpy()
+    for seed in range(3):
+        part = choose_parts(slices, groups, seed)
+        assert all(len(set(part[groups == g])) == 1 for g in groups)
+        for name in ("validation", "test"):
+            for k in (0, 1):
+                assert len(set(groups[(part == name) & (labels == k)])) == 2
+    few = [(f, k, p[:2] + str(int(p[2]) // 2)) for f, k, p in listed]  # three of twenty
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient"), few)
+    slices = read_folder(tmp_path)
+    with pytest.raises(CourseError, match=r"60 images of 3 patients .* needs 5 patients"):
+        choose_parts(slices, find_groups(slices).groups, 0)
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+
+def test_what_systems_leave_behind_is_no_image(tmp_path):
+    rows = plain(tmp_path / "images")
+    (tmp_path / "images/labels.csv").rename(tmp_path / "labels.csv")
+    for name, _ in rows:
+        (tmp_path / f"images/._{name}").write_bytes(b"\0\5\x16\7")
+        save(tmp_path / f"images/.ipynb_checkpoints/{name}", np.zeros((4, 4), np.uint8))
+        save(tmp_path / f"images/@eaDir/{name}/THUMB_M.jpg", np.zeros((4, 4), np.uint8))
+        save(tmp_path / f"__MACOSX/{name}", np.zeros((4, 4), np.uint8))
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"\0\1")
+    (tmp_path / "images/x.png").mkdir()
+    slices = read_folder(tmp_path)
+    assert labels_of(slices) == {f"images/{file}": k for file, k in rows} and not slices.unlisted
+    assert not examine(tmp_path, 0, {}).warnings
+
+
+def test_many_broken_files_are_named_at_once(tmp_path):
+    rows = plain(tmp_path, 80)
+    path = [tmp_path / file for file, _ in rows]
+    path[11].write_bytes(path[11].read_bytes()[:-300])
+    path[22].write_bytes(b"")
+    path[33].write_text("<html><title>404 Not Found</title>")
+    path[44].write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    data = bytearray(path[56].read_bytes())
+    data[len(data) // 2] ^= 255
+    path[56].write_bytes(data)
+    with pytest.raises(CourseError, match="has 5 faults") as caught:
+        read_folder(tmp_path)
+    said = str(caught.value)
+    assert all(f"{i:03}.png" in said for i in (11, 22, 33, 44, 56)) and "\n" not in said
+    assert "empty" in said and "web page" in said and "Git LFS" in said
+
+
+def test_up_to_twenty_missing_files_are_named_and_all_are_counted(tmp_path):
+    rows = plain(tmp_path, 80)
+    for file, _ in rows[::3]:
+        (tmp_path / file).unlink()
+    (tmp_path / rows[1][0]).write_bytes(b"")
+    with pytest.raises(CourseError, match="has 28 faults") as caught:
+        read_folder(tmp_path)
+    assert str(caught.value).count("line ") == 20 and "and 7 more" in str(caught.value)
+
+
+def test_augmented_copies_by_their_names(tmp_path):
+    rng = np.random.default_rng(11)
+    rows = []
+    for i, (grey, k) in enumerate(pictures(60, seed=11)):
+        image = Image.fromarray(grey)
+        made = {
+            f"{i:03}.png": image,
+            f"aug_{i:03}_0_{rng.integers(9999)}.png": ImageOps.mirror(image),
+            f"aug_{i:03}_1_{rng.integers(9999)}.png": image.rotate(float(rng.uniform(12, 25))),
+            f"{i:03}_flip_crop.png": image.crop((4, 4, 44, 44)).resize((48, 48)),
+        }
+        for name, one in made.items():
+            one.save(tmp_path / name)
+            rows.append((name, k))
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    found = examine(tmp_path, 0, {})
+    groups = found.grouping.groups.reshape(60, 4)
+    assert len(np.unique(groups)) == 60 and (groups == groups[:, :1]).all()
+    assert "180 files are named as augmented copies of 60" in found.warnings[0]["text"]
+
+
+def test_numbered_pictures_are_no_copies(tmp_path):
+    """BUSI calls its pictures "benign (1)"; a set may call all of its files crops."""
+    for name in ("{} ({}).png", "{1}_crop.png", "{0}_rot_{1}.png", "IM_{1}_left.png"):
+        for i, (grey, k) in enumerate(pictures(40)):
+            save(tmp_path / f"{('no', 'yes')[k]}/{name.format('benign', i)}", grey)
+        grouping = find_groups(read_folder(tmp_path))
+        assert not grouping.named or name == "{0}_rot_{1}.png"
+        for path in tmp_path.rglob("*.png"):
+            path.unlink()
+
+
+# --- The command ---------------------------------------------------------------------------------
+
+
+def test_check_says_what_was_used(tmp_path, capsys):
+    rows = plain(tmp_path / "data", 80)
+    listed = [(i, f, k, f"P{i // 2}") for i, (f, k) in enumerate(rows)]
+    write_csv(
+        tmp_path / "data/labels.csv", ("", "file", "label", "Patient ID"), listed, delimiter=";"
+    )
+    save(tmp_path / "data/extra.jpg", picture(np.random.default_rng(1), 0))
+    sheet = tmp_path / "check.png"
+    assert check.main([str(tmp_path / "data"), "--sheet", str(sheet)]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "listing: labels.csv (semicolon-separated, UTF-8); file column: file",
+        "label column: label",
+        "classes: 1 40 (to be found, label 1), 0 40",
+        "files: jpg 1 seen, 0 listed, 1 unlisted, png 80 seen, 80 listed, 0 unlisted",
+        "patients: 40 for 80 images, by Patient ID",
+        "groups: 40 for 80 images (40 patients or groups told)",
+    ):
+        assert line in said.splitlines()
+    assert Image.open(sheet).width > 900
+    assert check.main([str(tmp_path / "data"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 80 and found["groups"] == 40 and found["warnings"] == []
+    assert found["classes"] == {"0": 40, "1": 40}
+    columns = {"file": "file", "label": "label", "patient": "Patient ID", "split": None}
+    assert found["columns"] == columns
+    assert {(f["file"], f["label"]) for f in found["files"]} == set(rows)
+    parts = {(f["group"], f["part"]) for f in found["files"]}
+    assert len(parts) == 40 and {part for _, part in parts} == {"train", "validation", "test"}
+
+
+def test_check_never_writes_into_the_folder(tmp_path, capsys):
+    plain(tmp_path)
+    assert check.main([str(tmp_path), "--sheet", str(tmp_path / "check.png")]) == 2
+    assert "nothing is written" in capsys.readouterr().err
+
+
+def test_check_of_a_class_that_is_too_small_shows_all_and_refuses(tmp_path, capsys):
+    plain(tmp_path, 60, share=0.1)
+    assert check.main([str(tmp_path), "--json"]) == 2
+    shown = capsys.readouterr()
+    kinds = [warning["kind"] for warning in json.loads(shown.out)["warnings"]]
+    assert kinds[:2] == ["too_few", "imbalance"] and "too few images" in shown.err
