@@ -113,7 +113,7 @@ def draw_curve(found: dict[str, Any]) -> Figure:
     count = [point["images"] for point in found["curve"]]
     value = np.array([100 * point["balanced_accuracy"] for point in found["curve"]])
     low, high = (np.array([100 * point["ci"][k] for point in found["curve"]]) for k in (0, 1))
-    error = np.stack([value - low, high - value])
+    error = np.stack([value - low, high - value]).clip(0)  # rounding can make it negative
     axes.errorbar(
         count, value, error, fmt="o-", color="black", capsize=4, label="real images alone"
     )
@@ -168,7 +168,7 @@ def _fit_all(features, labels, groups, tests, seed):
 
 
 def _plain_fit(features, labels):
-    return bundled.fit_head([bundled.share(features, labels, len(features))], features[:, 0])
+    return bundled.fit_head([bundled.share(features, labels, len(features))], features)
 
 
 def _resample(labels, groups, seed) -> np.ndarray:

@@ -18,6 +18,7 @@ from helpers.classifiers import classic_augmentation
 C = 0.1  # inverse strength of the penalty, for all arms and sets
 TOLERANCE = 1e-6  # of the gradient of the mean loss, in its largest component
 MOST_STEPS = 10_000
+LEAST_SPREAD = 0.1  # of the median feature's: what hardly varies in the real images is not inflated
 MOST_VIEWS = 16
 MIXUP_ALPHA = 0.2  # of the beta distribution that the shares are drawn from
 MIXED = 3  # times as many mixed images as real ones
@@ -76,15 +77,15 @@ def fit_arm(
     real = view_features(images, count)
     if name == "mixup":
         mixed = mix(images, labels)
-        return fit_head([share(real, labels, len(images) / 2), mixed], real[:, 0])
+        return fit_head([share(real, labels, len(images) / 2), mixed], real)
     if name in ("classic", "classic_long", "part", "part_long", "original"):
-        return fit_head([share(real, labels, len(images))], real[:, 0])
+        return fit_head([share(real, labels, len(images))], real)
     added = view_features(added_images, count)
     if name == "gan_only":
-        return fit_head([share(added, added_labels, len(images))], real[:, 0])
+        return fit_head([share(added, added_labels, len(images))], real)
     if name == "original_gan":  # the paper's: one joined set, in which each image counts the same
         both = np.concatenate([real, added]), np.concatenate([labels, added_labels])
-        return fit_head([share(*both, len(images))], real[:, 0])
+        return fit_head([share(*both, len(images))], real)
     return fit_with_added(real, labels, added, added_labels)
 
 
@@ -97,7 +98,7 @@ def fit_with_added(
     """
     half = len(real) / 2
     parts = [share(real, labels, half), share(added, added_labels, half)]
-    return fit_head(parts, real[:, 0])
+    return fit_head(parts, real)
 
 
 def fit_head(parts: list[Examples], real: np.ndarray) -> Head:
@@ -106,12 +107,15 @@ def fit_head(parts: list[Examples], real: np.ndarray) -> Head:
     Args:
         parts: Their weights should sum to the number of real images, so that `C` means the same
             in every arm.
-        real: Features of the plain real training images ``(n, 1280)``.
+        real: Features of the real training images and their views ``(n, views, 1280)``.
 
     Returns:
         The minimum of the penalized loss: the solver stops where the gradient is nearly 0.
     """
-    scaler = StandardScaler().fit(_exact(real))
+    scaler = StandardScaler().fit(_exact(real.reshape(-1, real.shape[-1])))
+    # Some features are all but 0 in the real images; divided by that spread, one in another image
+    # would be worth thousands, and decide alone.
+    scaler.scale_ = np.maximum(scaler.scale_, LEAST_SPREAD * np.median(scaler.scale_))
     features = scaler.transform(_exact(np.concatenate([part.features for part in parts])))
     labels, weights = (
         np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "weights")
