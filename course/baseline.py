@@ -17,7 +17,7 @@ from helpers.folder import find_groups, from_parameters, read_folder, refuse_ins
 def main(arguments: list[str] | None = None) -> None:
     """The command line.
 
-    `--json` prints the numbers of `helpers.baseline.measure` instead of its text, without
+    `--json` prints the numbers of `helpers.baseline.measure_baseline` instead of its text, without
     `probabilities`. `--out` names a folder for `baseline.json` (the same numbers), `baseline.png`
     (the learning curve) and `baseline.csv` (file, label, group and probability of each image).
     """
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     table = slices.table.assign(group=find_groups(slices).groups)
     images = preprocessing.prepare(slices.greys)
     labels, groups = (table[name].to_numpy() for name in ("label", "group"))
-    found = baseline.measure(images, labels, groups, asked.seed)
+    found = baseline.measure_baseline(images, labels, groups, asked.seed)
     table["probability"] = np.round(found.pop("probabilities"), 6)
     if asked.out:
         out = files.make_folder(files.project_path(asked.out))

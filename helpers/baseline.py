@@ -18,7 +18,7 @@ RESAMPLES = 2000
 CURVE = ((0.25, QUARTERS), (0.5, HALVES))
 
 
-def measure(
+def measure_baseline(
     images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int = 0
 ) -> dict[str, Any]:
     """Measure the classifier *bundled* out of fold, its learning curve and the room for more.

@@ -10,7 +10,7 @@ from helpers.intervals import wilson_interval
 
 @pytest.fixture
 def measure(monkeypatch):
-    """`baseline.measure` of given features instead of images; views are the features and noise."""
+    """`measure_baseline` of given features instead of images; views are the features and noise."""
 
     def views(features, count):
         rng = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def measure(monkeypatch):
     monkeypatch.setattr(baseline, "QUARTERS", 3)
     monkeypatch.setattr(baseline, "HALVES", 2)
     monkeypatch.setattr(baseline, "CURVE", ((0.25, 3), (0.5, 2)))
-    return baseline.measure
+    return baseline.measure_baseline
 
 
 def planted(count: int, signal: float, seed: int = 0, width: int = 60):
