@@ -110,7 +110,9 @@ def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
         refused(r"OUT .* lies inside DATA", "--data", folder, "--out", out)
     assert snapshot(folder) == before
     write_labels(folder, [(i, 3 if i == 0 else i % 2) for i in range(60)])
-    refused(r"neither 0 nor 1 is the label of line 2 .*'3'", "--data", folder, "--out", tmp_path / "out")
+    refused(
+        r"neither 0 nor 1 is the label of line 2 .*'3'", "--data", folder, "--out", tmp_path / "out"
+    )
     refused("is not a folder", "--data", folder / "nowhere", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -150,10 +152,10 @@ def quiet_run(monkeypatch, folder, tmp_path):
 
 def test_other_columns_and_other_groups_are_seen_before_anything_runs(quiet_run, folder):
     lines = [(i, i % 2, int(i < 30)) for i in range(60)]
-    write_labels(folder, lines, ("file", "sign", "outcome"))
-    with pytest.raises(CourseError, match=r"sign.*outcome"):
+    write_labels(folder, lines, ("file", "red", "blue"))
+    with pytest.raises(CourseError, match=r"red.*blue"):
         quiet_run()
-    named = {"changes": {"label_column": "outcome"}}
+    named = {"changes": {"label_column": "blue"}}
     quiet_run(**named)
     (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
     with pytest.raises(CourseError, match="other settings or data"):
