@@ -216,7 +216,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {here!r}]
 import work
-from helpers import study
+from course import workers
 
 if __name__ == "__main__":
     tasks = [{{"split": k, "seed": 0, "out": {here!r} + f"/run-{{k}}.done", "seconds": 1.5}}
@@ -376,7 +376,7 @@ def test_a_smaller_plan_loses_no_row_and_each_look_is_told(tmp_path):
 def test_what_the_gans_do_not_see_may_be_mended_before_the_first_row(
     chosen, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(workers, "run_with_dask", lambda *_: None)
+    monkeypatch.setattr(study, "run_with_dask", lambda *_: None)
     mine, out = tmp_path / "mine.yaml", tmp_path / "out"
     ask = ["--splits", "1", "--seeds", "1", "--params", str(mine), "--out", str(out)]
     for text, code in (("dose: 9", 0), ("dose: 1", 0), ("gan_steps: 9", 2)):
@@ -418,7 +418,7 @@ def test_other_data_under_the_same_path_is_another_study(
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workers, "run_with_dask", stopped)
+    monkeypatch.setattr(study, "run_with_dask", stopped)
     ask = ["--splits", "2", "--seeds", "1", "--data", str(folder), "--out", str(tmp_path / "out")]
     assert study.main(ask) == study.main(ask) == 130
     (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
@@ -450,7 +450,7 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
     """
     answers = iter(["mixed_bfloat16", "float32"])
     monkeypatch.setattr(
-        machine, "choose_precision", lambda asked, xla: next(answers) if asked == "auto" else asked
+        machine, "choose_precision", lambda asked: next(answers) if asked == "auto" else asked
     )
     trunks = iter(printed)
     monkeypatch.setattr(machine, "run_python", lambda _: next(trunks))
@@ -458,7 +458,7 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workers, "run_with_dask", stopped)
+    monkeypatch.setattr(study, "run_with_dask", stopped)
     ask = ["--splits", "2", "--seeds", "1", "--out", str(tmp_path)]
     for _ in range(2):
         assert study.main(ask) == 130

@@ -24,9 +24,8 @@ LOWEST = [
 SCRIPT = """
 import sys, hashlib
 from pathlib import Path
-from helpers import runtime
+from helpers import machine, networks, sampling
 import keras
-from helpers import networks, sampling
 assert keras.__version__ == "3.13.2", keras.__version__
 generator = sampling.load_generator(Path(sys.argv[1]))
 print(hashlib.sha256(b"".join(w.tobytes() for w in generator.get_weights())).hexdigest())

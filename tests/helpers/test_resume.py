@@ -20,9 +20,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from helpers import runtime
+from helpers import recipes, training
 import numpy as np
-from helpers import training
 import small
 small.use()
 images = np.random.default_rng(0).uniform(-1, 1, (40, 32, 32, 1)).astype("float32")
