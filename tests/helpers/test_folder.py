@@ -340,15 +340,25 @@ def test_real_groups_are_as_written_down(real):
     slices = read_folder(real)
     grouping = find_groups(slices)
     assert slices.table["mode"].value_counts().to_dict() == {"RGB": 188, "RGBA": 12}
-    assert len(set(grouping.groups)) == 176
-    pairs = [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30)]
+    assert len(set(grouping.groups)) == 111
+    series = [range(116, 128), range(129, 133), range(133, 139), range(139, 145), range(153, 162),
+              range(162, 178), (104, 105, 184, 185, 186, 187)]  # fmt: skip
+    same = [(188, 189), (198, 199), (11, 61), (105, 187), (73, 95), (10, 66), (12, 30), (4, 57),
+            (5, 58), (5, 22), (9, 65), (104, 186), (145, 148), (146, 149), (147, 150)]  # fmt: skip
+    neighbours = [(110, 111), (107, 108)]
+    others = [(6, 100), (100, 101), (87, 88), (97, 98)]
     for seed in range(10):
         parts = preprocessing.split_groups(slices.table.label.to_numpy(), grouping.groups, seed)
-        for i, j in [*pairs, (110, 111), (107, 108), *itertools.pairwise(range(162, 178))]:
+        for i, j in [
+            *same,
+            *neighbours,
+            *others,
+            *(p for s in series for p in itertools.pairwise(s)),
+        ]:
             assert parts[i] == parts[j]
         assert set(parts[162:178]) == {"train"}
-        assert {part: int(np.sum(parts == part)) for part in preprocessing.PARTS} == {
-            "train": 144, "validation": 34, "test": 22,
-        }  # fmt: skip
+        counts = {part: int(np.sum(parts == part)) for part in preprocessing.PARTS}
+        assert counts["test"] == 22 and abs(counts["validation"] - 34) <= 1
     proposed = {pair[:2] for pair in grouping.proposed}
-    assert proposed == {*pairs, (110, 111), (107, 108)}
+    assert proposed <= {*same, *neighbours}, "detection proposes no two people"
+    assert len(proposed) == 9

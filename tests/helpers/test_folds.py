@@ -42,7 +42,9 @@ def test_each_testable_slice_is_tested_once_and_no_group_crosses(seed):
             found = groups[part == name]
             assert len(set(found)) == len(found), "one slice a group"
         for label in (0, 1):
-            left = (labels == label).sum() - ((part == "test") & (labels == label)).sum()
+            left = len(
+                np.unique(groups[np.isin(part, ("train", "validation")) & (labels == label)])
+            )
             held = ((part == "validation") & (labels == label)).sum()
             assert abs(held / left - 34 / 178) < 0.02
 
@@ -76,8 +78,9 @@ def test_the_kept_folds_of_the_real_set_keep_their_promises():
     kept = json.loads((ROOT / "experiments" / "results" / "real_folds.json").read_text())
     groups = kept["groups"]
     tested = [file for fold in kept["folds"] for file in fold["test"]]
-    assert len(kept["folds"]) == 8 and len(tested) == len(set(tested)) == 175
-    assert len({groups[file] for file in tested}) == 175 == len(set(groups.values())) - 1
+    assert len(kept["folds"]) == 8 and len(tested) == len(set(tested)) == 104
+    series = 7  # of four slices or more: they always train
+    assert len({groups[file] for file in tested}) == 104 == len(set(groups.values())) - series
     for fold in kept["folds"]:
         parts = {name: fold[name] for name in ("train", "validation", "test", "unused")}
         assert sorted(file for part in parts.values() for file in part) == sorted(groups)
@@ -85,7 +88,8 @@ def test_the_kept_folds_of_the_real_set_keep_their_promises():
         assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
         assert len(fold["quarters"]) == 12
         for quarter in fold["quarters"]:
-            assert set(quarter) <= set(parts["train"]) and len(quarter) == 36
+            assert set(quarter) <= set(parts["train"])
+            assert abs(len(quarter) - len(parts["train"]) / 4) < 2
 
 
 def many_images(seed: int) -> tuple[np.ndarray, np.ndarray]:
