@@ -177,21 +177,25 @@ def _tiles(edge: int) -> np.ndarray:
 def print_times() -> None:
     """Time the precisions by turns, so that what else the machine does falls on all of them.
 
-    One that takes more than twice as long as another is timed once: where the processor has no
+    On a processor it is the processor's own time: waiting for other programs doesn't count. One
+    that takes more than twice as long as another is timed once: where the processor has no
     bfloat16, a pass can take seconds.
     """
     best: dict[str, float] = {}
     steps = {}
-    for precision in ON_PROCESSOR if machine.on_processor() else ON_GPU:
+    precisions, clock = ON_GPU, time.perf_counter
+    if machine.on_processor():
+        precisions, clock = ON_PROCESSOR, time.process_time
+    for precision in precisions:
         steps[precision] = _make_pass(precision)
         steps[precision]()  # compiles; where it ends the process, those before stand printed
         for _ in range(8):
             for name, step in steps.items():
                 if best.get(name, 0.0) > 2 * min(best.values(), default=float("inf")):
                     continue
-                started = time.perf_counter()
+                started = clock()
                 step()
-                best[name] = min(time.perf_counter() - started, best.get(name, float("inf")))
+                best[name] = min(clock() - started, best.get(name, float("inf")))
         for name, value in best.items():
             print(name, value, flush=True)
 
