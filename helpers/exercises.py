@@ -1,4 +1,4 @@
-"""Checks of the notebooks' exercises: an answer is right, or gets a hint that keeps it a riddle."""
+"""Checks of the notebooks' exercises: an answer is right, or gets a hint without the solution."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ CHECKS: dict[str, Callable[..., Hint]] = {}
 
 
 def check(name: str, answer: Any, **given: Any) -> None:
-    """Say whether an answer is right, or what to think of.
+    """Say whether an answer is right, or give a hint.
 
     Args:
         name: Notebook and number, as in "01.2".
@@ -27,7 +27,7 @@ def check(name: str, answer: Any, **given: Any) -> None:
     try:
         hint = CHECKS[name](answer, **given)
     except Exception as error:  # the learner's function may do anything
-        hint = f"it ends in {type(error).__name__}: {error}"
+        hint = f"your answer stopped with {type(error).__name__}: {error}"
     print("Right." if hint is None else f"Not yet: {hint}")
 
 
@@ -47,8 +47,8 @@ def _added_air(answer: int) -> Hint:
     if answer == 512:
         return None
     if answer == 0:
-        return "nothing is added where a slice is squeezed; here it is padded."
-    return "how large is the square, what share of it is new, and how many pixels has the result?"
+        return "a squeezed slice gets no new pixels, but this slice is padded."
+    return "how large is the square? Which share of it is new? How many pixels has the result?"
 
 
 @_exercise("01.2")
@@ -61,9 +61,9 @@ def _to_grey_levels(answer: Callable) -> Hint:
         return f"grey levels are uint8, and these are {found.dtype}."
     wrong = int((found != every).sum())
     if wrong > 200:
-        return f"{wrong} of 256 levels come back as others: where do -1, 0 and 1 go?"
+        return f"{wrong} of 256 levels come back changed: what must -1, 0 and 1 become?"
     if wrong:
-        return f"{wrong} of 256 levels come back as others: what does uint8 make of 6.9999?"
+        return f"{wrong} of 256 levels come back changed: what does uint8 make of 6.9999?"
     return None
 
 
@@ -72,7 +72,7 @@ def _crossing_group(answer: int, table: pd.DataFrame) -> Hint:
     parts = table.groupby("group")["split"].nunique()
     if answer in parts.index and parts[answer] > 1:
         return None
-    return "in how many different parts does each group stand? Large groups are not to blame."
+    return "in how many parts does each group have slices? The size of the group does not matter."
 
 
 @_exercise("01.4")
@@ -80,15 +80,15 @@ def _unseen_twin(answer: Callable, greys: list[np.ndarray]) -> Hint:
     twins = [answer(grey.copy()) for grey in greys[:10]]
     for grey, twin in zip(greys, twins, strict=False):
         if twin is None or twin.dtype != np.uint8 or twin.shape != grey.shape:
-            return "it must return grey levels, uint8, of the same height and width."
+            return "it must return grey levels, uint8, with the same height and width."
     both = preprocessing.prepare(twins), preprocessing.prepare(greys[:10])
     if np.diag(measures.pixel_likeness(*both)).min() < 0.8:
-        return "nobody would call these two the same picture: change less."
+        return "nobody would call these two pictures the same: change less."
     found = {(i, j) for i, j, _ in preprocessing.propose_lookalikes(greys[:10] + twins)}
     caught = sum((k, k + 10) in found for k in range(10))
     if caught <= 2:
         return None
-    return f"{caught} of 10 twins were found: what does a correlation, pixel by pixel, not forgive?"
+    return f"{caught} of 10 twins were found: which change moves pixels to other places?"
 
 
 # --- 02 · Networks -------------------------------------------------------------------------------

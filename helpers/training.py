@@ -30,9 +30,9 @@ DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZip
 
 
 def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
-    """Which images a step sees: each epoch in a new order, its last half batch dropped.
+    """Indices of a step's images: each epoch in a new order, without an incomplete batch.
 
-    A function of the step alone, so that a resumed run sees what an unbroken one would have.
+    It depends on the step alone, so a resumed run sees the same images as an unbroken one.
 
     Returns:
         ``(batch_size,)`` indices below `count`.
