@@ -64,7 +64,7 @@ class Grouping:
     groups: np.ndarray  # (n,) group numbers
     identical: list[tuple[int, int]]  # the same pixels twice
     proposed: list[tuple[int, int, float]]  # look-alikes with their correlation
-    known: list[list[int]]  # groups told: patients, groups.csv, or the list in data/
+    known: list[list[int]]  # groups given: patients, groups.csv, or the list in data/
     named: list[list[int]] = field(default_factory=list)  # augmented copies, by their file names
     copies: list[tuple[int, int]] = field(default_factory=list)  # mirrored, turned or cropped
 
