@@ -265,7 +265,7 @@ NO_LABELS = {"loss": "wasserstein", "flip_share": 0, "soften_real": 0, "soften_g
         ({"swap_labels": "no"}, "swap_labels is 'no': it must be True or False"),
         ({"augmentation": 3}, "augmentation 3 must hold"),
         ({"augmentation": "mixup"}, "augmentation 'mixup' must hold none or some of translation"),
-        ({"flips": 0.1}, "'flips' is no value of a recipe"),
+        ({"flips": 0.1}, "'flips' is no setting of a recipe"),
     ],
 )
 def test_a_wrong_recipe_is_a_sentence(changes, sentence):
