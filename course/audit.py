@@ -67,7 +67,7 @@ def run(
             f"{split} cannot be read as a split ({error}): it needs file, label, group, split."
         ) from None
     if unknown := set(slices.table["file"]) - set(table.index):
-        raise CourseError(f"{split} does not name {min(unknown)} of {data}: mend either.")
+        raise CourseError(f"{split} does not name {min(unknown)} of {data}: correct one of them.")
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         raise CourseError(f"{split} names {twice} twice: delete one line.")

@@ -55,7 +55,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, ValueError, yaml.YAMLError) as error:
             reason = str(error).split("\n")[0]
-            raise CourseError(f"{path} cannot be read as YAML ({reason}): mend the file.") from None
+            raise CourseError(f"{path} cannot be read as YAML ({reason}): correct it.") from None
         if not isinstance(content, dict):
             raise CourseError(f"{path} must hold lines of the form name: value.")
         for name in content:
@@ -239,7 +239,7 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
         ) from error
     except (RuntimeError, OSError) as error:  # its kernel died, or the disk is full
         raise CourseError(
-            f"{source.name} was cut off ({str(error) or type(error).__name__}): free memory or "
+            f"{source.name} was interrupted ({str(error) or type(error).__name__}): free memory or "
             "disk, then run the same command again, which resumes."
         ) from error
     finally:
@@ -300,7 +300,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m course run",
         description="Run all notebooks in order, then print the table of arms and the verdict.",
-        epilog="The same command again skips what is finished and resumes what was cut off.",
+        epilog="The same command again skips what is finished and resumes what was interrupted.",
     )
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")

@@ -4,7 +4,7 @@
 
 A run is the whole course on one split (or, without data, on one simulated set) with one seed: GANs
 trained anew, classifiers fitted, everything kept in `OUT/split-K/seed-S`. A finished run is never
-run again, and one that was cut off resumes. The row in `OUT/study.json` is enough to count a run as
+run again, and an interrupted one resumes. The row in `OUT/study.json` is enough to count a run as
 finished, so a study can move to another machine with that file alone. On a cluster all workers must
 see OUT and DATA under the same paths.
 """
@@ -69,7 +69,7 @@ def run_one(task: dict[str, Any]) -> str:
     """Run the course once, in this process; what it would print goes into `OUT.log`.
 
     Returns:
-        Nothing, or the sentence that says what is wrong, which trying again won't mend.
+        Nothing, or an error message, if trying again would not help.
     """
     os.environ.update(dict.fromkeys(THREADS, str(task["threads"])))
     said = Path(task["call"]["out"] + ".log")
@@ -261,7 +261,7 @@ def run_study(
         The content of `study.json`: settings, rows, and the summary with the verdict.
 
     Raises:
-        CourseError: Anything a user can mend.
+        CourseError: Any error that the user can fix.
     """
     folder = files.project_path(out)
     begun = files.read_json(folder / "study.json")

@@ -5,7 +5,7 @@
 
 The same network from scratch, the same steps, the same patients; only the edge of the images
 differs. Every fit is a row in `results/resolution.json`, written when it ends; the same command
-goes on where it was stopped.
+resumes where it was stopped.
 """
 
 import argparse

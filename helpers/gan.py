@@ -101,8 +101,8 @@ def penalty_for(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, s
 
     Args:
         critic: Gives a logit for an image.
-        real, fake: ``(n, 32, 32, 1)``, as the critic was shown them.
-        recipe: Says at which images, and whether at all.
+        real, fake: ``(n, 32, 32, 1)``, as the critic got them.
+        recipe: Says on which images the penalty is computed, if at all.
         seed: Two integers, for the mixtures.
     """
     if not recipe.penalty_weight:
@@ -113,7 +113,7 @@ def penalty_for(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, s
     return gradient_penalty(critic, weight * real + (1.0 - weight) * tf.stop_gradient(fake))
 
 
-# --- What the discriminator is shown -------------------------------------------------------------
+# --- The discriminator's inputs ------------------------------------------------------------------
 
 
 def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
@@ -128,7 +128,7 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
         seed: Two integers.
 
     Returns:
-        Same shape; air (-1) comes in at the edges and stands in the holes.
+        Same shape; black (-1) fills the shifted edges and the holes.
 
     Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), with its shift of an eighth, hole of
         half the edge, and brightness of a quarter of the range either way.
@@ -177,7 +177,7 @@ def gan_losses(
         generator: Latent vectors to images.
         critic: The discriminator up to its logit.
         real: ``(n, 32, 32, 1)``, -1 to 1.
-        seed: The run's seed and the step's number, from which all that is random here is drawn.
+        seed: The run's seed and the step's number, which decide all random numbers here.
         recipe: Losses and tricks.
 
     Returns:
@@ -205,10 +205,10 @@ def gan_losses(
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam, each tensor's update in one operation of TensorFlow's for Keras' dozen.
+    """Keras' Adam, with one operation of TensorFlow for each tensor instead of about a dozen.
 
-    The formula is the same and so are the weights, but for rounding. The dozen goes through memory
-    once for each of its terms.
+    The formula is the same, and the weights differ only by rounding. Each of the dozen operations
+    would read and write all weights once.
     """
 
     def update_step(self, gradient, variable, learning_rate):

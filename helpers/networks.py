@@ -9,17 +9,17 @@ from keras import layers, ops
 
 IMAGE_SHAPE = (32, 32, 1)
 LATENT_DIM = 100
-# No parameter, so no count fixes it. Keras' default 0.99 averages over a few hundred steps: a
-# generator sampled before that draws black squares.
+# The parameter counts do not determine it. Keras' default of 0.99 averages over a few hundred steps;
+# a generator that is sampled earlier draws black squares.
 MOMENTUM = 0.8
-# Of the weights that the tanh layer starts with, against Keras' default; as free as the momentum.
-# At 1 the first updates drive the tanh to its ends, where it passes no slope back: black and white
-# checkerboards for hundreds of steps.
+# Variance of the tanh layer's initial weights, relative to Keras' default; a free choice, too. At 1
+# the first updates push the tanh to -1 or 1, where its slope is almost 0: the generator then draws
+# black and white checkerboards for hundreds of steps.
 LAST_VARIANCE = 0.01
 
 
 class ExactBatchNorm(layers.BatchNormalization):
-    """Keras' BatchNorm with a right second derivative, which the gradient penalty needs.
+    """Keras' BatchNorm with a correct second derivative, which the gradient penalty needs.
 
     Keras holds the batch's mean still while it takes the slope of the variance. The slope is right
     all the same; the slope of a slope is not.

@@ -47,9 +47,9 @@ def show(
 
     Args:
         figure: Closed afterwards.
-        alt: What it shows, in a few words.
+        alt: Alt text: what the figure shows, in a few words.
         out, name: Given, the figure is kept for the report as well; see `save_figure`.
-        place: An output to draw in anew, as `display` with a `display_id` gives it.
+        place: An output to update, from `display` with a `display_id`.
     """
     if out is not None:
         save_figure(figure, out, name)
@@ -260,7 +260,7 @@ def show_curve(
     figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for found, shift, style, colour, label in (
         (curve, 1.0, "o-", DARK, "real images alone, 95 % interval"),
-        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "and GAN images besides"),
+        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "real and GAN images"),
     ):
         if found:
             sizes = shift * np.array(list(found))

@@ -97,7 +97,7 @@ def prepare(greys: list[np.ndarray], size: int = 32) -> np.ndarray:
 
 
 def fresh_slices(n: int, seed: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Simulated slices never seen before, prepared like any others.
+    """Draw new simulated slices, prepared like any others.
 
     Returns:
         Images ``(n, size, size, 1)`` in -1 to 1, and labels ``(n,)``, 1 for a bleed.
@@ -196,7 +196,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
 
 @dataclass(frozen=True)
 class Prepared:
-    """What notebook 01 leaves for the others: `images` (n, 32, 32, 1) and `split.csv`'s table."""
+    """Result of notebook 01: `images` (n, 32, 32, 1), and the table of `split.csv`."""
 
     images: np.ndarray
     table: pd.DataFrame
@@ -218,6 +218,6 @@ def save_prepared(out: Path, prepared: Prepared) -> None:
 
 
 def load_prepared(out: Path) -> Prepared:
-    """What `save_prepared` wrote."""
+    """Read what `save_prepared` wrote."""
     with np.load(files.require_file(out / "prepared.npz", "01_preprocessing")) as saved:
         return Prepared(saved["images"], pd.read_csv(out / "split.csv"))

@@ -168,9 +168,9 @@ def train_gan(
             row = [float(values[name]) for name in COLUMNS]
             if not np.isfinite(row).all():
                 newest = max(checkpoints.glob("step-*.npz"), default=None) if checkpoints else None
-                kept = f"{newest} holds the last good state" if newest else "nothing was kept"
+                kept = f"{newest} holds the last good state" if newest else "nothing was saved"
                 raise CourseError(
-                    f"{title}: the losses stopped being numbers at step {step + 1}; {kept}: lower "
+                    f"{title}: a loss became NaN or infinite at step {step + 1}; {kept}: lower "
                     "learning rates are another recipe, so try them with FRESH=1 or another OUT."
                 )
             state.rows.append(row)
@@ -185,7 +185,7 @@ def train_gan(
             if checkpoints and (done % checkpoint_every == 0 or done == steps or interrupted):
                 state.save(checkpoints)
             if interrupted:
-                kept = "run the same again to go on" if checkpoints else "nothing was kept"
+                kept = "run the same again to resume" if checkpoints else "nothing was saved"
                 print(f"{title}: stopped after {done} of {steps} steps; {kept}.")
                 raise KeyboardInterrupt
     history = dict(zip(COLUMNS, np.array(state.rows).reshape(-1, len(COLUMNS)).T, strict=True))
@@ -252,7 +252,7 @@ def _late_interrupt() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def _dtype_policy(name: str) -> Iterator[None]:
-    """Layers built inside compute in this format; their weights are float32 in any case."""
+    """Layers built inside compute in this precision; their weights are always float32."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name.split("+")[0])
     try:

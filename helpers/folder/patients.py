@@ -138,7 +138,7 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
             entry.unknown = not entry.keys
     if not found:
         raise CourseError(
-            f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: mend it."
+            f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: correct it."
         )
 
 

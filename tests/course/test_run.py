@@ -79,7 +79,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
     ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
-    ("arms: classic, original", "arms: original_gan is missing: name it in any case"),
+    ("arms: classic, original", "arms: original_gan is missing: it must always be named"),
     ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
     ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
     ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
@@ -226,7 +226,7 @@ def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path
         raise error
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
-    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was cut off .*goes on"):
+    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was interrupted .*resumes"):
         run("smoke", out=str(tmp_path / "out"))
     assert not list((tmp_path / "out" / "notebooks").iterdir())
     assert not {files.KERNEL_LOCK, machine.PROGRESS_FILE} & set(os.environ)
