@@ -9,8 +9,8 @@ from keras import layers, ops
 
 IMAGE_SHAPE = (32, 32, 1)
 LATENT_DIM = 100
-# The parameter counts do not determine it. Keras' default of 0.99 averages over a few hundred steps;
-# a generator that is sampled earlier draws black squares.
+# The parameter counts do not determine it. Keras' default of 0.99 averages over a few hundred
+# steps, and a generator that is sampled earlier draws black squares.
 MOMENTUM = 0.8
 # Variance of the tanh layer's initial weights, relative to Keras' default; a free choice, too. At 1
 # the first updates push the tanh to -1 or 1, where its slope is almost 0: the generator then draws
