@@ -75,7 +75,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
 @pytest.mark.parametrize(("text", "words"), [
     ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
     ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
-    ("trunk: imagnet", "trunk 'imagnet' is unknown: use one of imagenet, scratch, auto"),
+    ("classifier: imagenet", "classifier 'imagenet' is unknown: use one of resnet50, resnet50-i"),
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
     ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
@@ -274,7 +274,7 @@ def test_metrics_hold_what_others_read(metrics):
         assert arm["accuracy_ci"] == pytest.approx(wilson_interval(tn + tp, 22))
     assert metrics["verdict"]["answer"] == "not enough data"
     assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
-    assert metrics["trunk"] == "scratch"
+    assert metrics["trunk"] == "scratch" and metrics["classifier"]["name"] == "resnet50"
     assert 0.5 < metrics["cost"]["peak_memory_gb"] < 2.0
     for found in metrics["audit"].values():
         assert "The generated images cannot be judged" in found["warning"]
