@@ -96,6 +96,16 @@ def test_other_parameters_that_cannot_be_are_refused_too(tmp_path, text, words):
         run("smoke", out=str(tmp_path / "out"), extra=mine)
 
 
+def test_weights_that_cannot_be_downloaded_are_refused_before_anything_runs(tmp_path, monkeypatch):
+    """The profile `paper` needs them in notebook 05, after hours of training."""
+    asked = []
+    monkeypatch.setattr(machine, "run_python", lambda code: asked.append(code) or "No weights.\n")
+    with pytest.raises(CourseError, match=r"^No weights\.$"):
+        run("paper", out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert "build_trunk('imagenet')" in asked[0]
+
+
 @pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "positive: 2024-02-30\n"])
 def test_unreadable_parameters(tmp_path, text):
     mine = tmp_path / "mine.yaml"
