@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the generators")
-    parser.add_argument("--measure", action="store_true", help="train no further")
+    parser.add_argument("--measure", action="store_true", help="measure only, without training")
     asked = parser.parse_args(arguments)
     os.nice(15)
     if not asked.measure:

@@ -86,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--replicates", type=int, default=5)
-    parser.add_argument("--at-once", type=int, default=1, help="fits, each with 2 GB")
+    parser.add_argument("--at-once", type=int, default=1, help="fits at once, 2 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     steps = run.load_parameters("study")["classifier_steps"]

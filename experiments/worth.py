@@ -159,8 +159,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--replicates", type=int, default=10)
-    parser.add_argument("--profile", default="study", help="whose steps and recipe")
-    parser.add_argument("--at-once", type=int, default=1, help="replicates, each with 3 GB")
+    parser.add_argument("--profile", default="study", help="profile of the steps and recipe")
+    parser.add_argument("--at-once", type=int, default=1, help="replicates at once, 3 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     parameters = run.load_parameters(asked.profile)
