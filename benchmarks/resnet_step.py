@@ -23,7 +23,7 @@ def course() -> Callable[[int], None]:
     """A step of the course's classifier, trained whole."""
     from helpers import classifiers
 
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     images, labels = draw()
 
     def step(_: int) -> None:

@@ -113,6 +113,7 @@ def run(
     parameters = load_parameters(profile, extra) | (changes or {})
     check_values(**parameters)
     from_parameters(parameters)
+    require_weights(parameters)
     folder = files.project_path(out or f"runs/{profile}")
     fingerprint = "simulated"
     if data:
@@ -149,6 +150,23 @@ def run(
         return write_report(folder)
     finally:
         held.release()
+
+
+def require_weights(parameters: dict[str, Any]) -> None:
+    """Refuse ImageNet weights that cannot be had now, and not after hours of training.
+
+    Raises:
+        CourseError: The classifier needs them, and they cannot be downloaded.
+    """
+    if parameters.get("classifier") != "resnet50-imagenet":
+        return
+    refusal = machine.run_python(
+        "from helpers import files, trunk\n"
+        "try:\n    trunk.build_trunk('imagenet')\n"
+        "except files.CourseError as error:\n    print(error)"
+    )
+    if refusal:
+        raise CourseError(refusal.strip())
 
 
 def class_names(examined: Examined, parameters: dict[str, Any]) -> dict[str, str]:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from course.commands import command
 from course.report import inline_figures, render
-from course.run import gan_settings, load_parameters, run
+from course.run import gan_settings, load_parameters, require_weights, run
 from course.workers import THREADS, run_with_dask
 from helpers import files, intervals, machine, parameters, plots
 from helpers.files import CourseError
@@ -99,6 +99,7 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
         "images": metrics["data"]["images"],
         "simulated": metrics["data"]["simulated"],
         "trunk": metrics["trunk"],
+        "classifier": metrics["classifier"]["name"],
         "versions": metrics["versions"],
         "audit": {name: plain_numbers(found) for name, found in metrics["audit"].items()},
     } | {
@@ -268,6 +269,7 @@ def run_study(
     if folder.is_dir() and not begun and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no study: choose another OUT.")
     changes = load_parameters(profile, extra)
+    require_weights(changes)
     numbers = {"splits": splits, "seeds": seeds, "threads": threads, "first_seed": first_seed}
     parameters.check_values(**changes, **numbers, workers=workers)
     changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
@@ -282,9 +284,6 @@ def run_study(
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))
-    if changes["trunk"] == "auto":  # once too: a network that comes and goes must not mix the two
-        find = "from helpers import trunk; print(trunk.build_trunk()[1])"
-        changes["trunk"] = before.get("trunk") or machine.run_python(find).strip() or "auto"
     if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     print(announce(splits, ratio), flush=True)

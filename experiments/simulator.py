@@ -145,7 +145,7 @@ def main() -> None:
         sys.exit(f"{asked.results} holds fits of {before}: move it away first.")
     found = find_generators(asked.run, settings)
     rows = results.get("rows", [])
-    networks = classifiers.build_classifier("scratch"), load_judge()
+    networks = classifiers.build_classifier("resnet50"), load_judge()
     for split in range(asked.splits):
         kept = {row["arm"] for row in rows if row["split"] == split}
         missing = [name for name in ARMS if name not in kept]

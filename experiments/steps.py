@@ -46,7 +46,7 @@ def main() -> None:
     with machine.quiet():
         from helpers import classifiers, preprocessing
     rows = files.read_json(asked.results).get("rows", [])
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     for k in range(asked.sets):
         if any(row["set"] == k for row in rows):
             continue

@@ -62,7 +62,7 @@ def run_replicate(replicate: int, parameters: dict, precision: str) -> list[dict
         )
         for dose in DOSES
     }
-    classifier = classifiers.build_classifier("scratch", seed=seed)
+    classifier = classifiers.build_classifier("resnet50", seed=seed)
     rows = []
     for (name, size, dose), arm in arms.items():
         classifiers.fit(classifier, arm, steps=parameters["classifier_steps"], seed=seed)

@@ -12,7 +12,7 @@ LOWEST = {
 }  # fmt: skip
 HIGHEST = 2_000_000_000
 CHOICES = {
-    "trunk": ("imagenet", "scratch", "auto"),
+    "classifier": ("resnet50", "resnet50-imagenet", "bundled"),
     "protocol": ("steps", "paper"),
 }
 ARMS = (

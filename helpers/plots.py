@@ -20,6 +20,11 @@ ARM_TITLES = {
     "control_shuffled": "control: shuffled labels",
     "duplicated": "original, duplicated",
 }
+CLASSIFIER_TITLES = {
+    "resnet50": "ResNet-50, trained whole from scratch",
+    "resnet50-imagenet": "ResNet-50, its trunk pretrained on ImageNet and frozen",
+    "bundled": "bundled: logistic regression on a frozen EfficientNet-Lite0",
+}
 
 
 def show(

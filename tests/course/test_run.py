@@ -75,7 +75,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
 @pytest.mark.parametrize(("text", "words"), [
     ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
     ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
-    ("trunk: imagnet", "trunk 'imagnet' is unknown: use one of imagenet, scratch, auto"),
+    ("classifier: imagenet", "classifier 'imagenet' is unknown: use one of resnet50, resnet50-i"),
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
     ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
@@ -94,6 +94,16 @@ def test_other_parameters_that_cannot_be_are_refused_too(tmp_path, text, words):
     mine.write_text(text)
     with pytest.raises(CourseError, match=words):
         run("smoke", out=str(tmp_path / "out"), extra=mine)
+
+
+def test_weights_that_cannot_be_downloaded_are_refused_before_anything_runs(tmp_path, monkeypatch):
+    """The profile `paper` needs them in notebook 05, after hours of training."""
+    asked = []
+    monkeypatch.setattr(machine, "run_python", lambda code: asked.append(code) or "No weights.\n")
+    with pytest.raises(CourseError, match=r"^No weights\.$"):
+        run("paper", out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert "build_trunk('imagenet')" in asked[0]
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "positive: 2024-02-30\n"])
@@ -274,7 +284,7 @@ def test_metrics_hold_what_others_read(metrics):
         assert arm["accuracy_ci"] == pytest.approx(wilson_interval(tn + tp, 22))
     assert metrics["verdict"]["answer"] == "not enough data"
     assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
-    assert metrics["trunk"] == "scratch"
+    assert metrics["trunk"] == "scratch" and metrics["classifier"]["name"] == "resnet50"
     assert 0.5 < metrics["cost"]["peak_memory_gb"] < 2.0
     for found in metrics["audit"].values():
         assert "The generated images cannot be judged" in found["warning"]
