@@ -283,3 +283,28 @@ def show_curve(
     axis.minorticks_off()
     axis.legend(loc="best", frameon=False)
     return figure
+
+
+def show_by_step(rows: list[dict]) -> Figure:
+    """Quality and copying by training step: coverage, and the share of copies with its interval.
+
+    Args:
+        rows: By increasing `steps`; each with `imagenet` (`coverage`, `coverage_expected`), and
+            `share` and `ci` of the copies, as `experiments/copying_by_step.py` measures them.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    steps = [row["steps"] for row in rows]
+    share, low, high = 100 * np.array([[row["share"], *row["ci"]] for row in rows]).T
+    coverage = [100 * row["imagenet"]["coverage"] for row in rows]
+    expected = 100 * np.mean([row["imagenet"]["coverage_expected"] for row in rows])
+    axis.plot(steps, coverage, "o-", color=DARK, label="coverage")
+    axis.axhline(expected, color=DARK, ls=":", label="coverage by real halves")
+    reach = np.abs([share - low, high - share])
+    copies = "share of copies, 95 % interval"
+    axis.errorbar(steps, share, reach, fmt="s--", color=LIGHT, capsize=4, label=copies)
+    axis.set_xscale("log")
+    axis.set_xticks(steps, [f"{step:,}" for step in steps])
+    axis.minorticks_off()
+    axis.set(xlabel="training steps", ylabel="%", ylim=(-3, 103))
+    axis.legend(loc="best", frameon=False)
+    return figure

@@ -328,6 +328,31 @@ def test_anybodys_folder_can_be_audited(smoke, tmp_path):
         assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
 
 
+@pytest.mark.parametrize("count", [4, 10, 30, 60])
+def test_few_samples_get_plain_sentences(count, tmp_path, capsys):
+    """What cannot be measured by so few is refused by a sentence, and the rest is measured."""
+    data = phantom.write_dataset(tmp_path / "data", n=24 if count < 30 else 80, seed=3)
+    table = read_folder(data).table
+    parts = ["validation", "train", "train", "train"] * (len(table) // 4)
+    table = table.assign(group=range(len(table)), split=parts)
+    table[["file", "label", "group", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    images, labels = preprocessing.fresh_slices(2 * count, 31)
+    chosen = np.sort(np.argsort(labels, kind="stable").reshape(2, -1)[:, : count // 2].ravel())
+    sampling.write_samples(tmp_path / "made", images[chosen], labels[chosen], {})
+    arguments = ["--samples", tmp_path / "made", "--data", data]
+    arguments += ["--split", tmp_path / "split.csv", "--out", tmp_path / "audit"]
+    assert audit.main([str(argument) for argument in arguments]) == 0
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    for name in ("haemorrhage", "clear"):
+        assert f"{name}: Too few images to say whether the generated ones resemble" in said.out
+        assert f"{name}: quality needs at least 40 real and 40 generated images" in said.out
+        if count < 30:
+            assert f"{name}: copying needs real images of at least 20 groups" in said.out
+        if count < 10:
+            assert f"{name}: the two-sample test needs at least 5 real and 5" in said.out
+
+
 def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(tmp_path, capsys):
     data = phantom.write_dataset(tmp_path / "data", n=200, seed=3)
     examined = examine(data, 0, {})
