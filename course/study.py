@@ -26,7 +26,7 @@ from course.workers import THREADS, run_with_dask
 from helpers import files, intervals, machine, parameters, plots
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
-from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, WORDS, deciding, judge_study
+from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, WORDS, judge_study, overlap
 
 ARMS = parameters.ARMS[:-1]  # the last belongs to the paper's protocol
 ASSUMED_SPREAD = 0.08  # of the differences, from replicate to replicate, before any is known
@@ -96,7 +96,7 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
         "seed": task["seed"],
         "seconds": sum(metrics["cost"]["seconds"].values()),
         "test_images": metrics["split"]["test"]["images"],
-        "decides": deciding(metrics["arms"]),
+        "test_of_class": [metrics["split"]["test"][name] for name in metrics["classes"]],
         "images": metrics["data"]["images"],
         "simulated": metrics["data"]["simulated"],
         "trunk": metrics["trunk"],
@@ -139,11 +139,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     the arms have their AUC too.
     """
     simulated, images, test = (rows[0][key] for key in ("simulated", "images", "test_images"))
-    found = {row.get("decides") for row in rows}  # None in rows from before it was kept
-    measure = "accuracy" if found & {None} else max(found)  # "balanced_accuracy", if any
+    counted = all("test_of_class" in row for row in rows)  # older rows lack it
+    of_class = [row["test_of_class"] for row in rows] if counted else [[test / 2] * 2]
+    unequal = any(one != other for one, other in of_class)
+    measure = "balanced_accuracy" if unequal else "accuracy"
     measure = "fresh_accuracy" if simulated else measure
     splits = sorted({row["split"] for row in rows})
-    ratio = 0.0 if simulated else test / (images - test)
+    ratio = 0.0 if simulated else overlap(np.mean(of_class, axis=0), images - test)
 
     def by_split(fits, name, key=measure):
         of_split = [[row[fits][name][key] for row in rows if row["split"] == k] for k in splits]
@@ -290,7 +292,9 @@ def run_study(
         examined = examine(data, first_seed, changes)
         settings["fingerprint"] = examined.fingerprint
         print(*lines(examined), sep="\n", flush=True)
-        ratio = np.sum(examined.part == "test") / np.sum(examined.part != "test")
+        tested = examined.part == "test"
+        of_class = np.bincount(examined.slices.table["label"][tested], minlength=2)
+        ratio = overlap(of_class, np.sum(~tested))
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))

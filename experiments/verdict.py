@@ -13,8 +13,9 @@ millions of cases, and every "yes" is right: how often it comes is the power. A 
 the effect is under the margin of 5 points, and false above it.
 Beside the course's rule stands the naive one, a t-test over all fits as if each were a replicate.
 With `--positives 20` only 20 of the 200 cases are of class 1, and 2 of the 22 in each test: the
-classes are 9:1, and balanced accuracy decides. `results/verdict.json` (then `verdict_9_to_1.json`) gets one row a kind of study, which notebook 05
-shows, and in `replicates` what that row follows from. For each study: by how many units the second
+classes are 9:1, and balanced accuracy decides.
+`results/verdict.json` (then `verdict_9_to_1.json`) gets one row a kind of study, which notebook 05
+shows of the first, and in `replicates` what that row follows from. For each study: by how many units the second
 learner was ahead, added up over all fits (`ahead`); that number squared, added up over the splits
 (`by_split`) and over the fits (`by_fit`). A unit is the smallest step of balanced accuracy on the
 test cases (`settings.unit`): with as many of each class, one test answer. For each of the pools
@@ -30,12 +31,11 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 from helpers import files, intervals, machine
-from helpers.verdict import judge_study
+from helpers.verdict import judge_study, overlap
 
 RESULTS = files.RESULTS / "verdict.json"
 POOL, TEST, SIZE = 200, 22, 5
 POOLS, NEW_CASES = 400, 4000  # that tell the true effect, to about 0.001
-RATIO = TEST / (POOL - TEST)
 APART = 0.4  # how far apart the classes are in each measurement, in standard deviations
 
 
@@ -99,7 +99,7 @@ def smallest_step(positives: int) -> int:
     return 2 * math.lcm(*in_test(positives))
 
 
-def judge(found: np.ndarray) -> tuple[str, bool, float]:
+def judge(found: np.ndarray, ratio: float) -> tuple[str, bool, float]:
     """What the course's rule says, whether the naive one says yes, and the sd between splits.
 
     The control is one that any learner beats, so that the primary contrast alone decides.
@@ -108,7 +108,7 @@ def judge(found: np.ndarray) -> tuple[str, bool, float]:
     arms = dict.fromkeys(("original", "original_gan", "gan_only"), by_split[:, 0])
     arms |= {"classic": by_split[:, 0], "classic_gan": by_split[:, 1]}
     arms["control_shuffled"] = by_split[:, 1] - np.linspace(0.3, 0.31, len(found))
-    verdict = judge_study(arms, RATIO, POOL)
+    verdict = judge_study(arms, ratio, POOL)
     differences = (found[..., 1] - found[..., 0]).ravel()
     naive = ttest_1samp(differences, 0) if np.ptp(differences) else None
     said = naive is not None and naive.pvalue < 0.05 and naive.statistic > 0
@@ -155,7 +155,8 @@ def simulate(
     Where both learners are alike, the true effect is 0 and no pools are drawn for it.
     """
     all_found = [study(gain, [seed, k], splits, seeds, positives) for k in range(studies)]
-    answers, naive, spread = zip(*(judge(found) for found in all_found), strict=True)
+    ratio = overlap(in_test(positives), POOL - TEST)
+    answers, naive, spread = zip(*(judge(found, ratio) for found in all_found), strict=True)
     said = {answer: answers.count(answer) for answer in ("yes", "no")}
     sd = float(np.mean(spread))
     true = true_ahead(gain, positives) if gain else []
@@ -170,7 +171,7 @@ def simulate(
         **{f"{k}_ci": intervals.wilson_interval(n, studies) for k, n in said.items()},
         "naive_yes": sum(naive) / studies,
         "sd_between_splits": sd,
-        "promised": intervals.power(effect, sd, splits, RATIO),
+        "promised": intervals.power(effect, sd, splits, ratio),
         "replicates": {key: [count[key] for count in counts] for key in counts[0]}
         | {"true_ahead": true},
     }

@@ -21,7 +21,7 @@ from folders import pictures
 from PIL import Image
 
 from course import audit
-from course.report import write_report
+from course.report import arms_table, write_report
 from course.run import NOTEBOOKS, load_parameters, run
 from course.run import run as run_course
 from helpers import files, machine, networks, phantom, plots, preprocessing, sampling
@@ -369,14 +369,19 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
 
 
 @pytest.mark.parametrize("protocol", ["steps", "paper"])
-def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path, protocol):
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_report_has_each_score_in_its_arms_row_and_column(
+    metrics, tmp_path, protocol, balanced
+):
     """Scores all different, so that no two can change places unseen."""
     keys = ("accuracy", "sensitivity", "specificity", "fresh_accuracy", "auc")
     arms = {}
     for k, (name, arm) in enumerate(metrics["arms"].items()):
         scores = {key: 0.1 * n + 0.01 * k for n, key in enumerate(keys, start=3)}
         intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
-        arms[name] = arm | scores | intervals | {"confusion": [[k, 1], [2, 3]]}
+        intervals |= {"balanced_accuracy": 0.11 + 0.01 * k, "balanced_accuracy_ci": [0, 0.22]}
+        right = k if balanced else 4
+        arms[name] = arm | scores | intervals | {"confusion": [[right, 1], [2, 3]]}
         arms[name] |= {"last_epoch_accuracy": 0.8 + 0.01 * k} if protocol == "paper" else {}
     files.write_json(tmp_path / "metrics.json", metrics | {"arms": arms, "protocol": protocol})
     html = write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
@@ -384,15 +389,23 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path,
     head, *rows = [
         re.findall("<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in table.split("<tr>")[1:]
     ]
+    if balanced:
+        assert head.pop(1) == "balanced accuracy" and "balanced accuracy decides" in table
     assert head[:6] == ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
     for k, ((title, *cells), (name, arm)) in enumerate(zip(rows, arms.items(), strict=True)):
         assert title == plots.ARM_TITLES[name]
+        if balanced:
+            share, ends = cells.pop(0).split("<br>")
+            assert share == f"{11 + k}.0 %" and re.findall(r"\d+", ends) == ["0", "22"]
         for key, cell in zip(keys[:3], cells[:3], strict=True):
             low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
             share, ends = cell.split("<br>")
             assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
         last = [f"8{k}.0 %"] if protocol == "paper" else []
-        assert cells[3:] == [f"0.7{k}", f"{k} 1 / 2 3", f"6{k}.0 %", *last]
+        right = k if balanced else 4
+        assert cells[3:] == [f"0.7{k}", f"{right} 1 / 2 3", f"6{k}.0 %", *last]
+    said = arms_table(metrics | {"arms": arms})
+    assert ("balanced accuracy" in said) == balanced and "AUC" in said
 
 
 def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
