@@ -15,12 +15,12 @@ Beside the course's rule stands the naive one, a t-test over all fits as if each
 With `--positives 20` only 20 of the 200 cases are of class 1, and 2 of the 22 in each test: the
 classes are 9:1, and balanced accuracy decides.
 `results/verdict.json` (then `verdict_9_to_1.json`) gets one row a kind of study, which notebook 05
-shows of the first, and in `replicates` what that row follows from. For each study: by how many units the second
-learner was ahead, added up over all fits (`ahead`); that number squared, added up over the splits
-(`by_split`) and over the fits (`by_fit`). A unit is the smallest step of balanced accuracy on the
-test cases (`settings.unit`): with as many of each class, one test answer. For each of the pools
-that tell the true effect: by how many of the new cases, half of either class, it was ahead
-(`true_ahead`).
+shows of the first, and in `replicates` what that row follows from. For each study: by how many
+units the second learner was ahead, added up over all fits (`ahead`); that number squared, added up
+over the splits (`by_split`) and over the fits (`by_fit`). A unit is the smallest step of balanced
+accuracy on the test cases (`settings.unit`): with as many of each class, one test answer. For each
+of the pools that tell the true effect: by how many of the new cases, half of either class, it was
+ahead (`true_ahead`).
 """
 
 import argparse

@@ -198,8 +198,9 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
         "answer": "not enough data",
         "text": (
             f"Not enough data to tell. Adding GAN images moved the {WORDS[measure]} by "
-            f"{100 * gain:+.1f} points on this one split; {could}, and one split shows no spread between splits. To "
-            f"settle it, repeat everything on other splits, at least five in all: {settle}"
+            f"{100 * gain:+.1f} points on this one split; {could}, and one split shows no spread "
+            "between splits. To settle it, repeat everything on other splits, at least five in "
+            f"all: {settle}"
         ),
         "smallest_detectable_effect": smallest,
     }

@@ -210,9 +210,8 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
             padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
             if not ID_NAME.search(simple(name)) and padded < 0.1 * len(table.rows):
                 raise CourseError(
-                    f"{table.path}: the numbers in column {name} could be those of images "
-                    f"({name} {table.column(name)[0]} of {hits[name][0][0] if hits[name][0] else '?'}"
-                    f"): if so, give id_column: {name}; if not, add a column file with their names."
+                    f"{table.path}: the numbers in column {name} could be those of images here: if "
+                    f"so, give id_column: {name}; if not, add a column file with their names."
                 )
         for name in hits:
             values = [value for value in table.column(name) if value]

@@ -343,6 +343,52 @@ def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(t
     assert found[0]["haemorrhage"]["samples"] == 40
 
 
+@pytest.mark.parametrize(("change", "words"), [
+    ("none", ""), ("labels", ""), ("classes", ""), ("squeezed", "wider than the real ones"),
+    ("inverted", "Black and white are inverted"), ("brighter", "brighter than the real ones"),
+])  # fmt: skip
+def test_samples_prepared_otherwise_are_noticed(tmp_path, capsys, monkeypatch, change, words):
+    """Also of training slices squeezed to a square where the data are padded; without measures."""
+    monkeypatch.setattr(audit.measures, "audit_class", lambda images, *_, **__: {
+        "samples": len(images), "verdict": [], "refused": [],
+    })  # fmt: skip
+    data = phantom.write_dataset(tmp_path / "data", n=200, seed=3)
+    examined = examine(data, 0, {})
+    table = examined.slices.table.assign(group=examined.grouping.groups, split=examined.part)
+    table[["file", "label", "group", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    images, labels = preprocessing.fresh_slices(80, 41)
+    made = preprocessing.to_grey_levels(images[..., 0])
+    samples, more = tmp_path / "samples.npz", []
+    if change in ("none", "labels"):
+        np.savez(samples, images=made, labels=labels)
+    elif change == "classes":
+        samples = tmp_path / "made"
+        for i, (grey, k) in enumerate(zip(made, labels, strict=True)):
+            path = samples / ("clear", "haemorrhage")[k] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(grey).save(path)
+    else:
+        of_training = np.flatnonzero((table["split"] == "train") & (table["label"] == 1))
+        made = {
+            "squeezed": lambda: np.stack([
+                np.asarray(Image.fromarray(examined.slices.greys[i]).resize((32, 32)))
+                for i in of_training
+            ]),
+            "inverted": lambda: 255 - made[labels == 1],
+            "brighter": lambda: np.clip(made[labels == 1].astype(int) + 60, 0, 255).astype("uint8"),
+        }[change]()  # fmt: skip
+        np.savez(samples, images=made)
+        more = ["--class", "haemorrhage"]
+    assert audit.main([
+        "--samples", str(samples), "--data", str(data), "--split", str(tmp_path / "split.csv"),
+        "--out", str(tmp_path / "audit"), *more,
+    ]) == 0, capsys.readouterr().err  # fmt: skip
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert set(found) == ({"haemorrhage"} if more else {"haemorrhage", "clear"})
+    said = [sentence for of_class in found.values() for sentence in of_class["prepared_otherwise"]]
+    assert any(words in sentence for sentence in said) if words else not said
+
+
 @pytest.mark.parametrize(("split", "words"), [
     ("file,label\nx,1\n", "cannot be read as a split"),
     ("file,label,group,split\nx,1,0,train\n", "does not name"),
