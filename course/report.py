@@ -63,7 +63,7 @@ def arms_table(metrics: dict[str, Any]) -> str:
             "AUC": f"{arm['auc']:.2f}",
             interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),
         }
-        | {"bundled": f"{100 * metrics['bundled'][name]['accuracy']:.1f} %"}
+        | {"bundled": f"{100 * metrics['bundled'][name][decides]:.1f} %"}
         for name, arm in metrics["arms"].items()
     }
     classifier = plots.CLASSIFIER_TITLES[metrics["classifier"]["name"]]
