@@ -5,7 +5,7 @@ import numpy as np
 AIR = -0.9  # grey levels up to this are the black around a head
 OPPOSED = -0.5  # correlation of two mean images that shows the one inverted
 SPREADS = 3.0  # of single images, between two medians, that are worth a warning
-ERRORS = 4.0  # standard errors, between two medians of a normal measure, that are
+ERRORS = 4.0  # standard errors, between two median shapes, that are worth a warning
 LEAST = {"brightness": 0.1, "contrast": 0.1, "shape": 0.08}  # of 2, of 2, of 1: smaller ones pass
 
 
