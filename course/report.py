@@ -9,13 +9,17 @@ import jinja2
 import pandas as pd
 
 from helpers import __version__, files, plots
+from helpers.verdict import WORDS, deciding
 
 
 def write_report(folder: Path) -> Path:
     """Write `report.html`: one file with every picture inside, from `metrics.json` and figures."""
     metrics = files.read_json(files.require_file(folder / "metrics.json", "05_evaluation"))
     figures = inline_figures(folder)
-    return render("report.html", folder, m=metrics, figures=figures, title=metrics["profile"])
+    return render(
+        "report.html", folder, m=metrics, figures=figures, title=metrics["profile"],
+        balanced=deciding(metrics["arms"]) == "balanced_accuracy",
+    )  # fmt: skip
 
 
 def inline_figures(folder: Path) -> dict[str, str]:
@@ -38,7 +42,10 @@ def render(template: str, folder: Path, **content: Any) -> Path:
     environment.filters["interval"] = lambda pair: span(*(100 * edge for edge in pair))
     environment.filters["p_value"] = lambda p: f"{p:.3f}" if p >= 0.0005 else "< 0.001"
     made = datetime.date.today().isoformat()
-    environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
+    environment.globals |= {
+        "titles": plots.ARM_TITLES, "classifier_titles": plots.CLASSIFIER_TITLES, "made": made,
+        "version": __version__,
+    }  # fmt: skip
     html = environment.get_template(template).render(**content)
     with files.atomic_write(folder / "report.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -47,14 +54,18 @@ def render(template: str, folder: Path, **content: Any) -> Path:
 
 def arms_table(metrics: dict[str, Any]) -> str:
     """The arms as a plain table for the terminal."""
-    shares = ("accuracy", "sensitivity", "specificity")
+    decides = deciding(metrics["arms"])
+    shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
+    interval = "95 % (Wilson)" if decides == "accuracy" else f"95 % ({WORDS[decides]})"
     rows = {
-        plots.ARM_TITLES[name]: {key: f"{100 * arm[key]:.1f} %" for key in shares}
+        plots.ARM_TITLES[name]: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
         | {
             "AUC": f"{arm['auc']:.2f}",
-            "95 % (Wilson)": "{:.0f} to {:.0f} %".format(*(100 * x for x in arm["accuracy_ci"])),
+            interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),
         }
+        | {"bundled": f"{100 * metrics['bundled'][name][decides]:.1f} %"}
         for name, arm in metrics["arms"].items()
     }
-    heading = f"Trunk: {metrics['trunk']} · {metrics['split']['test']['images']} test images"
+    classifier = plots.CLASSIFIER_TITLES[metrics["classifier"]["name"]]
+    heading = f"{classifier} · {metrics['split']['test']['images']} test images"
     return f"{heading}\n{pd.DataFrame.from_dict(rows, orient='index').to_string()}"

@@ -54,8 +54,8 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         rare = slices.names[int(counts.argmin())]
         warn(
             "imbalance",
-            f"class {rare} is {counts.min() / counts.sum():.0%} of the images: judge by balanced "
-            "accuracy and AUC, for plain accuracy is high where all are called the other class",
+            f"class {rare} is {counts.min() / counts.sum():.0%} of the images: balanced accuracy "
+            "decides, for plain accuracy is high where all are called the other class",
         )
     _warn_of_shortcuts(table, labels, groups, warn)
     if blank.any():
