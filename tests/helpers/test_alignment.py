@@ -72,3 +72,19 @@ def test_pairs_do_not_depend_on_what_else_is_asked(heads):
     together = alignment.align(heads, heads, pairs)
     alone = alignment.align(heads[5:6], heads[5:6])
     assert np.allclose(together.detail[1], alone.detail[0], atol=1e-4)
+
+
+def test_a_start_that_is_nearly_right_is_refined(heads):
+    copies, made = zip(
+        *[change(head, degrees=7, shift=(0.06, -0.04), flip=(-1, 1)) for head in heads[:8]],
+        strict=True,
+    )
+    pairs = np.stack([np.arange(8)] * 2, axis=1)
+    starts = np.tile(np.array([[-1.0, 0, 0], [0, 1, 0]]), (8, 1, 1))
+    copies = np.stack(copies)
+    rough = alignment.refine(copies, heads[:8], pairs, starts, size=32, steps=8, blurred=True)
+    found = alignment.refine(copies, heads[:8], pairs, rough.matrices)
+    right = np.abs(found.matrices - np.stack(made)).max(axis=(1, 2)) < 0.03
+    assert right.mean() >= 0.75 and found.detail[right].min() > 0.9
+    none = alignment.refine(heads, heads, pairs[:0], starts[:0])
+    assert none.detail.shape == (0,) and none.matrices.shape == (0, 2, 3)
