@@ -51,7 +51,7 @@ def run(
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))
-    made = read_samples(samples)
+    made = read_samples(samples, positive=positive)
     if made.labels is None and sample_class not in (positive, negative):
         raise CourseError(
             f"{samples} doesn't say of which class its images are: say it, as --class {positive} "

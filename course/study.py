@@ -26,7 +26,7 @@ from course.workers import THREADS, run_with_dask
 from helpers import files, intervals, machine, parameters, plots
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
-from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, judge_study
+from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, WORDS, judge_study, overlap
 
 ARMS = parameters.ARMS[:-1]  # the last belongs to the paper's protocol
 ASSUMED_SPREAD = 0.08  # of the differences, from replicate to replicate, before any is known
@@ -90,12 +90,13 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
     if not (folder / "report.html").exists() or asked != {name: made.get(name) for name in asked}:
         return None
     metrics = files.read_json(folder / "metrics.json")
-    measured = ("images", "accuracy", "auc", "fresh_accuracy")
+    measured = ("images", "accuracy", "balanced_accuracy", "auc", "fresh_accuracy")
     return {
         "split": task["split"],
         "seed": task["seed"],
         "seconds": sum(metrics["cost"]["seconds"].values()),
         "test_images": metrics["split"]["test"]["images"],
+        "test_of_class": [metrics["split"]["test"][name] for name in metrics["classes"]],
         "images": metrics["data"]["images"],
         "simulated": metrics["data"]["simulated"],
         "trunk": metrics["trunk"],
@@ -134,20 +135,30 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The verdict on the rows: seeds averaged first, so that a replicate is a split.
 
     Simulated sets are independent of each other and scored on fresh slices; splits of one set
-    share their images, so their differences get Nadeau and Bengio's correction.
+    share their images, so their differences get Nadeau and Bengio's correction. Where the test
+    images of any split are not as many of each class, balanced accuracy decides in all of them, and
+    the arms have their AUC too.
     """
     simulated, images, test = (rows[0][key] for key in ("simulated", "images", "test_images"))
-    measure = "fresh_accuracy" if simulated else "accuracy"
+    counted = all("test_of_class" in row for row in rows)  # older rows lack it
+    of_class = [row["test_of_class"] for row in rows] if counted else [[test / 2] * 2]
+    unequal = any(one != other for one, other in of_class)
+    measure = "balanced_accuracy" if unequal else "accuracy"
+    measure = "fresh_accuracy" if simulated else measure
     splits = sorted({row["split"] for row in rows})
-    ratio = 0.0 if simulated else test / (images - test)
+    ratio = 0.0 if simulated else overlap(np.mean(of_class, axis=0), images - test)
 
-    def by_split(fits, name):
-        of_split = [[row[fits][name][measure] for row in rows if row["split"] == k] for k in splits]
+    def by_split(fits, name, key=measure):
+        of_split = [[row[fits][name][key] for row in rows if row["split"] == k] for k in splits]
         return np.mean(of_split, axis=1)
 
     def interval(values):
         found = intervals.resampled_t(values, ratio)
         return {"accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
+
+    def auc(name):
+        shown = measure == "balanced_accuracy"
+        return {"auc": float(by_split("arms", name, "auc").mean())} if shown else {}
 
     accuracies = {name: by_split("arms", name) for name in ARMS}
     shares = set.intersection(*(set(row["learning_curve"]) for row in rows))
@@ -155,13 +166,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "replicates": len(splits),
         "measure": measure,
         "ratio": ratio,
-        "arms": {name: interval(values) for name, values in accuracies.items()},
+        "arms": {name: interval(values) | auc(name) for name, values in accuracies.items()},
         "learning_curve": {
             share: {"images": rows[0]["learning_curve"][share]["images"]}
             | interval(by_split("learning_curve", share))
             for share in sorted(shares, key=float)
         },
-        "verdict": judge_study(accuracies, ratio, images),
+        "verdict": judge_study(accuracies, ratio, images, measure),
     }
 
 
@@ -209,13 +220,15 @@ def write_report(study: dict[str, Any], out: Path) -> None:
     if not here:
         return
     first = out / "split-{}/seed-{}".format(*here[0])
-    figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"])
+    word = WORDS[study["summary"]["measure"]]
+    figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"], word)
     plots.save_figure(figure, out, "contrasts")
     curve = study["summary"]["learning_curve"].values()
     if curve:
         points = {found["images"]: [found["accuracy"], *found["ci"]] for found in curve}
         gan = study["summary"]["arms"][PRIMARY[0]]
-        figure = plots.show_curve(points, gan=(max(points), [gan["accuracy"], *gan["ci"]]))
+        gan = max(points), [gan["accuracy"], *gan["ci"]]
+        figure = plots.show_curve(points, gan=gan, word=word)
         plots.save_figure(figure, out, "learning_curve")
     audits = {name: pd.DataFrame([row["audit"][name] for row in rows]) for name in rows[0]["audit"]}
     render(
@@ -224,6 +237,7 @@ def write_report(study: dict[str, Any], out: Path) -> None:
         here=here,
         title=f"{study['summary']['replicates']} replicates",
         v=verdict,
+        word=word,
         simulated=rows[0]["simulated"],
         m=files.read_json(first / "metrics.json"),
         figures=inline_figures(first) | inline_figures(out),
@@ -280,7 +294,9 @@ def run_study(
         examined = examine(data, first_seed, changes)
         settings["fingerprint"] = examined.fingerprint
         print(*lines(examined), sep="\n", flush=True)
-        ratio = np.sum(examined.part == "test") / np.sum(examined.part != "test")
+        tested = examined.part == "test"
+        of_class = np.bincount(examined.slices.table["label"][tested], minlength=2)
+        ratio = overlap(of_class, np.sum(~tested))
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))
@@ -351,9 +367,13 @@ def table(study: dict[str, Any]) -> str:
     if "summary" not in study:
         return "Fewer than two splits are finished: nothing to compare."
     summary = study["summary"]
-    lines = [f"{'arm':<26}{'accuracy':>9}  95 % interval, {summary['replicates']} replicates"]
+    word = WORDS[summary["measure"]]
+    head = f"{'arm':<26}{word:>9}  95 % interval, {summary['replicates']} replicates"
+    lines = [head]
     for name, arm in summary["arms"].items():
         mean, low, high = (100 * share for share in (arm["accuracy"], *arm["ci"]))
-        lines.append(f"{plots.ARM_TITLES[name]:<26}{mean:>7.1f} %  {low:.1f} to {high:.1f} %")
+        line = f"{plots.ARM_TITLES[name]:<26}{mean:>{len(word) - 1}.1f} %"
+        auc = f"; AUC {arm['auc']:.2f}" if "auc" in arm else ""
+        lines.append(f"{line}  {low:.1f} to {high:.1f} %{auc}")
     lines += ["", f"Verdict: {summary['verdict']['text']}", study["note"]]
     return "\n".join(lines).rstrip()

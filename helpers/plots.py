@@ -9,7 +9,7 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import files, phantom, preprocessing
+from helpers import files, phantom, preprocessing, verdict
 
 DARK, LIGHT = "#00429d", "#e07b00"  # differ for colour-blind readers and in grey print
 # Simulated slices of `show_anatomy`: title, seed, level, bleed, and what each shows: the name, its
@@ -206,12 +206,13 @@ def draw_forest(axis: plt.Axes, found: dict[str, list[float]], label: str = "") 
     axis.set_ylim(-0.6, len(found) - 0.4)
 
 
-def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
+def show_contrasts(contrasts: dict[str, dict], margin: float, word: str = "accuracy") -> Figure:
     """Paired differences between arms with their intervals, as a forest plot.
 
     Args:
         contrasts: As `verdict.judge_study` gives them.
         margin: The smallest gain worth having, a share; less than that is shaded.
+        word: What the differences are differences of, as `verdict.WORDS` has it.
     """
     figure, axis = plt.subplots(figsize=(7, 0.5 * len(contrasts) + 1.1), layout="constrained")
     axis.axvspan(-100 * margin, 100 * margin, color="0.9")
@@ -221,21 +222,24 @@ def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
         for name, found in contrasts.items()
     }
     draw_forest(axis, points)
-    axis.set_xlabel("difference in accuracy, points")
+    axis.set_xlabel(f"difference in {word}, points")
     return figure
 
 
-def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
-    """Accuracy of each arm with its 95 % Wilson interval, as a forest plot.
+def show_arms(arms: dict[str, dict]) -> Figure:
+    """What decides of each arm with its 95 % interval, as a forest plot.
+
+    That is accuracy, or balanced accuracy where the test images are not as many of each class: a
+    dotted line shows what always naming one class would give, a half in either.
 
     Args:
         arms: Scores by arm; a `fresh_accuracy`, where there is one, is shown as a diamond.
-        n: Test images, for the axis label.
-        guess: Accuracy of always naming the larger class, as a dotted line.
     """
+    measure = verdict.deciding(arms)
+    n = int(np.sum(next(iter(arms.values()))["confusion"]))
     figure, axis = plt.subplots(figsize=(7, 0.55 * len(arms) + 1.2), layout="constrained")
     percent = {
-        ARM_TITLES[name]: 100 * np.array([scores["accuracy"], *scores["accuracy_ci"]])
+        ARM_TITLES[name]: 100 * np.array([scores[measure], *scores[f"{measure}_ci"]])
         for name, scores in arms.items()
     }
     draw_forest(axis, percent, f"{n} test images, 95 % interval")
@@ -243,8 +247,8 @@ def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
     if np.isfinite(fresh).any():
         label = "fresh simulated slices"
         axis.plot(fresh, range(len(arms)), "D", color=LIGHT, ms=6, mec="black", label=label)
-    axis.axvline(100 * guess, color="grey", ls=":", label="always the larger class")
-    axis.set(xlabel="accuracy, %", xlim=(0, 100))
+    axis.axvline(50, color="grey", ls=":", label="always the same class")
+    axis.set(xlabel=f"{verdict.WORDS[measure]}, %", xlim=(0, 100))
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -253,6 +257,7 @@ def show_curve(
     curve: dict[int, list[float]],
     fresh: dict[int, float] | None = None,
     gan: tuple[int, list[float]] | None = None,
+    word: str = "accuracy",
 ) -> Figure:
     """A learning curve: accuracy by number of real training images.
 
@@ -261,6 +266,7 @@ def show_curve(
         fresh: Accuracy on fresh simulated slices by number, as diamonds.
         gan: How many real images GAN images were added to, and the accuracy reached with its
             interval; a dotted line shows at how many real ones alone the curve would be as high.
+        word: What the accuracy is called, as `verdict.WORDS` has it.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for found, shift, style, colour, label in (
@@ -279,7 +285,32 @@ def show_curve(
         axis.plot(list(fresh), 100 * np.array(list(fresh.values())), "D:", **diamonds)
     axis.set_xscale("log", base=2)
     axis.set_xticks(list(curve), [str(size) for size in curve])
-    axis.set(xlabel="real training images", ylabel="accuracy, %")
+    axis.set(xlabel="real training images", ylabel=f"{word}, %")
     axis.minorticks_off()
+    axis.legend(loc="best", frameon=False)
+    return figure
+
+
+def show_by_step(rows: list[dict]) -> Figure:
+    """Quality and copying by training step: coverage, and the share of copies with its interval.
+
+    Args:
+        rows: By increasing `steps`; each with `imagenet` (`coverage`, `coverage_expected`), and
+            `share` and `ci` of the copies, as `experiments/copying_by_step.py` measures them.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    steps = [row["steps"] for row in rows]
+    share, low, high = 100 * np.array([[row["share"], *row["ci"]] for row in rows]).T
+    coverage = [100 * row["imagenet"]["coverage"] for row in rows]
+    expected = 100 * np.mean([row["imagenet"]["coverage_expected"] for row in rows])
+    axis.plot(steps, coverage, "o-", color=DARK, label="coverage")
+    axis.axhline(expected, color=DARK, ls=":", label="coverage by real halves")
+    reach = np.abs([share - low, high - share])
+    copies = "share of copies, 95 % interval"
+    axis.errorbar(steps, share, reach, fmt="s--", color=LIGHT, capsize=4, label=copies)
+    axis.set_xscale("log")
+    axis.set_xticks(steps, [f"{step:,}" for step in steps])
+    axis.minorticks_off()
+    axis.set(xlabel="training steps", ylabel="%", ylim=(-3, 103))
     axis.legend(loc="best", frameon=False)
     return figure

@@ -41,19 +41,21 @@ def wilson(hits, n):
 
 
 @pytest.mark.parametrize("kind", range(6))
-def test_the_verdict_rule(kind):
+@pytest.mark.parametrize(("name", "wider"), [("verdict", 1), ("verdict_9_to_1", 1 + 1.25 * 9 / 22)])
+def test_the_verdict_rule(name, wider, kind):
     """From each study's whole numbers: the corrected interval, the naive test, the power."""
-    content = kept("verdict")
+    content = kept(name)
     row, replicates = content["rows"][kind], content["replicates"][kind]
     pool, test = (content["settings"][k] for k in ("pool", "test"))
+    unit = content["settings"].get("unit", test)  # the smallest step of balanced accuracy
     splits, seeds = row["splits"], row["seeds"]
     ahead, by_split, by_fit = (np.array(replicates[k]) for k in ("ahead", "by_split", "by_fit"))
     assert len(ahead) == len(by_split) == len(by_fit) == row["studies"] == 2000
-    fits, answers = splits * seeds, seeds * test  # of a study; of a split
-    mean = ahead / (fits * test)
+    fits, answers = splits * seeds, seeds * unit  # of a study; of a split
+    mean = ahead / (fits * unit)
     between_splits = np.sqrt((by_split - ahead**2 / splits) / (splits - 1)) / answers
-    between_fits = np.sqrt((by_fit - ahead**2 / fits) / (fits - 1)) / test
-    widened = np.sqrt(1 / splits + test / (pool - test))
+    between_fits = np.sqrt((by_fit - ahead**2 / fits) / (fits - 1)) / unit
+    widened = np.sqrt(1 / splits + wider * test / (pool - test))
     low, high = stats.t.interval(0.95, splits - 1, mean, widened * between_splits)
     yes = (low > 0) & (high >= 0.05)
     naive_low = stats.t.interval(0.95, fits - 1, mean, between_fits / np.sqrt(fits))[0]
@@ -67,6 +69,9 @@ def test_the_verdict_rule(kind):
     shift = effect / (widened * between_splits.mean())
     power = stats.nct.sf(stats.t.ppf(0.975, splits - 1), splits - 1, shift)
     assert row["promised"] == pytest.approx(power)
+    if name == "verdict_9_to_1":  # what is said by mistake stays under one in forty
+        wrong = row["no"] if row["true_effect"] else row["yes"]
+        assert wrong < 0.025
 
 
 @pytest.mark.parametrize(("name", "words", "number"), [
@@ -141,6 +146,70 @@ def test_the_audit_of_planted_faults():
         for space, name in itertools.product(spaces, ("precision", "coverage", "kid")):
             mean = np.mean([row[name] for row in some[space]])
             assert content["means"][world][fault][space][name] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("world", ["heads", "textures"])
+def test_the_two_sample_test_keeps_its_level(world):
+    """True sets are told apart in one of twenty, up to chance; those with a kind missing often."""
+    found = kept("audit")["level"][world]
+    for some in found.values():
+        count = round(some["told_apart"] * some["sets"])
+        assert some["sets"] == 300 and some["ci"] == pytest.approx(wilson(count, 300))
+    assert stats.binom.sf(300 * found["true"]["told_apart"] - 1, 300, 0.05) > 0.05
+    assert found["one kind missing"]["told_apart"] > 5 * found["true"]["told_apart"]
+
+
+def test_quality_and_copies_by_step():
+    """Each kept step once, and at 2,000 steps no copies; what is missing is said."""
+    content = kept("copying_by_step")
+    steps = [row["steps"] for row in content["rows"]]
+    assert steps == sorted(set(steps)) and 2000 in steps
+    assert sorted(steps + content["missing"]) == [250, 500, *range(1000, 10_001, 1000)]
+    for row in content["rows"]:
+        count = round(row["share"] * content["images"]["generated"])
+        assert row["ci"] == pytest.approx(wilson(count, content["images"]["generated"]))
+        assert row["flagged"] == (count > 0)
+    assert not content["rows"][steps.index(2000)]["flagged"]
+
+
+def test_what_04_tells_of_copying_by_step():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    words = (
+        r"After ([\d,]+) steps the coverage is (\d+) %, where real halves have (\d+) %, and "
+        r"([\d.]+) % of the images are copies \(95 % interval ([\d.]+) to ([\d.]+) %\)"
+    )
+    steps, *numbers = re.search(words, text).groups()
+    last = kept("copying_by_step")["rows"][-1]
+    assert int(steps.replace(",", "")) == last["steps"]
+    shares = [last["imagenet"][key] for key in ("coverage", "coverage_expected")]
+    shares += [last["share"], *last["ci"]]
+    digits = (0, 0, 1, 1, 1)
+    expected = [round(100 * x, n) for x, n in zip(shares, digits, strict=True)]
+    assert [float(x) for x in numbers] == expected
+
+
+def test_what_04_tells_of_planted_faults():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    content = kept("audit")
+    rates, means = content["rates"], content["means"]
+    for world in ("heads", "textures"):
+        for fault in ("grain", "grid", "blur", "copies"):
+            assert rates[world][fault]["recognised"] == 1
+    words = (
+        r"lowers the coverage from ([\d.]+) to ([\d.]+) with heads and to ([\d.]+) with textures"
+    )
+    found = [float(x) for x in re.search(words, text).groups()]
+    worlds = (("heads", "true"), ("heads", "blur"), ("textures", "blur"))
+    assert found == [round(means[w][f]["imagenet"]["coverage"], 2) for w, f in worlds]
+    judged = means["heads"]["blur"]["judge"]["resembles"]
+    assert f"every grid pass, and {judged:.0%} of".replace("%", " %") in text
+    missing = {rates[world]["one kind missing"]["recognised"] for world in rates}
+    true = {rates[world]["true"]["recognised"] for world in rates}
+    assert f"recognised in {missing.pop():.0%} of".replace("%", " %") in text and not missing
+    assert f"why {true.pop():.0%} of the true".replace("%", " %") in text and not true
+    told = [f"{content['level'][world]['true']['told_apart']:.0%}" for world in rates]
+    words = f"it told {told[0]} of them apart with heads, and {told[1]} with textures"
+    assert words.replace("%", " %") in text
 
 
 def test_each_file_is_listed_with_its_command():
