@@ -9,13 +9,17 @@ import jinja2
 import pandas as pd
 
 from helpers import __version__, files, plots
+from helpers.verdict import WORDS, deciding
 
 
 def write_report(folder: Path) -> Path:
     """Write `report.html`: one file with every picture inside, from `metrics.json` and figures."""
     metrics = files.read_json(files.require_file(folder / "metrics.json", "05_evaluation"))
     figures = inline_figures(folder)
-    return render("report.html", folder, m=metrics, figures=figures, title=metrics["profile"])
+    return render(
+        "report.html", folder, m=metrics, figures=figures, title=metrics["profile"],
+        balanced=deciding(metrics["arms"]) == "balanced_accuracy",
+    )  # fmt: skip
 
 
 def inline_figures(folder: Path) -> dict[str, str]:
@@ -50,14 +54,16 @@ def render(template: str, folder: Path, **content: Any) -> Path:
 
 def arms_table(metrics: dict[str, Any]) -> str:
     """The arms as a plain table for the terminal."""
-    shares = ("accuracy", "sensitivity", "specificity")
+    decides = deciding(metrics["arms"])
+    shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
+    interval = "95 % (Wilson)" if decides == "accuracy" else f"95 % ({WORDS[decides]})"
     rows = {
-        plots.ARM_TITLES[name]: {key: f"{100 * arm[key]:.1f} %" for key in shares}
+        plots.ARM_TITLES[name]: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
         | {
             "AUC": f"{arm['auc']:.2f}",
-            "95 % (Wilson)": "{:.0f} to {:.0f} %".format(*(100 * x for x in arm["accuracy_ci"])),
+            interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),
         }
-        | {"bundled": f"{100 * metrics['bundled'][name]['accuracy']:.1f} %"}
+        | {"bundled": f"{100 * metrics['bundled'][name][decides]:.1f} %"}
         for name, arm in metrics["arms"].items()
     }
     classifier = plots.CLASSIFIER_TITLES[metrics["classifier"]["name"]]

@@ -4,7 +4,7 @@
 
 A run is the whole course on one split (or, without data, on one simulated set) with one seed: GANs
 trained anew, classifiers fitted, everything kept in `OUT/split-K/seed-S`. A finished run is never
-run again, and one that was cut off resumes. The row in `OUT/study.json` is enough to count a run as
+run again, and an interrupted one resumes. The row in `OUT/study.json` is enough to count a run as
 finished, so a study can move to another machine with that file alone. On a cluster all workers must
 see OUT and DATA under the same paths.
 """
@@ -26,7 +26,7 @@ from course.workers import THREADS, run_with_dask
 from helpers import files, intervals, machine, parameters, plots
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
-from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, judge_study
+from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, WORDS, judge_study, overlap
 
 ARMS = parameters.ARMS[:-1]  # the last belongs to the paper's protocol
 ASSUMED_SPREAD = 0.08  # of the differences, from replicate to replicate, before any is known
@@ -69,7 +69,7 @@ def run_one(task: dict[str, Any]) -> str:
     """Run the course once, in this process; what it would print goes into `OUT.log`.
 
     Returns:
-        Nothing, or the sentence that says what is wrong, which trying again won't mend.
+        Nothing, or an error message, if trying again would not help.
     """
     os.environ.update(dict.fromkeys(THREADS, str(task["threads"])))
     said = Path(task["call"]["out"] + ".log")
@@ -90,12 +90,13 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
     if not (folder / "report.html").exists() or asked != {name: made.get(name) for name in asked}:
         return None
     metrics = files.read_json(folder / "metrics.json")
-    measured = ("images", "accuracy", "auc", "fresh_accuracy")
+    measured = ("images", "accuracy", "balanced_accuracy", "auc", "fresh_accuracy")
     return {
         "split": task["split"],
         "seed": task["seed"],
         "seconds": sum(metrics["cost"]["seconds"].values()),
         "test_images": metrics["split"]["test"]["images"],
+        "test_of_class": [metrics["split"]["test"][name] for name in metrics["classes"]],
         "images": metrics["data"]["images"],
         "simulated": metrics["data"]["simulated"],
         "trunk": metrics["trunk"],
@@ -134,20 +135,30 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The verdict on the rows: seeds averaged first, so that a replicate is a split.
 
     Simulated sets are independent of each other and scored on fresh slices; splits of one set
-    share their images, so their differences get Nadeau and Bengio's correction.
+    share their images, so their differences get Nadeau and Bengio's correction. Where the test
+    images of any split are not as many of each class, balanced accuracy decides in all of them, and
+    the arms have their AUC too.
     """
     simulated, images, test = (rows[0][key] for key in ("simulated", "images", "test_images"))
-    measure = "fresh_accuracy" if simulated else "accuracy"
+    counted = all("test_of_class" in row for row in rows)  # older rows lack it
+    of_class = [row["test_of_class"] for row in rows] if counted else [[test / 2] * 2]
+    unequal = any(one != other for one, other in of_class)
+    measure = "balanced_accuracy" if unequal else "accuracy"
+    measure = "fresh_accuracy" if simulated else measure
     splits = sorted({row["split"] for row in rows})
-    ratio = 0.0 if simulated else test / (images - test)
+    ratio = 0.0 if simulated else overlap(np.mean(of_class, axis=0), images - test)
 
-    def by_split(fits, name):
-        of_split = [[row[fits][name][measure] for row in rows if row["split"] == k] for k in splits]
+    def by_split(fits, name, key=measure):
+        of_split = [[row[fits][name][key] for row in rows if row["split"] == k] for k in splits]
         return np.mean(of_split, axis=1)
 
     def interval(values):
         found = intervals.resampled_t(values, ratio)
         return {"accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
+
+    def auc(name):
+        shown = measure == "balanced_accuracy"
+        return {"auc": float(by_split("arms", name, "auc").mean())} if shown else {}
 
     accuracies = {name: by_split("arms", name) for name in ARMS}
     shares = set.intersection(*(set(row["learning_curve"]) for row in rows))
@@ -155,13 +166,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "replicates": len(splits),
         "measure": measure,
         "ratio": ratio,
-        "arms": {name: interval(values) for name, values in accuracies.items()},
+        "arms": {name: interval(values) | auc(name) for name, values in accuracies.items()},
         "learning_curve": {
             share: {"images": rows[0]["learning_curve"][share]["images"]}
             | interval(by_split("learning_curve", share))
             for share in sorted(shares, key=float)
         },
-        "verdict": judge_study(accuracies, ratio, images),
+        "verdict": judge_study(accuracies, ratio, images, measure),
     }
 
 
@@ -209,13 +220,15 @@ def write_report(study: dict[str, Any], out: Path) -> None:
     if not here:
         return
     first = out / "split-{}/seed-{}".format(*here[0])
-    figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"])
+    word = WORDS[study["summary"]["measure"]]
+    figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"], word)
     plots.save_figure(figure, out, "contrasts")
     curve = study["summary"]["learning_curve"].values()
     if curve:
         points = {found["images"]: [found["accuracy"], *found["ci"]] for found in curve}
         gan = study["summary"]["arms"][PRIMARY[0]]
-        figure = plots.show_curve(points, gan=(max(points), [gan["accuracy"], *gan["ci"]]))
+        gan = max(points), [gan["accuracy"], *gan["ci"]]
+        figure = plots.show_curve(points, gan=gan, word=word)
         plots.save_figure(figure, out, "learning_curve")
     audits = {name: pd.DataFrame([row["audit"][name] for row in rows]) for name in rows[0]["audit"]}
     render(
@@ -224,6 +237,7 @@ def write_report(study: dict[str, Any], out: Path) -> None:
         here=here,
         title=f"{study['summary']['replicates']} replicates",
         v=verdict,
+        word=word,
         simulated=rows[0]["simulated"],
         m=files.read_json(first / "metrics.json"),
         figures=inline_figures(first) | inline_figures(out),
@@ -262,7 +276,7 @@ def run_study(
         The content of `study.json`: settings, rows, and the summary with the verdict.
 
     Raises:
-        CourseError: Anything a user can mend.
+        CourseError: Any error that the user can fix.
     """
     folder = files.project_path(out)
     begun = files.read_json(folder / "study.json")
@@ -280,7 +294,9 @@ def run_study(
         examined = examine(data, first_seed, changes)
         settings["fingerprint"] = examined.fingerprint
         print(*lines(examined), sep="\n", flush=True)
-        ratio = np.sum(examined.part == "test") / np.sum(examined.part != "test")
+        tested = examined.part == "test"
+        of_class = np.bincount(examined.slices.table["label"][tested], minlength=2)
+        ratio = overlap(of_class, np.sum(~tested))
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))
@@ -329,16 +345,16 @@ def main(arguments: list[str] | None = None) -> None:
         description="Repeat the course on many splits (or simulated sets), and judge them.",
         epilog="The same command again runs what is missing; more splits or seeds are added.",
     )
-    parser.add_argument("--splits", type=int, default=10, help="replicates: 5 or more to judge by")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each, averaged")
+    parser.add_argument("--splits", type=int, default=10, help="how many; a verdict needs 5")
+    parser.add_argument("--seeds", type=int, default=3, help="runs for each split, averaged")
     parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--out", default="runs/study", help="folder for everything")
-    parser.add_argument("--params", dest="extra", type=Path, help="YAML file with further values")
-    parser.add_argument("--first-seed", type=int, default=1, help="of the splits")
-    parser.add_argument("--workers", type=int, default=2, help="local processes")
-    parser.add_argument("--threads", type=int, default=1, help="that each run computes with")
-    parser.add_argument("--scheduler", default="", help="tcp://host:8786 of a running Dask cluster")
+    parser.add_argument("--params", dest="extra", type=Path, help="YAML file with values to change")
+    parser.add_argument("--first-seed", type=int, default=1, help="seed of the first split")
+    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
+    parser.add_argument("--threads", type=int, default=1, help="threads for each run")
+    parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
     study = run_study(**asked)
     print(table(study))
@@ -351,9 +367,13 @@ def table(study: dict[str, Any]) -> str:
     if "summary" not in study:
         return "Fewer than two splits are finished: nothing to compare."
     summary = study["summary"]
-    lines = [f"{'arm':<26}{'accuracy':>9}  95 % interval, {summary['replicates']} replicates"]
+    word = WORDS[summary["measure"]]
+    head = f"{'arm':<26}{word:>9}  95 % interval, {summary['replicates']} replicates"
+    lines = [head]
     for name, arm in summary["arms"].items():
         mean, low, high = (100 * share for share in (arm["accuracy"], *arm["ci"]))
-        lines.append(f"{plots.ARM_TITLES[name]:<26}{mean:>7.1f} %  {low:.1f} to {high:.1f} %")
+        line = f"{plots.ARM_TITLES[name]:<26}{mean:>{len(word) - 1}.1f} %"
+        auc = f"; AUC {arm['auc']:.2f}" if "auc" in arm else ""
+        lines.append(f"{line}  {low:.1f} to {high:.1f} %{auc}")
     lines += ["", f"Verdict: {summary['verdict']['text']}", study["note"]]
     return "\n".join(lines).rstrip()

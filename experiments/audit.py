@@ -171,8 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sets", type=int, default=20, help="of each kind")
-    parser.add_argument("--world", choices=list(WORLDS), help="measure this one alone")
+    parser.add_argument("--sets", type=int, default=20, help="sets of each kind")
+    parser.add_argument("--world", choices=list(WORLDS), help="measure only this one")
     asked = parser.parse_args()
     with machine.quiet():
         from helpers import planted

@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the generators")
-    parser.add_argument("--measure", action="store_true", help="train no further")
+    parser.add_argument("--measure", action="store_true", help="measure only, without training")
     asked = parser.parse_args(arguments)
     if not asked.measure:
         os.nice(15)

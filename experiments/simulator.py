@@ -6,7 +6,7 @@
 The same network and steps, on the same splits as a study with first seed 1. The GANs of a split
 learn from its training slices alone: each is taken from a finished run that trained it on exactly
 these, where one is given, or else trained here, with the quick profile's steps and recipe. Every
-split is written to `results/simulator.json` when it ends; the same command goes on where it was
+split is written to `results/simulator.json` when it ends; the same command resumes where it was
 stopped, and fits only the arms that the file lacks.
 """
 

@@ -343,8 +343,8 @@ def run_arms(
         protocol: "steps" or "paper".
         steps: Batches of 32; the paper protocol makes whole epochs of them.
         seed: Of batches and dropout.
-        keep: A JSON file for what each arm gave, so that a run cut off goes on with the next one.
-            An arm in it is fitted anew if anything differs that it was fitted or scored with.
+        keep: A JSON file for the result of each arm, so an interrupted run resumes with the next
+            one. An arm in it is fitted again if its images, settings or code have changed.
     """
 
     def score(images, labels):

@@ -1,6 +1,7 @@
 """What a handful of test images can say: scores, intervals, tests and power (notebook 05)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def score(
 
     Returns:
         accuracy, balanced_accuracy, sensitivity (of label 1), specificity (of label 0), auc, each
-        0 to 1; for all but the second and the last the 95 % Wilson interval as `..._ci`;
+        0 to 1; for all but auc the 95 % interval as `..._ci`, Wilson's or `balanced_interval`'s;
         `confusion` as [[tn, fp], [fn, tp]].
     """
     matrix = confusion_matrix(labels, probabilities >= 0.5, labels=[0, 1])
@@ -79,9 +80,30 @@ def score(
     groups = np.arange(len(labels)) if groups is None else groups
     right = (probabilities >= 0.5) == labels
     of = {"accuracy": labels >= 0, "sensitivity": labels == 1, "specificity": labels == 0}
-    return scores | {
+    scores |= {
         f"{name}_ci": list(patient_interval(right[some], groups[some])) for name, some in of.items()
     }
+    rates = [(scores[name], scores[f"{name}_ci"]) for name in ("sensitivity", "specificity")]
+    return scores | {"balanced_accuracy_ci": list(balanced_interval(*rates))}
+
+
+def balanced_interval(*rates: tuple[float, Sequence[float]]) -> tuple[float, float]:
+    """The interval for the mean of sensitivity and specificity, from the interval of each.
+
+    Args:
+        rates: Each rate, and the ends of its interval; they come from different images.
+
+    Returns:
+        Lowest and highest, shares.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27, 1693-1702: each end is as far from the
+        mean as the rates' own ends are from them, added as the errors of independent numbers are.
+    """
+    middle = sum(rate for rate, _ in rates) / len(rates)
+    below, above = (
+        math.hypot(*(rate - ends[k] for rate, ends in rates)) / len(rates) for k in (0, 1)
+    )
+    return middle - below, middle + above
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
@@ -103,17 +125,24 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[s
     return {"gained": gained, "lost": lost, "p_value": float(p_value)}
 
 
-def smallest_significant_gain(n: int) -> float | None:
+def smallest_significant_gain(n: int, of_larger_class: int | None = None) -> float | None:
     """The smallest gain in accuracy that an exact McNemar test on n images could call significant.
 
     At best every image on which the two classifiers differ favours the same one; the level is 5 %.
 
+    Args:
+        n: Test images.
+        of_larger_class: How many of them are of the class that has more. Given, the gain is one of
+            balanced accuracy, in which an image of the larger class counts least.
+
     Returns:
-        A share of n, 0 to 1; None where even n such images would not do.
+        A share, 0 to 1; None where even n such images would not do.
     """
+    larger = of_larger_class or n / 2
     for flips in range(1, n + 1):
         if binomtest(flips, flips).pvalue < 0.05:
-            return flips / n
+            of_smaller = max(0, flips - larger)
+            return (flips - of_smaller) / (2 * larger) + of_smaller / (2 * (n - larger))
     return None
 
 

@@ -1,5 +1,6 @@
 """Figures that several notebooks and the report share; colours differ in lightness too."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,9 +9,25 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import files, preprocessing
+from helpers import files, phantom, preprocessing, verdict
 
-DARK, LIGHT = "#00429d", "#e07b00"  # told apart by colour-blind eyes and in grey print
+DARK, LIGHT = "#00429d", "#e07b00"  # differ for colour-blind readers and in grey print
+# Simulated slices of `show_anatomy`: title, seed, level, bleed, and what each shows: the name, its
+# place, and where the name stands, in pixels from the upper left corner.
+ANATOMY = (
+    ("clear, middle of the head", (5, 0), 0.40, None, (
+        ("skull", (222, 75), (270, 40)), ("brain", (165, 140), (270, 120)),
+        ("ventricle,\nfilled with fluid", (137, 85), (-14, 60)),
+        ("calcified plexus", (107, 171), (-14, 150)), ("burned-in letter", (22, 236), (-14, 225)),
+    )),
+    ("clear, low in the head", (2, 1), 0.06, None, (
+        ("skull base", (190, 155), (270, 120)), ("head rest", (212, 229), (270, 235)),
+        ("skin", (40, 70), (-14, 40)),
+    )),
+    ("with a haemorrhage", (4, 2), 0.45, "intraparenchymal", (
+        ("fresh blood", (105, 95), (-14, 60)), ("ventricle", (154, 190), (270, 215)),
+    )),
+)  # fmt: skip
 ARM_TITLES = {
     "original": "original",
     "gan_only": "GAN only",
@@ -31,13 +48,13 @@ def show(
     figure: Figure, alt: str, out: Path | None = None, name: str = "",
     place: DisplayHandle | None = None,
 ) -> None:  # fmt: skip
-    """Display a figure in a notebook, with words for who cannot see it.
+    """Display a figure in a notebook, with alt text.
 
     Args:
         figure: Closed afterwards.
-        alt: What it shows, in a few words.
+        alt: Alt text: what the figure shows, in a few words.
         out, name: Given, the figure is kept for the report as well; see `save_figure`.
-        place: An output to draw in anew, as `display` with a `display_id` gives it.
+        place: An output to update, from `display` with a `display_id`.
     """
     if out is not None:
         save_figure(figure, out, name)
@@ -82,6 +99,36 @@ def show_grid(
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     if title:
         figure.suptitle(title)
+    return figure
+
+
+def use_one_scale(figure: Figure) -> Figure:
+    """Draw all slices of a `show_grid` on one scale, with their sizes in pixels above them."""
+    shapes = {axis: axis.images[0].get_array().shape for axis in figure.axes if axis.images}
+    edge = max(max(shape) for shape in shapes.values())
+    for axis, (height, width) in shapes.items():
+        axis.set(xlim=((width - edge) / 2, (width + edge) / 2))
+        axis.set(ylim=((height + edge) / 2, (height - edge) / 2))
+        axis.set_title(f"{width}×{height}", fontsize=8)
+    return figure
+
+
+def show_anatomy() -> Figure:
+    """Three simulated slices in which arrows name what a reader of notebook 01 must know."""
+    figure, axes = plt.subplots(1, len(ANATOMY), figsize=(11, 3), layout="constrained", dpi=72)
+    for axis, (title, seed, level, bleed, parts) in zip(axes, ANATOMY, strict=True):
+        rng = np.random.default_rng(seed)
+        patient = phantom.random_patient(rng)
+        plexus = phantom.CALCIFICATIONS[:1] if any("plexus" in part[0] for part in parts) else ()
+        patient = replace(patient, calcifications=plexus)
+        grey = phantom.draw_slice(patient, rng, bleed=bleed, level=level, size=256)
+        axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        for name, place, at in parts:
+            look = {"arrowstyle": "->", "color": LIGHT, "lw": 1.5, "shrinkA": 0}
+            side = "left" if at[0] > 128 else "right"
+            axis.annotate(name, place, at, ha=side, va="center", arrowprops=look)
+        axis.set_title(title)
+        axis.axis("off")
     return figure
 
 
@@ -159,12 +206,13 @@ def draw_forest(axis: plt.Axes, found: dict[str, list[float]], label: str = "") 
     axis.set_ylim(-0.6, len(found) - 0.4)
 
 
-def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
+def show_contrasts(contrasts: dict[str, dict], margin: float, word: str = "accuracy") -> Figure:
     """Paired differences between arms with their intervals, as a forest plot.
 
     Args:
         contrasts: As `verdict.judge_study` gives them.
         margin: The smallest gain worth having, a share; less than that is shaded.
+        word: What the differences are differences of, as `verdict.WORDS` has it.
     """
     figure, axis = plt.subplots(figsize=(7, 0.5 * len(contrasts) + 1.1), layout="constrained")
     axis.axvspan(-100 * margin, 100 * margin, color="0.9")
@@ -174,21 +222,24 @@ def show_contrasts(contrasts: dict[str, dict], margin: float) -> Figure:
         for name, found in contrasts.items()
     }
     draw_forest(axis, points)
-    axis.set_xlabel("difference in accuracy, points")
+    axis.set_xlabel(f"difference in {word}, points")
     return figure
 
 
-def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
-    """Accuracy of each arm with its 95 % Wilson interval, as a forest plot.
+def show_arms(arms: dict[str, dict]) -> Figure:
+    """What decides of each arm with its 95 % interval, as a forest plot.
+
+    That is accuracy, or balanced accuracy where the test images are not as many of each class: a
+    dotted line shows what always naming one class would give, a half in either.
 
     Args:
         arms: Scores by arm; a `fresh_accuracy`, where there is one, is shown as a diamond.
-        n: Test images, for the axis label.
-        guess: Accuracy of always naming the larger class, as a dotted line.
     """
+    measure = verdict.deciding(arms)
+    n = int(np.sum(next(iter(arms.values()))["confusion"]))
     figure, axis = plt.subplots(figsize=(7, 0.55 * len(arms) + 1.2), layout="constrained")
     percent = {
-        ARM_TITLES[name]: 100 * np.array([scores["accuracy"], *scores["accuracy_ci"]])
+        ARM_TITLES[name]: 100 * np.array([scores[measure], *scores[f"{measure}_ci"]])
         for name, scores in arms.items()
     }
     draw_forest(axis, percent, f"{n} test images, 95 % interval")
@@ -196,8 +247,8 @@ def show_arms(arms: dict[str, dict], n: int, guess: float) -> Figure:
     if np.isfinite(fresh).any():
         label = "fresh simulated slices"
         axis.plot(fresh, range(len(arms)), "D", color=LIGHT, ms=6, mec="black", label=label)
-    axis.axvline(100 * guess, color="grey", ls=":", label="always the larger class")
-    axis.set(xlabel="accuracy, %", xlim=(0, 100))
+    axis.axvline(50, color="grey", ls=":", label="always the same class")
+    axis.set(xlabel=f"{verdict.WORDS[measure]}, %", xlim=(0, 100))
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -206,6 +257,7 @@ def show_curve(
     curve: dict[int, list[float]],
     fresh: dict[int, float] | None = None,
     gan: tuple[int, list[float]] | None = None,
+    word: str = "accuracy",
 ) -> Figure:
     """A learning curve: accuracy by number of real training images.
 
@@ -214,11 +266,12 @@ def show_curve(
         fresh: Accuracy on fresh simulated slices by number, as diamonds.
         gan: How many real images GAN images were added to, and the accuracy reached with its
             interval; a dotted line shows at how many real ones alone the curve would be as high.
+        word: What the accuracy is called, as `verdict.WORDS` has it.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for found, shift, style, colour, label in (
         (curve, 1.0, "o-", DARK, "real images alone, 95 % interval"),
-        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "and GAN images besides"),
+        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "real and GAN images"),
     ):
         if found:
             sizes = shift * np.array(list(found))
@@ -232,7 +285,7 @@ def show_curve(
         axis.plot(list(fresh), 100 * np.array(list(fresh.values())), "D:", **diamonds)
     axis.set_xscale("log", base=2)
     axis.set_xticks(list(curve), [str(size) for size in curve])
-    axis.set(xlabel="real training images", ylabel="accuracy, %")
+    axis.set(xlabel="real training images", ylabel=f"{word}, %")
     axis.minorticks_off()
     axis.legend(loc="best", frameon=False)
     return figure

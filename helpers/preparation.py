@@ -5,6 +5,7 @@ import numpy as np
 AIR = -0.9  # grey levels up to this are the black around a head
 OPPOSED = -0.5  # correlation of two mean images that shows the one inverted
 SPREADS = 3.0  # of single images, between two medians, that are worth a warning
+ERRORS = 4.0  # standard errors, between two median shapes, that are worth a warning
 LEAST = {"brightness": 0.1, "contrast": 0.1, "shape": 0.08}  # of 2, of 2, of 1: smaller ones pass
 
 
@@ -30,7 +31,12 @@ def find_differences(images: np.ndarray, real: np.ndarray) -> list[str]:
         generated, usual = measure(images), measure(real)
         apart = np.median(generated) - np.median(usual)
         spread = np.median(np.abs(usual - np.median(usual))) * 1.48  # a normal standard deviation
-        if abs(apart) > max(LEAST[name], SPREADS * spread):
+        width = SPREADS * spread
+        if (
+            name == "shape"
+        ):  # a squeeze is less than heads differ, so it is looked for in all at once
+            width = ERRORS * 1.25 * spread * np.sqrt(1 / len(images) + 1 / len(real))
+        if abs(apart) > max(LEAST[name], width):
             how = words[int(apart > 0)]
             found.append(
                 f"The generated images are {how} than the real ones (median {name} "

@@ -21,6 +21,7 @@ VOLUMES = (
 TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
 # What operating systems, archives and file servers leave behind.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
+OPEN_IN_EXCEL = "~$"  # begins the name of what Excel keeps beside an open workbook
 NUMBER = re.compile(r"\d+(\.0+)?")  # pandas writes whole numbers beside empty cells as 7.0
 
 
@@ -119,14 +120,18 @@ def _walk(folder: Path, inside: str, above: tuple[str, ...]):
     except OSError as error:
         raise CourseError(f"{error.filename} cannot be read: change its permissions.") from None
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in LITTER:
+        if entry.name.startswith((".", OPEN_IN_EXCEL)) or entry.name.lower() in LITTER:
             continue
         path = f"{inside}/{entry.name}" if inside else entry.name
-        if entry.is_dir():
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link to itself
+            continue
+        if is_folder:
             real = os.path.realpath(entry.path)
             if real not in above:  # a link to a folder around it would never end
                 yield from _walk(folder, path, (*above, real))
-        elif entry.is_file():
+        elif is_file:
             yield path
 
 

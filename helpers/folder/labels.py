@@ -14,11 +14,11 @@ UNKNOWN = {
     "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
     "missing", "-", "--", "?", ".",
 }  # fmt: skip
-# Heads of columns that say of what there is nothing. Only two columns, one of each class, are told
-# apart by them.
+# Words in heads of columns that say of what there is nothing.
 ABSENT = {
-    "benign", "normal", "healthy", "control", "negative", "neg", "clear", "absent", "nofinding",
-    "no", "false",
+    "benign", "normal", "healthy", "control", "negative", "neg", "clear", "absent", "no", "non",
+    "not", "without", "free", "false", "nofinding", "unaffected", "gesund", "sano", "sain", "kein",
+    "keine", "ohne", "sin", "sans",
 }  # fmt: skip
 
 
@@ -26,6 +26,22 @@ def word(text: str) -> str:
     """A label as it is compared: case, Unicode form and a whole number's point don't count."""
     text = unicodedata.normalize("NFC", text.strip()).casefold()
     return re.sub(r"^(\d+)\.0+$", r"\1", text)
+
+
+def is_absent(head: str) -> bool:
+    """Whether a column's head has a word that says of what there is nothing, as `is_healthy`."""
+    return bool(words_in(head) & ABSENT)
+
+
+def words_in(head: str) -> set[str]:
+    """The words of a column's head, however they are joined: `isHealthy`, `is_healthy`."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", head)
+    return set(re.split(r"[\W_]+", apart.casefold())) - {""}
+
+
+def findings(text: str) -> list[str]:
+    """The findings in a label that names several, as `Mass|Effusion`; one where it doesn't."""
+    return [word(part) for part in re.split(r"[|;,/+&]", text)]
 
 
 def is_unknown(text: str) -> bool:
@@ -77,9 +93,15 @@ def two_classes(
         raise CourseError(f"{where}: all labels are {written[found[0]]}: two classes are needed.")
     wanted = word(positive)
     if wanted in found and positive:
-        others = [w for w in found if w != wanted]
+        # An image with two findings has each of them.
+        found_in = {w: w == wanted or wanted in findings(w) for w in found}
+        others = [w for w in found if not found_in[w]]
+        if not others:
+            raise CourseError(
+                f"{where}: all labels hold {written[wanted]} ({listed}): two classes are needed."
+            )
         rest = written[others[0]] if len(others) == 1 else f"not {written[wanted]}"
-        return Classes((rest, written[wanted]), {w: int(w == wanted) for w in found})
+        return Classes((rest, written[wanted]), {w: int(found_in[w]) for w in found})
     if len(found) == 2:
         for pair in STANDARD:
             if set(found) == set(pair):

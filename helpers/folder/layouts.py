@@ -6,7 +6,7 @@ from pathlib import Path
 
 from helpers.files import CourseError
 from helpers.folder.inventory import Files
-from helpers.folder.labels import STANDARD, Classes, standard, two_classes, word
+from helpers.folder.labels import STANDARD, Classes, is_absent, standard, two_classes, word
 from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
 from helpers.folder.options import Options
 
@@ -22,7 +22,8 @@ def read_class_folders(files: Files, options: Options):
     """
     above = {path: _class_folders(path) for path in files.pictures}
     placed = {path: folders for path, folders in above.items() if folders}
-    if not placed or len(placed) < 0.8 * len(above):
+    strays = [path for path in files.pictures if path not in placed and not folder_part(path)]
+    if not placed or len(strays) > 0.2 * len(above):  # in test/ there may be images without labels
         return None
     chosen = _choose(files.folder, _readings([*placed.values()], options), options)
     if chosen is None:
@@ -72,6 +73,13 @@ def compare_with_folders(
         return odd
     usual = {name: max((0, 1), key=lambda k: counts[name, k]) for name in set(named.values())}
     odd = [file for file, name in named.items() if usual[name] != labels[file]]
+    absent = [usual[name] for name in usual if is_absent(name)]
+    if absent == [1] and not odd and not options.positive and standard(set(classes.label)):
+        raise CourseError(
+            f"{files.folder}: {classes.names[1]} in the listing stands for the folder "
+            f"{next(name for name in usual if usual[name])}, which is hardly to be found: say "
+            f"which is, as positive: '{classes.names[0]}' or positive: '{classes.names[1]}'."
+        )
     return odd if len(set(usual.values())) == 2 and len(odd) <= 0.2 * len(named) else []
 
 

@@ -10,12 +10,13 @@ from helpers.files import CourseError
 from helpers.folder.faults import Faults
 from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
 from helpers.folder.labels import (
-    ABSENT,
     STANDARD,
+    is_absent,
     is_unknown,
     standard,
     two_classes,
     word,
+    words_in,
 )  # fmt: skip
 from helpers.folder.options import Options
 from helpers.folder.tables import Table, read_table
@@ -37,6 +38,19 @@ PATIENT_NAMES = {
     for suffix in ("", "id", "ids", "no", "nr", "number", "num", "code", "key", "name", "uid",
                    "index", "identifier", "instanceuid")
 } | {"pid", "ptid", "mrn", "subid"}  # fmt: skip
+# Heads of columns whose numbers may be those of images, and of columns that are no labels.
+ID_NAME = re.compile(
+    r"id$|^id|file|image|img|name|path|slice|scan|pic|photo|foto|frame|number|key|serial|ref|"
+    r"sample|record|bild|datei|dicom|^no$|^nr$|^num$"
+)
+NO_LABELS = {
+    "sex", "gender", "male", "female", "fold", "folds", "cv", "kfold", "age", "site", "hospital",
+    "center", "centre", "scanner", "vendor", "manufacturer", "view", "position", "side",
+    "laterality", "eye", "year", "date", "batch", "quality", "use", "used", "include", "included",
+    "exclude", "excluded", "train", "training", "val", "validation", "test", "split", "set",
+    "subset", "partition", "phase",
+}  # fmt: skip
+BESIDE = {"is", "has", "in", "patient", "code", "id", "group", "type", "number"}  # say nothing more
 UNNAMED = re.compile(r"Unnamed: \d+.*")  # what pandas calls a column without a name
 PARTS = {
     "train": ("train", "training", "trn", "tr"),
@@ -192,6 +206,13 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
         strength[name] = 1 if numbers else 2
     best = [name for name, rank in strength.items() if rank == max(strength.values())]
     if best and strength[best[0]] == 1:
+        for name in best:
+            padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
+            if not ID_NAME.search(simple(name)) and padded < 0.1 * len(table.rows):
+                raise CourseError(
+                    f"{table.path}: the numbers in column {name} could be those of images here: if "
+                    f"so, give id_column: {name}; if not, add a column file with their names."
+                )
         for name in hits:
             values = [value for value in table.column(name) if value]
             if sum(bool(ending(value)) for value in values) > 0.5 * len(values):
@@ -229,7 +250,7 @@ def _asked(table: Table, name: str, option: str) -> str:
             if column and form(column) == form(name):
                 return column
     names = ", ".join(column for column in table.header if column)
-    raise CourseError(f"{table.path} has no column {name!r}, only {names}: mend {option}.")
+    raise CourseError(f"{table.path} has no column {name!r}, only {names}: correct {option}.")
 
 
 def _find_parts(table: Table, file_column: str, options: Options) -> str | None:
@@ -285,6 +306,7 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
     """The column or columns that hold the label, each row's word, and which is to be found."""
     if options.label_column:
         name = _asked(table, options.label_column, "label_column")
+        _refuse_absent(table, name, options)
         return [name], table.column(name), options.positive
     words = {
         name: {word(value) for value in table.column(name) if not is_unknown(value)}
@@ -298,6 +320,7 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
         if name in binary or 2 <= len(found) <= min(20, max(2, len(table.rows) / 4))
     ]
     called = [name for name in words if simple(name) in LABEL_NAMES]
+    called = [name for name in called if name in few] or called  # y may be where a box begins
     if options.positive and not options.classes:
         called += [name for name in binary if simple(name) == simple(options.positive)]
     candidates = list(dict.fromkeys(called or few))
@@ -307,13 +330,16 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
             f"{table.path}: no column holds labels of two classes ({left}): name it as "
             "label_column, or add a column label with 0 and 1."
         )
+    if all(words_in(name) & NO_LABELS and words_in(name) <= NO_LABELS | BESIDE
+           for name in candidates):  # fmt: skip
+        name = candidates[0]
+        raise CourseError(
+            f"{table.path}: only column {name} could hold the label, and by its name it does not: "
+            f"add a column label, or, if {name} is the label, give label_column: {name}."
+        )
     if len(candidates) == 1:
         (name,) = candidates
-        if name in binary and simple(name) in ABSENT and not options.positive:
-            raise CourseError(
-                f"{table.path}: 1 in column {name} may mean {name}, which is hardly to be found: "
-                f"say so, as positive: '0', or, if 1 is to be found, as positive: '1'."
-            )
+        _refuse_absent(table, name, options)
         return candidates, table.column(name), options.positive
     columns = {name: [word(value) for value in table.column(name)] for name in candidates}
     if not called and all(name in binary for name in candidates):
@@ -324,7 +350,7 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
         if all(len(names) == 1 for names in of_a_class) and all(
             len(words[name]) == 2 for name in candidates
         ):
-            absent = [name for name in candidates if simple(name) in ABSENT]
+            absent = [name for name in candidates if is_absent(name)]
             positive = options.positive
             if len(candidates) == 2 and len(absent) == 1:  # benign beside malignant: no question
                 positive = positive or next(name for name in candidates if name not in absent)
@@ -339,7 +365,35 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
                 f"{table.path}: each of the columns {', '.join(candidates)} could hold the label: "
                 f"say which, as label_column: {candidates[0]}."
             )
+    _refuse_absent(table, first, options)
     return [first], table.column(first), options.positive
+
+
+def _refuse_absent(table: Table, name: str, options: Options) -> None:
+    """Refuse 1 where it seems to mean healthy, unless it has been said which is to be found.
+
+    It seems so where the column is called `is_healthy`, or where another column has the word
+    *healthy* in all rows with 1 and another word in all with 0.
+    """
+    values = [word(value) for value in table.column(name)]
+    known = {value for value in values if not is_unknown(value)}
+    said = word(options.positive) in known or simple(options.positive) == simple(name)
+    if said or not standard(known):
+        return
+    one, zero = (next((w for w in known if _truth(w) == k), str(int(k))) for k in (True, False))
+    meant = [name] if is_absent(name) else []
+    for other in table.header:
+        pairs = set(zip(values, map(word, table.column(other)), strict=True)) if other else ()
+        if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 2:
+            told = dict(pairs)
+            if is_absent(told[one]) and not is_absent(told[zero]):
+                meant.append(told[one])
+    if meant:
+        raise CourseError(
+            f"{table.path}: {one} in column {name} may mean {meant[0]}, which is hardly to be "
+            f"found: say so, as positive: '{zero}', or, if {one} is to be found, as positive: "
+            f"'{one}'."
+        )
 
 
 def _truth(text: str) -> bool:

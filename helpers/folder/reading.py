@@ -265,9 +265,22 @@ def _read_array(path: Path) -> Samples:
     if array.ndim == 4 and array.shape[-1] in (3, 4):
         array = array[..., :3] @ np.array((0.299, 0.587, 0.114))
         array = np.round(array).astype(np.uint8) if arrays[images[0]].dtype == np.uint8 else array
+    elif array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
     elif array.ndim == 4:
-        array = array[..., 0] if array.shape[-1] == 1 else array.reshape(0, 0, 0)
+        raise CourseError(
+            f"{path} holds an array of shape {array.shape}, whose last number is no 1, 3 or 4: "
+            "save it as (n, height, width, channels)."
+        )
     labels = arrays.get("labels", arrays.get("label"))
+    others = [
+        name for name, a in arrays.items() if a.shape == array.shape[:1] and name not in images
+    ]
+    if labels is None and others:
+        raise CourseError(
+            f"{path} holds {others[0]} beside the images: call it labels, if it says their class, "
+            "or leave it out."
+        )
     wrong_labels = labels is not None and (
         labels.shape != array.shape[:1] or not set(np.unique(labels)) <= {0, 1}
     )

@@ -21,7 +21,7 @@ from folders import pictures
 from PIL import Image
 
 from course import audit
-from course.report import write_report
+from course.report import arms_table, write_report
 from course.run import NOTEBOOKS, load_parameters, run
 from course.run import run as run_course
 from helpers import files, machine, networks, phantom, plots, preprocessing, sampling
@@ -79,7 +79,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
     ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
-    ("arms: classic, original", "arms: original_gan is missing: name it in any case"),
+    ("arms: classic, original", "arms: original_gan is missing: it must always be named"),
     ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
     ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
     ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
@@ -236,7 +236,7 @@ def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path
         raise error
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
-    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was cut off .*goes on"):
+    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was interrupted .*resumes"):
         run("smoke", out=str(tmp_path / "out"))
     assert not list((tmp_path / "out" / "notebooks").iterdir())
     assert not {files.KERNEL_LOCK, machine.PROGRESS_FILE} & set(os.environ)
@@ -378,6 +378,52 @@ def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(t
     assert found[0]["haemorrhage"]["samples"] == 40
 
 
+@pytest.mark.parametrize(("change", "words"), [
+    ("none", ""), ("labels", ""), ("classes", ""), ("squeezed", "wider than the real ones"),
+    ("inverted", "Black and white are inverted"), ("brighter", "brighter than the real ones"),
+])  # fmt: skip
+def test_samples_prepared_otherwise_are_noticed(tmp_path, capsys, monkeypatch, change, words):
+    """Also of training slices squeezed to a square where the data are padded; without measures."""
+    monkeypatch.setattr(audit.measures, "audit_class", lambda images, *_, **__: {
+        "samples": len(images), "verdict": [], "refused": [],
+    })  # fmt: skip
+    data = phantom.write_dataset(tmp_path / "data", n=200, seed=3)
+    examined = examine(data, 0, {})
+    table = examined.slices.table.assign(group=examined.grouping.groups, split=examined.part)
+    table[["file", "label", "group", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    images, labels = preprocessing.fresh_slices(80, 41)
+    made = preprocessing.to_grey_levels(images[..., 0])
+    samples, more = tmp_path / "samples.npz", []
+    if change in ("none", "labels"):
+        np.savez(samples, images=made, labels=labels)
+    elif change == "classes":
+        samples = tmp_path / "made"
+        for i, (grey, k) in enumerate(zip(made, labels, strict=True)):
+            path = samples / ("clear", "haemorrhage")[k] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(grey).save(path)
+    else:
+        of_training = np.flatnonzero((table["split"] == "train") & (table["label"] == 1))
+        made = {
+            "squeezed": lambda: np.stack([
+                np.asarray(Image.fromarray(examined.slices.greys[i]).resize((32, 32)))
+                for i in of_training
+            ]),
+            "inverted": lambda: 255 - made[labels == 1],
+            "brighter": lambda: np.clip(made[labels == 1].astype(int) + 60, 0, 255).astype("uint8"),
+        }[change]()  # fmt: skip
+        np.savez(samples, images=made)
+        more = ["--class", "haemorrhage"]
+    assert audit.main([
+        "--samples", str(samples), "--data", str(data), "--split", str(tmp_path / "split.csv"),
+        "--out", str(tmp_path / "audit"), *more,
+    ]) == 0, capsys.readouterr().err  # fmt: skip
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert set(found) == ({"haemorrhage"} if more else {"haemorrhage", "clear"})
+    said = [sentence for of_class in found.values() for sentence in of_class["prepared_otherwise"]]
+    assert any(words in sentence for sentence in said) if words else not said
+
+
 @pytest.mark.parametrize(("split", "words"), [
     ("file,label\nx,1\n", "cannot be read as a split"),
     ("file,label,group,split\nx,1,0,train\n", "does not name"),
@@ -404,14 +450,19 @@ def test_the_report_prints_what_metrics_hold(smoke, metrics):
 
 
 @pytest.mark.parametrize("protocol", ["steps", "paper"])
-def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path, protocol):
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_report_has_each_score_in_its_arms_row_and_column(
+    metrics, tmp_path, protocol, balanced
+):
     """Scores all different, so that no two can change places unseen."""
     keys = ("accuracy", "sensitivity", "specificity", "fresh_accuracy", "auc")
     arms = {}
     for k, (name, arm) in enumerate(metrics["arms"].items()):
         scores = {key: 0.1 * n + 0.01 * k for n, key in enumerate(keys, start=3)}
         intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
-        arms[name] = arm | scores | intervals | {"confusion": [[k, 1], [2, 3]]}
+        intervals |= {"balanced_accuracy": 0.11 + 0.01 * k, "balanced_accuracy_ci": [0, 0.22]}
+        right = k if balanced else 4
+        arms[name] = arm | scores | intervals | {"confusion": [[right, 1], [2, 3]]}
         arms[name] |= {"last_epoch_accuracy": 0.8 + 0.01 * k} if protocol == "paper" else {}
     files.write_json(tmp_path / "metrics.json", metrics | {"arms": arms, "protocol": protocol})
     html = write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
@@ -419,15 +470,23 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(metrics, tmp_path,
     head, *rows = [
         re.findall("<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in table.split("<tr>")[1:]
     ]
+    if balanced:
+        assert head.pop(1) == "balanced accuracy" and "balanced accuracy decides" in table
     assert head[:6] == ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
     for k, ((title, *cells), (name, arm)) in enumerate(zip(rows, arms.items(), strict=True)):
         assert title == plots.ARM_TITLES[name]
+        if balanced:
+            share, ends = cells.pop(0).split("<br>")
+            assert share == f"{11 + k}.0 %" and re.findall(r"\d+", ends) == ["0", "22"]
         for key, cell in zip(keys[:3], cells[:3], strict=True):
             low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
             share, ends = cell.split("<br>")
             assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
         last = [f"8{k}.0 %"] if protocol == "paper" else []
-        assert cells[3:] == [f"0.7{k}", f"{k} 1 / 2 3", f"6{k}.0 %", *last]
+        right = k if balanced else 4
+        assert cells[3:] == [f"0.7{k}", f"{right} 1 / 2 3", f"6{k}.0 %", *last]
+    said = arms_table(metrics | {"arms": arms})
+    assert ("balanced accuracy" in said) == balanced and "AUC" in said
 
 
 def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):

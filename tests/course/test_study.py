@@ -70,6 +70,40 @@ def test_a_replicate_is_a_split_and_seeds_are_averaged_first(simulated):
     )
 
 
+@pytest.mark.parametrize("of_class", [[11, 11], [20, 2]])
+def test_balanced_accuracy_decides_where_classes_are_not_1_to_1(of_class, tmp_path):
+    """All cases called the larger class are accurate at 9:1, and no gain."""
+    rng = np.random.default_rng(1)
+    rows = [row(split, seed, rng) | {"test_of_class": of_class} for split in range(6)
+            for seed in range(2)]  # fmt: skip
+    for each in rows:
+        for scores in (*each["arms"].values(), *each["learning_curve"].values()):
+            scores |= {"balanced_accuracy": rng.uniform(0.5, 0.6), "auc": rng.uniform(0.6, 0.8)}
+    found = study.summarise(rows)
+    key = "balanced_accuracy" if of_class[0] != of_class[1] else "accuracy"
+    assert found["measure"] == key
+    table = np.array([r["arms"]["classic_gan"][key] - r["arms"]["classic"][key] for r in rows])
+    wider = 1.5114 if key == "balanced_accuracy" else 1  # 1 + 1.25 (1/2 - 1/11)
+    by_hand = intervals.resampled_t(table.reshape(6, 2).mean(axis=1), wider * 22 / 178)
+    contrast = found["verdict"]["contrasts"]["classic_gan - classic"]
+    assert contrast["ci"] == pytest.approx(by_hand["ci"], abs=1e-4)
+    words = key.replace("_", " ")
+    assert f"moved the {words} by" in found["verdict"]["text"]
+    auc = np.mean([r["arms"]["classic"]["auc"] for r in rows])
+    assert found["arms"]["classic"].get("auc") == (pytest.approx(auc) if wider > 1 else None)
+    said = study.table({"summary": found, "note": ""})
+    assert f" {words}  95 % interval" in said and ("AUC" in said) == (wider > 1)
+    made_up_run(tmp_path / "split-0" / "seed-0", 0.25, False, 3, "of run 0")
+    audits = read_json(ROOT / "experiments" / "results" / "study_real.json")["rows"][0]
+    more = {name: audits[name] for name in ("audit", "seconds", "trunk", "versions")}
+    kept = {"summary": found, "rows": [more | each for each in rows], "note": "", "looks": [],
+            "settings": SETTINGS, "versions": {}, "command": ""}  # fmt: skip
+    study.write_report(kept, tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert f"points of {words} is not worth" in html
+    assert (f"<th>{words}</th><th>95 % interval</th><th>AUC</th>" in html) == (wider > 1)
+
+
 @pytest.mark.parametrize(("splits", "ratio"), [(5, 0.0), (10, 22 / 178)])
 def test_what_a_study_can_find_is_said_before_it_begins(splits, ratio):
     points = int(study.announce(splits, ratio).split(" true gain of ")[1].split()[0])

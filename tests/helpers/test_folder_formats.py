@@ -360,6 +360,11 @@ def test_samples_in_arrays(tmp_path, scale, shape):
         assert (samples.labels is None) if wanted is None else samples.labels.tolist() == wanted
 
 
+def _save_npz(path, **arrays):
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
@@ -370,6 +375,10 @@ def test_samples_in_arrays(tmp_path, scale, shape):
         (lambda path: np.save(path, np.full((9, 4, 4), np.nan)), "NaN"),
         (lambda path: np.save(path, np.zeros((9, 4, 4), dtype=complex)), "no grey images"),
         (lambda path: np.save(path, np.zeros((0, 4, 4))), "no grey images"),
+        (lambda path: np.save(path, np.zeros((9, 2, 6, 5))), "save it as .n, height, width, chann"),
+        (lambda path: _save_npz(path, x=np.zeros((9, 4, 4)), y=np.arange(9)), "holds y beside"),
+        (lambda path: _save_npz(path, x=np.zeros((9, 4, 4)), labels=np.arange(9)), "no 0 and 1"),
+        (lambda path: _save_npz(path, x=np.zeros((9, 4, 4)), z=np.zeros((9, 4, 4))), "2 arrays"),
     ],
 )
 def test_arrays_that_are_no_samples(tmp_path, write, reason):

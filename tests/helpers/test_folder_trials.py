@@ -618,7 +618,7 @@ def test_check_says_what_was_used(tmp_path, capsys):
         "classes: 1 40 (to be found, label 1), 0 40",
         "files: jpg 1 seen, 0 listed, 1 unlisted, png 80 seen, 80 listed, 0 unlisted",
         "patients: 40 for 80 images, by Patient ID",
-        "groups: 40 for 80 images (40 patients or groups told)",
+        "groups: 40 for 80 images (40 patients or groups given)",
     ):
         assert line in said.splitlines()
     assert Image.open(sheet).width > 900
@@ -664,3 +664,120 @@ def test_sets_without_any_content_are_warned_of_and_break_nothing(tmp_path, fill
         save(tmp_path / f"{('no', 'yes')[i % 2]}/{i}.png", grey)
     found = examine(tmp_path, 0, {}, strict=False)
     assert "blank" in {warning["kind"] for warning in found.warnings}
+
+
+# --- What strangers brought besides --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fold", "is_train", "Patient Gender", "sex"])
+def test_a_column_that_is_no_label_by_its_name_is_not_read_as_one(tmp_path, name):
+    rows = plain(tmp_path)
+    write_csv(
+        tmp_path / "labels.csv", ("file", name), [(f, i % 2) for i, (f, _) in enumerate(rows)]
+    )
+    for options in ({}, {"positive": "1"}):
+        with pytest.raises(CourseError, match=f"give label_column: {name}"):
+            read_folder(tmp_path, **options)
+    read = labels_of(read_folder(tmp_path, label_column=name))
+    assert read == {f: i % 2 for i, (f, _) in enumerate(rows)}
+
+
+def test_two_columns_that_say_the_sex_are_no_label_either(tmp_path):
+    rows = [(f, i % 2, "MF"[i % 2]) for i, (f, _) in enumerate(plain(tmp_path))]
+    write_csv(tmp_path / "labels.csv", ("file", "sex", "gender"), rows)
+    with pytest.raises(CourseError, match="by its name it does not"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("others", [(), ("uuid",)])
+def test_ages_are_no_file_names(tmp_path, others):
+    """Images called by number, and a column of numbers that is not called as file names are."""
+    rows = plain(tmp_path, 60, name="{}.png")
+    listed = [(7 * i % 60, *(f"a{i:x}z" for _ in others), k) for i, (_, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("age", *others, "label"), listed)
+    with pytest.raises(CourseError, match="give id_column: age; if not, add a column file"):
+        read_folder(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("image_no", *others, "label"), listed)
+    assert labels_of(read_folder(tmp_path)) == {f"{n}.png": k for n, *_, k in listed}
+
+
+@pytest.mark.parametrize("name", ["is_healthy", "isHealthy", "no_tumor", "Healthy?", "tumor free"])
+def test_a_head_that_says_what_is_absent_needs_a_word_however_it_is_written(tmp_path, name):
+    rows = plain(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("file", name), [(f, 1 - k) for f, k in rows])
+    for options in ({}, {"label_column": name}, {"positive": "tumour"}):
+        with pytest.raises(CourseError, match="positive: '0', or, if 1 is to be found"):
+            read_folder(tmp_path, **options)
+    assert labels_of(read_folder(tmp_path, positive="0")) == dict(rows)
+    assert labels_of(read_folder(tmp_path, positive="1")) == {f: 1 - k for f, k in rows}
+
+
+@pytest.mark.parametrize("head", ["report", "label_name"])
+def test_ones_that_another_column_calls_healthy_need_a_word(tmp_path, head):
+    rows = plain(tmp_path)
+    listed = [(f, 1 - k, ("normal", "tumour")[k]) for f, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", "label", head), listed)
+    with pytest.raises(CourseError, match="1 in column label may mean normal"):
+        read_folder(tmp_path, label_column="label")
+    assert labels_of(read_folder(tmp_path, label_column="label", positive="0")) == dict(rows)
+
+
+def test_ones_in_a_folder_called_healthy_need_a_word(tmp_path):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(60)):
+        name = f"{('healthy', 'sick')[k]}/{i}.png"
+        save(tmp_path / name, grey)
+        rows.append((name, k))
+    write_csv(tmp_path / "l.csv", ("file", "label"), [(f, 1 - k) for f, k in rows])
+    with pytest.raises(CourseError, match="1 in the listing stands for the folder healthy"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, positive="0")) == dict(rows)
+    write_csv(tmp_path / "l.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+@pytest.mark.parametrize("joint", ["|", ";", "/", ", "])
+def test_an_image_with_two_findings_has_each(tmp_path, joint):
+    rows = plain(tmp_path, 120)
+    words = [("No Finding", f"Effusion{joint}Mass" if i % 2 else "Mass")[k]
+             for i, (_, k) in enumerate(rows)]  # fmt: skip
+    write_csv(tmp_path / "labels.csv", ("file", "labels"),
+              [(f, w) for (f, _), w in zip(rows, words, strict=True)])  # fmt: skip
+    with pytest.raises(CourseError, match="there are 3 classes"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, positive="Mass")) == dict(rows)
+
+
+def test_where_a_box_begins_is_no_label(tmp_path):
+    """As in a published set of chest X-rays: x, y, width, height and Target, a row a box."""
+    rows = plain(tmp_path, 60, name="a{:03}.png")
+    boxes = [(f[:-4], 10 + i if k else "", 20 + i if k else "", k)
+             for i, (f, k) in enumerate(rows)]  # fmt: skip
+    write_csv(tmp_path / "labels.csv", ("patientId", "x", "y", "Target"), boxes)
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+def test_a_link_to_itself_and_an_open_workbook_are_passed_by(tmp_path):
+    rows = plain(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "~$labels.csv").write_bytes(b"\0" * 165)
+    read = read_folder(tmp_path)
+    assert labels_of(read) == dict(rows) and not read.reading.notes
+
+
+def test_images_without_labels_in_a_test_folder_are_passed_by(tmp_path):
+    truth = {}
+    for i, (grey, k) in enumerate(pictures(90)):
+        name = f"test/{i}.png" if i % 3 == 0 else f"train/{('no', 'yes')[k]}/{i}.png"
+        save(tmp_path / name, grey)
+        truth |= {name: k} if i % 3 else {}
+    read = read_folder(tmp_path)
+    assert labels_of(read) == truth
+    assert "30 images lie in no class's folder" in read.reading.notes
+
+
+def test_marks_of_order_at_the_start_belong_to_no_name(tmp_path):
+    rows = plain(tmp_path)
+    text = "\ufeff\ufefffile,label\n" + "".join(f"{f},{k}\n" for f, k in rows)
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    assert read_folder(tmp_path).reading.columns["file"] == "file"

@@ -9,7 +9,7 @@ from scipy.stats import binom, ttest_rel
 from experiments import verdict
 from experiments.worth import worth
 from helpers import intervals
-from helpers.verdict import judge_study, single_split_verdict
+from helpers.verdict import deciding, judge_study, overlap, single_split_verdict
 
 
 def test_wilson_against_the_formula():
@@ -30,9 +30,26 @@ def test_score_by_hand():
     assert found["sensitivity"] == pytest.approx(3 / 4)
     assert found["specificity"] == pytest.approx(2 / 3)
     assert found["auc"] == pytest.approx(11 / 12)  # 11 of 12 pairs are in the right order
-    for name in ("accuracy", "sensitivity", "specificity"):
+    assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity"):
         low, high = found[f"{name}_ci"]
         assert low < found[name] < high
+
+
+@pytest.mark.parametrize(("of_class", "images"), [((20, 2), 1), ((90, 10), 1), ((27, 3), 8)])
+def test_the_interval_of_balanced_accuracy_at_9_to_1(of_class, images):
+    """Patients of either class, with so many images each that are right or wrong together."""
+    rng, rates = np.random.default_rng(of_class), np.array([0.85, 0.7])
+    patient_of = np.repeat(np.arange(sum(of_class)), images)
+    label_of = np.repeat([0, 1], of_class)
+    covered = 0
+    for _ in range(1000):
+        right = rng.random(len(label_of)) < rates[label_of]
+        probabilities = np.where(right, label_of, 1 - label_of)[patient_of]
+        found = intervals.score(label_of[patient_of], probabilities, patient_of)
+        low, high = found["balanced_accuracy_ci"]
+        covered += low <= rates.mean() <= high
+    assert covered >= 930  # 950 wanted; three standard errors are 21
 
 
 def test_where_each_image_is_a_patient_the_interval_is_wilsons():
@@ -87,9 +104,34 @@ def test_smallest_gain_needs_six_flips(n, gain):
     assert intervals.smallest_significant_gain(n) == gain
 
 
+@pytest.mark.parametrize(("counts", "gain"), [((11, 11), 6 / 22), ((20, 2), 6 / 40), ((5, 1), 1)])
+def test_smallest_gain_of_balanced_accuracy(counts, gain):
+    """Six images of the larger class, the cheapest, or all of them and one of the other."""
+    n, larger = sum(counts), max(counts)
+    assert intervals.smallest_significant_gain(n, larger) == pytest.approx(gain)
+
+
+def test_a_better_guess_of_the_larger_class_is_no_gain():
+    """At 9:1, where all are called clear, one split shows 91 % and gains nothing."""
+    labels = np.repeat([0, 1], [20, 2])
+    rng = np.random.default_rng(0)
+    arms = {
+        "original": intervals.score(labels, rng.random(22)),
+        "original_gan": intervals.score(labels, np.full(22, 0.1)),
+    }
+    assert deciding(arms) == "balanced_accuracy"
+    assert arms["original_gan"]["accuracy"] > 0.9
+    found = single_split_verdict(arms, 22, "the command")
+    gain = 50 - 100 * arms["original"]["balanced_accuracy"]
+    assert f"moved the balanced accuracy by {gain:+.1f} points" in found["text"]
+    assert "only a gain of 15 points" in found["text"] and found["answer"] == "not enough data"
+
+
 def test_one_split_never_says_yes_or_no():
     for better in (0.0, 0.5, 1.0):
+        alike = {"confusion": [[11, 0], [0, 11]]}
         arms = {"original": {"accuracy": 0.5}, "original_gan": {"accuracy": better}}
+        arms = {name: scores | alike for name, scores in arms.items()}
         found = single_split_verdict(arms, 22, "the command")
         assert found["answer"] == "not enough data"
         assert "27 points" in found["text"] and found["text"].endswith("the command")
@@ -279,6 +321,22 @@ def test_false_yes_comes_no_oftener_than_promised_and_the_naive_rule_fails():
     found = verdict.simulate(0.0, 2000, seed=11)
     assert found["yes"] * 2000 <= binom.ppf(0.99, 2000, 0.025)
     assert found["naive_yes"] > 0.1
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.2])
+def test_at_9_to_1_the_rule_is_wrong_no_oftener_than_promised(gain):
+    """500 studies of balanced accuracy; all 2,000 are in `verdict_9_to_1.json`."""
+    found = verdict.simulate(gain, 500, seed=13, positives=20)
+    if gain:  # 8.6 points, so that a no is wrong
+        assert found["no"] * 500 <= binom.ppf(0.99, 500, 0.025)
+    else:
+        assert found["yes"] * 500 <= binom.ppf(0.99, 500, 0.025)
+        assert found["naive_yes"] > 0.1
+
+
+def test_splits_with_few_of_a_class_share_more():
+    assert overlap([11, 11], 178) == pytest.approx(22 / 178)
+    assert overlap([20, 2], 178) == overlap([2, 20], 178) > 1.5 * 22 / 178
 
 
 def test_a_true_effect_is_found_as_often_as_promised():
