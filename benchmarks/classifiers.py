@@ -50,7 +50,8 @@ def course(trunk: str) -> None:
     from helpers import classifiers
 
     arms, test = arms_of_paper()
-    classifier = classifiers.build_classifier(trunk)
+    name = "resnet50" if trunk == "scratch" else "resnet50-imagenet"
+    classifier = classifiers.build_classifier(name)
     for seed in range(SEEDS[trunk]):
         classifiers.run_arms(classifier, arms, test=test, validation=test, steps=STEPS, seed=seed)
 
@@ -65,7 +66,7 @@ def plain(trunk: str) -> None:
     arms, test = arms_of_paper()
     for seed, arm in itertools.product(range(SEEDS[trunk]), arms.values()):
         keras.utils.clear_session()
-        body, _ = build_trunk(trunk)
+        body = build_trunk(trunk)
         x = keras.layers.Dropout(0.4)(body.output)
         model = keras.Model(body.inputs, keras.layers.Dense(2, activation="softmax")(x))
         model.compile(keras.optimizers.RMSprop(1e-3), "sparse_categorical_crossentropy")

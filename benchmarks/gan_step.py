@@ -275,9 +275,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument(
-        "--steps", type=int, default=4, help="of each contender in a round, a multiple of 4"
+        "--steps", type=int, default=4, help="steps per program and round, a multiple of 4"
     )
-    parser.add_argument("--long", type=int, default=1000, help="steps timed without a pause")
+    parser.add_argument("--long", type=int, default=1000, help="steps that are timed in one go")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--penalty", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)

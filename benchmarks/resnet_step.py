@@ -23,7 +23,7 @@ def course() -> Callable[[int], None]:
     """A step of the course's classifier, trained whole."""
     from helpers import classifiers
 
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     images, labels = draw()
 
     def step(_: int) -> None:
@@ -110,7 +110,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=5, help="of each contender in a round")
+    parser.add_argument("--steps", type=int, default=5, help="steps per program and round")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
     add_keep(parser)

@@ -20,12 +20,14 @@ def main(arguments: list[str]) -> int:
     """Hand the arguments to a command's module, which is imported only then."""
     name = arguments[0] if arguments else "--help"
     if name in COMMANDS:
-        if name not in ("check", "fetch"):  # these two load no TensorFlow
-            try:
+        try:
+            if name in ("baseline", "audit"):  # these two compute in this process
+                machine.setup()
+            elif name in ("run", "study"):  # theirs load TensorFlow later
                 machine.check_keras()
-            except CourseError as error:
-                print(error, file=sys.stderr)
-                return 2
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            return 2
         module = importlib.import_module(f"course.{'kaggle' if name == 'fetch' else name}")
         return module.main(arguments[1:])
     lines = [f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items()]

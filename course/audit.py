@@ -67,7 +67,7 @@ def run(
             f"{split} cannot be read as a split ({error}): it needs file, label, group, split."
         ) from None
     if unknown := set(slices.table["file"]) - set(table.index):
-        raise CourseError(f"{split} does not name {min(unknown)} of {data}: mend either.")
+        raise CourseError(f"{split} does not name {min(unknown)} of {data}: correct one of them.")
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         raise CourseError(f"{split} names {twice} twice: delete one line.")
@@ -114,14 +114,14 @@ def main(arguments: list[str] | None = None) -> None:
     for name, words in (
         ("samples", "folder of generated images, or an NPY or NPZ array"),
         ("data", "folder of real images"),
-        ("split", "split.csv: which of them the generators were trained on"),
-        ("out", "folder for audit.json and the closest pairs"),
+        ("split", "split.csv, which names the images that the generators were trained on"),
+        ("out", "folder for audit.json and a picture of the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
     parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
     parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
     parser.add_argument(
-        "--class", dest="sample_class", default="", help="of all samples, if they don't say it"
+        "--class", dest="sample_class", default="", help="class of all samples, if they name none"
     )
     add_folder_options(parser, leave=("positive",))
     asked = parser.parse_args(arguments)

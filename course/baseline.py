@@ -22,10 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
     (the learning curve) and `baseline.csv` (file, label, group and probability of each image).
     """
     parser = argparse.ArgumentParser(prog="python -m course baseline", description=__doc__)
-    parser.add_argument("folder")
-    parser.add_argument("--json", action="store_true", help="print numbers for a program")
+    parser.add_argument("folder", help="folder of the images; nothing is written there")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
-    parser.add_argument("--seed", type=int, default=0, help="of folds and quarters")
+    parser.add_argument("--seed", type=int, default=0, help="seed of folds and learning curve")
     add_folder_options(parser)
     asked = parser.parse_args(arguments)
     if asked.seed < 0:

@@ -14,12 +14,12 @@ from helpers.folder import draw_sheet, examine, fields, lines
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    """The command line; 2 where the folder cannot be read, or not be split."""
+    """The command line; exit code 2 if the folder cannot be read or split."""
     parser = argparse.ArgumentParser(prog="python -m course check", description=__doc__)
-    parser.add_argument("folder", help="where the images are; nothing is written there")
-    parser.add_argument("--json", action="store_true", help="print fields for programs instead")
-    parser.add_argument("--sheet", type=Path, help="draw slices and look-alike pairs into this PNG")
-    parser.add_argument("--seed", type=int, default=2019, help="of the split that is shown")
+    parser.add_argument("folder", help="folder of the images; nothing is written there")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--sheet", type=Path, help="PNG file for slices and look-alike pairs")
+    parser.add_argument("--seed", type=int, default=2019, help="seed of the split that is shown")
     add_folder_options(parser)
     asked = vars(parser.parse_args(arguments))
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))

@@ -1,4 +1,4 @@
-"""What the commands share: how they end, and the options that several of them take."""
+"""What the commands share: their exit codes, and the options that several of them have."""
 
 import argparse
 import concurrent.futures
@@ -12,33 +12,33 @@ from helpers.folder import LEAVE_OUT
 
 
 def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] = ()) -> None:
-    """Let a command take the options of `folder.read_folder`, but for those named in `leave`."""
+    """Add the options of `folder.read_folder` to a command, except those named in `leave`."""
     texts = {
-        "listing": "the table that lists the images; none: the folders are the classes",
-        "id_column": "column of the listing that names the image",
-        "label_column": "column that holds the label",
-        "patient_column": "column that says whose the image is",
-        "patient_pattern": r"regular expression that finds the patient in a path: 'person(\d+)_'",
-        "positive": "the label to be found, of two, or against all others",
+        "listing": "table that lists the images; none: the folders are the classes",
+        "id_column": "column of this table with the names of the images",
+        "label_column": "column with the labels",
+        "patient_column": "column with the patients",
+        "patient_pattern": r"regular expression for the patient in a path, such as 'person(\d+)_'",
+        "positive": "label of class 1, such as malignant; all other labels are class 0",
     }
     for name, words in texts.items():
         if name not in leave:
             parser.add_argument(f"--{name.replace('_', '-')}", default="", help=words)
-    parser.add_argument("--classes", nargs=2, default=[], help="two labels, where there are more")
-    parser.add_argument("--given-split", action="store_true", help="keep the split that is given")
+    parser.add_argument("--classes", nargs=2, default=[], help="the two labels to use")
+    parser.add_argument("--given-split", action="store_true", help="keep the split of the data")
     parser.add_argument(
-        "--window", nargs=2, type=float, default=[], help="stored values of black and white"
+        "--window", nargs=2, type=float, default=[], help="values that become black and white"
     )
     parser.add_argument(
-        "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help="kinds of images to drop"
+        "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help="kinds of images to leave out"
     )
 
 
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
-    """Make a function a command that ends in a sentence, never in a stack.
+    """Make a function a command that prints an error message, never a traceback.
 
-    It returns the exit code: 0 done, 2 something to mend, 130 interrupted, by SIGTERM too, so that
-    kernels and workers end as they do with Ctrl-C.
+    It returns the exit code: 0 done, 2 an error that the user can fix, 130 interrupted. SIGTERM
+    counts as an interrupt, so kernels and workers end as they do with Ctrl-C.
     """
 
     @functools.wraps(main)
@@ -53,7 +53,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
             print(f"{error.filename} is forbidden: change its permissions.", file=sys.stderr)
             return 2
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
-            print("\nStopped. The same command goes on from here.", file=sys.stderr)
+            print("\nStopped. The same command resumes from here.", file=sys.stderr)
             return 130
         return 0
 

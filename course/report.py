@@ -42,7 +42,10 @@ def render(template: str, folder: Path, **content: Any) -> Path:
     environment.filters["interval"] = lambda pair: span(*(100 * edge for edge in pair))
     environment.filters["p_value"] = lambda p: f"{p:.3f}" if p >= 0.0005 else "< 0.001"
     made = datetime.date.today().isoformat()
-    environment.globals |= {"titles": plots.ARM_TITLES, "made": made, "version": __version__}
+    environment.globals |= {
+        "titles": plots.ARM_TITLES, "classifier_titles": plots.CLASSIFIER_TITLES, "made": made,
+        "version": __version__,
+    }  # fmt: skip
     html = environment.get_template(template).render(**content)
     with files.atomic_write(folder / "report.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -60,7 +63,9 @@ def arms_table(metrics: dict[str, Any]) -> str:
             "AUC": f"{arm['auc']:.2f}",
             interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),
         }
+        | {"bundled": f"{100 * metrics['bundled'][name][decides]:.1f} %"}
         for name, arm in metrics["arms"].items()
     }
-    heading = f"Trunk: {metrics['trunk']} · {metrics['split']['test']['images']} test images"
+    classifier = plots.CLASSIFIER_TITLES[metrics["classifier"]["name"]]
+    heading = f"{classifier} · {metrics['split']['test']['images']} test images"
     return f"{heading}\n{pd.DataFrame.from_dict(rows, orient='index').to_string()}"

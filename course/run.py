@@ -2,7 +2,7 @@
 
     python -m course run --profile quick --data FOLDER --out FOLDER
 
-The same command again skips what is finished and resumes what was cut off.
+The same command again skips what is finished and resumes what was interrupted.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, ValueError, yaml.YAMLError) as error:
             reason = str(error).split("\n")[0]
-            raise CourseError(f"{path} cannot be read as YAML ({reason}): mend the file.") from None
+            raise CourseError(f"{path} cannot be read as YAML ({reason}): correct it.") from None
         if not isinstance(content, dict):
             raise CourseError(f"{path} must hold lines of the form name: value.")
         for name in content:
@@ -108,11 +108,12 @@ def run(
         The path of `report.html`.
 
     Raises:
-        CourseError: Anything a user can mend; nothing has been written then but what was finished.
+        CourseError: Any error that the user can fix; only finished parts have been written then.
     """
     parameters = load_parameters(profile, extra) | (changes or {})
     check_values(**parameters)
     from_parameters(parameters)
+    require_weights(parameters)
     folder = files.project_path(out or f"runs/{profile}")
     fingerprint = "simulated"
     if data:
@@ -149,6 +150,23 @@ def run(
         return write_report(folder)
     finally:
         held.release()
+
+
+def require_weights(parameters: dict[str, Any]) -> None:
+    """Refuse ImageNet weights that cannot be had now, and not after hours of training.
+
+    Raises:
+        CourseError: The classifier needs them, and they cannot be downloaded.
+    """
+    if parameters.get("classifier") != "resnet50-imagenet":
+        return
+    refusal = machine.run_python(
+        "from helpers import files, trunk\n"
+        "try:\n    trunk.build_trunk('imagenet')\n"
+        "except files.CourseError as error:\n    print(error)"
+    )
+    if refusal:
+        raise CourseError(refusal.strip())
 
 
 def class_names(examined: Examined, parameters: dict[str, Any]) -> dict[str, str]:
@@ -239,8 +257,8 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
         ) from error
     except (RuntimeError, OSError) as error:  # its kernel died, or the disk is full
         raise CourseError(
-            f"{source.name} was cut off ({str(error) or type(error).__name__}): free memory or "
-            "disk, then run the same again, which goes on from here."
+            f"{source.name} was interrupted ({str(error) or type(error).__name__}): free memory or "
+            "disk, then run the same command again, which resumes."
         ) from error
     finally:
         del os.environ[files.KERNEL_LOCK], os.environ[machine.PROGRESS_FILE]
@@ -300,14 +318,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m course run",
         description="Run all notebooks in order, then print the table of arms and the verdict.",
-        epilog="The same command again skips what is finished and resumes what was cut off.",
+        epilog="The same command again skips what is finished and resumes what was interrupted.",
     )
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--out", default="", help="folder for everything; default: runs/PROFILE")
-    parser.add_argument("--params", type=Path, help="YAML file: values in place of the profile's")
-    parser.add_argument("--seed", type=int, help="another split, and other networks")
-    parser.add_argument("--fresh", action="store_true", help="start over: remove the earlier run")
+    parser.add_argument("--params", type=Path, help="YAML file with values to change")
+    parser.add_argument("--seed", type=int, help="seed of the split and of the networks")
+    parser.add_argument("--fresh", action="store_true", help="remove the earlier run first")
     asked = parser.parse_args(arguments)
     started = time.monotonic()
     changes = {} if asked.seed is None else dict.fromkeys(("seed", "split_seed"), asked.seed)

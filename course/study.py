@@ -4,7 +4,7 @@
 
 A run is the whole course on one split (or, without data, on one simulated set) with one seed: GANs
 trained anew, classifiers fitted, everything kept in `OUT/split-K/seed-S`. A finished run is never
-run again, and one that was cut off resumes. The row in `OUT/study.json` is enough to count a run as
+run again, and an interrupted one resumes. The row in `OUT/study.json` is enough to count a run as
 finished, so a study can move to another machine with that file alone. On a cluster all workers must
 see OUT and DATA under the same paths.
 """
@@ -21,7 +21,7 @@ import pandas as pd
 
 from course.commands import command
 from course.report import inline_figures, render
-from course.run import gan_settings, load_parameters, run
+from course.run import gan_settings, load_parameters, require_weights, run
 from course.workers import THREADS, run_with_dask
 from helpers import files, intervals, machine, parameters, plots
 from helpers.files import CourseError
@@ -69,7 +69,7 @@ def run_one(task: dict[str, Any]) -> str:
     """Run the course once, in this process; what it would print goes into `OUT.log`.
 
     Returns:
-        Nothing, or the sentence that says what is wrong, which trying again won't mend.
+        Nothing, or an error message, if trying again would not help.
     """
     os.environ.update(dict.fromkeys(THREADS, str(task["threads"])))
     said = Path(task["call"]["out"] + ".log")
@@ -100,6 +100,7 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
         "images": metrics["data"]["images"],
         "simulated": metrics["data"]["simulated"],
         "trunk": metrics["trunk"],
+        "classifier": metrics["classifier"]["name"],
         "versions": metrics["versions"],
         "audit": {name: plain_numbers(found) for name, found in metrics["audit"].items()},
     } | {
@@ -275,13 +276,14 @@ def run_study(
         The content of `study.json`: settings, rows, and the summary with the verdict.
 
     Raises:
-        CourseError: Anything a user can mend.
+        CourseError: Any error that the user can fix.
     """
     folder = files.project_path(out)
     begun = files.read_json(folder / "study.json")
     if folder.is_dir() and not begun and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no study: choose another OUT.")
     changes = load_parameters(profile, extra)
+    require_weights(changes)
     numbers = {"splits": splits, "seeds": seeds, "threads": threads, "first_seed": first_seed}
     parameters.check_values(**changes, **numbers, workers=workers)
     changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
@@ -298,9 +300,6 @@ def run_study(
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))
-    if changes["trunk"] == "auto":  # once too: a network that comes and goes must not mix the two
-        find = "from helpers import trunk; print(trunk.build_trunk()[1])"
-        changes["trunk"] = before.get("trunk") or machine.run_python(find).strip() or "auto"
     if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     print(announce(splits, ratio), flush=True)
@@ -346,16 +345,16 @@ def main(arguments: list[str] | None = None) -> None:
         description="Repeat the course on many splits (or simulated sets), and judge them.",
         epilog="The same command again runs what is missing; more splits or seeds are added.",
     )
-    parser.add_argument("--splits", type=int, default=10, help="replicates: 5 or more to judge by")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each, averaged")
+    parser.add_argument("--splits", type=int, default=10, help="how many; a verdict needs 5")
+    parser.add_argument("--seeds", type=int, default=3, help="runs for each split, averaged")
     parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--out", default="runs/study", help="folder for everything")
-    parser.add_argument("--params", dest="extra", type=Path, help="YAML file with further values")
-    parser.add_argument("--first-seed", type=int, default=1, help="of the splits")
-    parser.add_argument("--workers", type=int, default=2, help="local processes")
-    parser.add_argument("--threads", type=int, default=1, help="that each run computes with")
-    parser.add_argument("--scheduler", default="", help="tcp://host:8786 of a running Dask cluster")
+    parser.add_argument("--params", dest="extra", type=Path, help="YAML file with values to change")
+    parser.add_argument("--first-seed", type=int, default=1, help="seed of the first split")
+    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
+    parser.add_argument("--threads", type=int, default=1, help="threads for each run")
+    parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
     study = run_study(**asked)
     print(table(study))

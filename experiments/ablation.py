@@ -139,10 +139,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--changes", choices=("six", "together", "rest"), default="six")
-    parser.add_argument("--steps", type=int, default=500, help="of each training, as in quick")
+    parser.add_argument("--steps", type=int, default=500, help="steps of each training")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--held-out", type=int, default=500, help="slices to compare with")
-    parser.add_argument("--at-once", type=int, default=2, help="trainings, of one thread each")
+    parser.add_argument("--held-out", type=int, default=500, help="number of held-out slices")
+    parser.add_argument("--at-once", type=int, default=2, help="trainings at once, one thread each")
     parser.add_argument("--scratch", type=Path, default=files.PROJECT / "runs" / "ablation")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()

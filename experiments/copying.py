@@ -180,7 +180,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--data", help="the real set's folder; only numbers are kept of it")
+    parser.add_argument("--data", help="folder of the real set; only numbers are kept")
     parser.add_argument("--real-only", action="store_true", help="keep the other rows as they are")
     asked = parser.parse_args()
     with machine.quiet():

@@ -5,7 +5,8 @@
 One DCGAN with the recipe `paper` is trained on 72 simulated clear slices, and its generator is
 kept at several steps. The training takes hours, runs at the lowest priority in one thread, can be
 killed at any moment, and resumes with the same command. What is known of the generators kept so
-far goes into `experiments/results/copying_by_step.json` (`--measure` does only that).
+far goes into `experiments/results/copying_by_step.json` (`--measure` does only that), with the
+steps that are still missing.
 """
 
 import argparse
@@ -92,6 +93,7 @@ def measure(out: Path) -> None:
             "seed": SEED,
             "images": {"train": TRAIN, "held_out": HELD_OUT, "generated": IMAGES},
             "recipe": "paper",
+            "missing": sorted(set(KEPT) - {row["steps"] for row in rows}),
             "versions": machine.versions(),
             "rows": rows,
         },
@@ -105,10 +107,10 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the generators")
-    parser.add_argument("--measure", action="store_true", help="train no further")
+    parser.add_argument("--measure", action="store_true", help="measure only, without training")
     asked = parser.parse_args(arguments)
-    os.nice(15)
     if not asked.measure:
+        os.nice(15)
         train(asked.out.resolve())
     measure(asked.out.resolve())
 

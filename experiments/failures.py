@@ -29,7 +29,7 @@ def cells_to_run() -> tuple[list[str], list[str]]:
     """The notebook's code up to its gallery, and that of the gallery up to its table of signs."""
     cells = [cell for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code"]
     code = [cell.source for cell in cells if "colab" not in cell.metadata.get("tags", [])]
-    first = next(k for k, source in enumerate(code) if "def go_on(" in source)
+    first = next(k for k, source in enumerate(code) if "def train_briefly(" in source)
     last = next(k for k, source in enumerate(code) if "signs = " in source)
     return code[:first], code[first : last + 1]
 

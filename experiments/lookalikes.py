@@ -26,7 +26,7 @@ AUGMENTED = 8  # copies of each original
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--originals", type=int, default=300)
-    parser.add_argument("--copies", type=int, default=100, help="of each single change")
+    parser.add_argument("--copies", type=int, default=100, help="copies for each kind of change")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     content = {"originals": asked.originals, "copies": asked.copies, "seed": asked.seed}

@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="the real set's folder")
+    parser.add_argument("--data", type=Path, help="folder of the real set")
     parser.add_argument("--out", type=Path, help="folder for the generators")
     parser.add_argument("--processes", type=int, default=2, help="trainings at once")
     parser.add_argument("--train", help=argparse.SUPPRESS)

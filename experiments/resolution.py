@@ -5,7 +5,7 @@
 
 The same network from scratch, the same steps, the same patients; only the edge of the images
 differs. Every fit is a row in `results/resolution.json`, written when it ends; the same command
-goes on where it was stopped.
+resumes where it was stopped.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def fit_one(replicate: int, edge: int, data: str, steps: int) -> dict:
     else:
         train = preprocessing.fresh_slices(TRAIN, seed, edge)
         test = preprocessing.fresh_slices(TEST, seed + 100_000, edge)
-    classifier = classifiers.build_classifier("scratch", edge, seed, edge=edge)
+    classifier = classifiers.build_classifier("resnet50", edge, seed, edge=edge)
     classifiers.fit(classifier, classifiers.Arm(*train), steps=steps, seed=seed)
     right = (classifier.answer(test[0]) > 0.5) == test[1]
     return {
@@ -86,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
     parser.add_argument("--replicates", type=int, default=5)
-    parser.add_argument("--at-once", type=int, default=1, help="fits, each with 2 GB")
+    parser.add_argument("--at-once", type=int, default=1, help="fits at once, 2 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     steps = run.load_parameters("study")["classifier_steps"]

@@ -6,7 +6,7 @@
 The same network and steps, on the same splits as a study with first seed 1. The GANs of a split
 learn from its training slices alone: each is taken from a finished run that trained it on exactly
 these, where one is given, or else trained here, with the quick profile's steps and recipe. Every
-split is written to `results/simulator.json` when it ends; the same command goes on where it was
+split is written to `results/simulator.json` when it ends; the same command resumes where it was
 stopped, and fits only the arms that the file lacks.
 """
 
@@ -145,7 +145,7 @@ def main() -> None:
         sys.exit(f"{asked.results} holds fits of {before}: move it away first.")
     found = find_generators(asked.run, settings)
     rows = results.get("rows", [])
-    networks = classifiers.build_classifier("scratch"), load_judge()
+    networks = classifiers.build_classifier("resnet50"), load_judge()
     for split in range(asked.splits):
         kept = {row["arm"] for row in rows if row["split"] == split}
         missing = [name for name in ARMS if name not in kept]

@@ -5,7 +5,7 @@
 Arms are compared after the same number of steps, so it must be one at which none of them is still
 on its way: turned and sheared slices take longer to learn than slices as they are. A row for each
 simulated set, arm and number of steps goes into `results/steps.json`, written when a set is done;
-the same command goes on where it was stopped.
+the same command resumes where it was stopped.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     with machine.quiet():
         from helpers import classifiers, preprocessing
     rows = files.read_json(asked.results).get("rows", [])
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     for k in range(asked.sets):
         if any(row["set"] == k for row in rows):
             continue

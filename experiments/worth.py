@@ -6,7 +6,7 @@ For each replicate a set of its own: classic augmentation fitted on 36 to 576 re
 144 of them together with images of GANs trained on those 144, in several doses (generated images
 for each real one; 1.39 are the paper's 200); the same number of steps each, and half of each batch
 real, scored on 2,000 fresh slices. Every fit is a row in `results/worth.json`, written when its
-replicate ends; the same command goes on where it was stopped.
+replicate ends; the same command resumes where it was stopped.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def run_replicate(replicate: int, parameters: dict, precision: str) -> list[dict
         )
         for dose in DOSES
     }
-    classifier = classifiers.build_classifier("scratch", seed=seed)
+    classifier = classifiers.build_classifier("resnet50", seed=seed)
     rows = []
     for (name, size, dose), arm in arms.items():
         classifiers.fit(classifier, arm, steps=parameters["classifier_steps"], seed=seed)
@@ -159,8 +159,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--replicates", type=int, default=10)
-    parser.add_argument("--profile", default="study", help="whose steps and recipe")
-    parser.add_argument("--at-once", type=int, default=1, help="replicates, each with 3 GB")
+    parser.add_argument("--profile", default="study", help="profile of the steps and recipe")
+    parser.add_argument("--at-once", type=int, default=1, help="replicates at once, 3 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     parameters = run.load_parameters(asked.profile)

@@ -108,7 +108,7 @@ def measure_baseline(
 
 def draw_curve(found: dict[str, Any]) -> Figure:
     """The learning curve, and beside it what true images bring on top of a quarter."""
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     count = [point["images"] for point in found["curve"]]
     value = np.array([100 * point["balanced_accuracy"] for point in found["curve"]])
@@ -128,7 +128,7 @@ def draw_curve(found: dict[str, Any]) -> Figure:
     axes.set_ylabel("balanced accuracy, out of fold (%)")
     axes.set_title("Classifier bundled: bars are 95 % intervals", fontsize=10)
     axes.set_xlim(0, None)
-    axes.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside lower center")  # inside it would hide a curve
     return figure
 
 

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import ThreadpoolController
 
-from helpers import machine, trunk
-from helpers.classifiers import classic_augmentation
+from helpers import intervals, machine, trunk
+from helpers.classifiers import Arm, Results, classic_augmentation
 
 C = 0.1  # inverse strength of the penalty, for all arms and sets
 TOLERANCE = 1e-6  # of the gradient of the mean loss, in its largest component
@@ -29,6 +29,10 @@ VIEWS = {
     "original": 1, "gan_only": 1, "original_gan": 1,
 }  # fmt: skip
 WITH_ADDED = {"classic_gan", "oracle", "part_gan", "oracle_part", "gan_only", "original_gan"}
+
+
+# Arms of notebook 05 that are fitted like another one, on other images.
+FITTED_LIKE = {"control_shuffled": "classic_gan", "duplicated": "original_gan"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,42 @@ def fit_arm(
         both = np.concatenate([real, added]), np.concatenate([labels, added_labels])
         return fit_head([share(*both, len(images))], real)
     return fit_with_added(real, labels, added, added_labels)
+
+
+def run_arms(
+    arms: dict[str, Arm],
+    *,
+    test: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    fresh: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    groups: np.ndarray | None = None,
+    **_,
+) -> Results:
+    """Fit and score notebook 05's arms, as `classifiers.run_arms` does with ResNet-50.
+
+    Args:
+        arms: By name. "original" is among them where "gan_only" is. One that has no name here is
+            a part of the real slices under classic augmentation.
+        test, validation, fresh, groups: As in `classifiers.run_arms`. Its other arguments are
+            passed over: this classifier has no steps and no seed.
+    """
+    scores, probabilities = {}, {}
+    for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
+        real, added = (arm.images, arm.labels), (arm.synthetic_images, arm.synthetic_labels)
+        if name == "gan_only":  # its images stand in the real ones' place
+            real, added = (arms["original"].images, arms["original"].labels), real
+        like = FITTED_LIKE.get(name, name)
+        head = fit_arm(like if like in VIEWS else "classic", *real, *added)
+
+        def answer(images, head=head):
+            return head.answer(trunk.features(images))
+
+        probabilities[name] = answer(test[0])
+        scores[name] = intervals.score(test[1], probabilities[name], groups)
+        for part, key in ((validation, "validation_accuracy"), (fresh, "fresh_accuracy")):
+            if part[0] is not None:
+                scores[name][key] = intervals.score(part[1], answer(part[0]))["accuracy"]
+    return Results(scores, probabilities)
 
 
 def fit_with_added(

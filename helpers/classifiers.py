@@ -1,18 +1,21 @@
 """ResNet-50 fitted on several mixtures of images and scored on one test set (notebook 05)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from helpers import files, intervals, machine, parameters
 from helpers.files import CourseError
 from helpers.trunk import build_trunk
 
+WEIGHTS = {"resnet50": "scratch", "resnet50-imagenet": "imagenet"}  # of the trunk, by name
 BATCH_SIZE = 32
 PATIENCE = 5
 MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
@@ -74,16 +77,17 @@ class Classifier:
         """
         last = images[-SETTLING * BATCH_SIZE :]
         for batch in np.split(last, len(last) // BATCH_SIZE):
-            self.model(batch, training=True)
+            _compiled(self.model, training=True)(batch)
 
 
 def build_classifier(
-    trunk: str = "auto", size: int = 32, seed: int = 0, edge: int = 32
+    name: str = "resnet50", size: int = 32, seed: int = 0, edge: int = 32
 ) -> Classifier:
     """The original's classifier: ResNet-50, global average pooling, dropout 0.4, softmax over 2.
 
     Args:
-        trunk: "imagenet" (frozen), "scratch" (trained whole) or "auto": see `trunk.build_trunk`.
+        name: "resnet50" (trained whole from scratch) or "resnet50-imagenet" (its trunk pretrained
+            on ImageNet and frozen, as in the original).
         size: Edge inside the network; the report says 32, the original's notebook used 128.
         seed: Of the initial weights.
         edge: Of the images that it is given; see `trunk.build_trunk`.
@@ -92,18 +96,20 @@ def build_classifier(
         A classifier of images ``(n, edge, edge, 1)`` in -1 to 1, compiled with RMSprop 1e-3.
 
     Raises:
-        CourseError: An unknown trunk, a size under 32, or ImageNet weights that cannot be had.
+        CourseError: An unknown name, a size under 32, or weights that cannot be downloaded.
     """
+    if name not in WEIGHTS:
+        raise CourseError(f"classifier {name!r} is unknown: use one of {', '.join(WEIGHTS)}.")
     machine.seed_everything(seed)
-    body, trunk = build_trunk(trunk, size, edge)
+    body = build_trunk(WEIGHTS[name], size, edge)
     parts = layers.Dropout(0.4), layers.Dense(2, activation="softmax")
     head = keras.Sequential([keras.Input(body.output_shape[1:]), *parts], name="head")
     image = keras.Input((edge, edge, 1))
     model = keras.Model(image, head(body(image)))
-    learner = head if trunk == "imagenet" else model
+    learner = model if WEIGHTS[name] == "scratch" else head
     learner.compile(keras.optimizers.RMSprop(1e-3), loss="sparse_categorical_crossentropy")
     learner.optimizer.build(learner.trainable_variables)
-    return Classifier(model, learner, trunk, learner.get_weights())
+    return Classifier(model, learner, WEIGHTS[name], learner.get_weights())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,12 +298,16 @@ def fit_with_patience(
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What the model answers to each image, ``(n, answers)``.
-
-    Layer by layer: compiled, as `model.predict` has it, ResNet-50 takes more memory.
-    """
+    """What the model answers to each image, ``(n, answers)``."""
     parts = np.split(images, range(64, len(images), 64))
-    return np.concatenate([model(part, training=False) for part in parts])
+    return np.concatenate([_compiled(model, training=False)(part) for part in parts])
+
+
+@functools.lru_cache(maxsize=4)  # a network and its frozen trunk, either way
+def _compiled(model: keras.Model, training: bool) -> Callable[[np.ndarray], tf.Tensor]:
+    """The model as one graph for batches of any size: layer by layer takes three times as long."""
+    batch = tf.TensorSpec((None, *model.input_shape[1:]))
+    return tf.function(lambda images: model(images, training=training), input_signature=[batch])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,8 +343,8 @@ def run_arms(
         protocol: "steps" or "paper".
         steps: Batches of 32; the paper protocol makes whole epochs of them.
         seed: Of batches and dropout.
-        keep: A JSON file for what each arm gave, so that a run cut off goes on with the next one.
-            An arm in it is fitted anew if anything differs that it was fitted or scored with.
+        keep: A JSON file for the result of each arm, so an interrupted run resumes with the next
+            one. An arm in it is fitted again if its images, settings or code have changed.
     """
 
     def score(images, labels):

@@ -39,6 +39,10 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     The distance is 1 minus the correlation of the pixels, which takes no notice of brightness and
     contrast. The image is mirrored or not, turned and shifted, the real one blurred or not.
 
+    `alignment.align` is another tool: it also scales and shears, for a few candidate pairs. Here
+    every image meets every real one, which would take it 400 times as long. And with its freedom
+    two people's heads look more alike: their correlation is 0.93, not 0.88.
+
     Args:
         images: ``(n, size, size, 1)``.
         real: ``(m, size, size, 1)``.

@@ -1,4 +1,4 @@
-"""Checks of the notebooks' exercises: an answer is right, or gets a hint that keeps it a riddle."""
+"""Checks of the notebooks' exercises: an answer is right, or gets a hint without the solution."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ CHECKS: dict[str, Callable[..., Hint]] = {}
 
 
 def check(name: str, answer: Any, **given: Any) -> None:
-    """Say whether an answer is right, or what to think of.
+    """Say whether an answer is right, or give a hint.
 
     Args:
         name: Notebook and number, as in "01.2".
@@ -27,7 +27,7 @@ def check(name: str, answer: Any, **given: Any) -> None:
     try:
         hint = CHECKS[name](answer, **given)
     except Exception as error:  # the learner's function may do anything
-        hint = f"it ends in {type(error).__name__}: {error}"
+        hint = f"your answer stopped with {type(error).__name__}: {error}"
     print("Right." if hint is None else f"Not yet: {hint}")
 
 
@@ -47,8 +47,8 @@ def _added_air(answer: int) -> Hint:
     if answer == 512:
         return None
     if answer == 0:
-        return "nothing is added where a slice is squeezed; here it is padded."
-    return "how large is the square, what share of it is new, and how many pixels has the result?"
+        return "a squeezed slice gets no new pixels, but this slice is padded."
+    return "how large is the square? Which share of it is new? How many pixels has the result?"
 
 
 @_exercise("01.2")
@@ -61,9 +61,9 @@ def _to_grey_levels(answer: Callable) -> Hint:
         return f"grey levels are uint8, and these are {found.dtype}."
     wrong = int((found != every).sum())
     if wrong > 200:
-        return f"{wrong} of 256 levels come back as others: where do -1, 0 and 1 go?"
+        return f"{wrong} of 256 levels come back changed: what must -1, 0 and 1 become?"
     if wrong:
-        return f"{wrong} of 256 levels come back as others: what does uint8 make of 6.9999?"
+        return f"{wrong} of 256 levels come back changed: what does uint8 make of 6.9999?"
     return None
 
 
@@ -72,7 +72,7 @@ def _crossing_group(answer: int, table: pd.DataFrame) -> Hint:
     parts = table.groupby("group")["split"].nunique()
     if answer in parts.index and parts[answer] > 1:
         return None
-    return "in how many different parts does each group stand? Large groups are not to blame."
+    return "in how many parts does each group have slices? The size of the group does not matter."
 
 
 @_exercise("01.4")
@@ -80,15 +80,15 @@ def _unseen_twin(answer: Callable, greys: list[np.ndarray]) -> Hint:
     twins = [answer(grey.copy()) for grey in greys[:10]]
     for grey, twin in zip(greys, twins, strict=False):
         if twin is None or twin.dtype != np.uint8 or twin.shape != grey.shape:
-            return "it must return grey levels, uint8, of the same height and width."
+            return "it must return grey levels, uint8, with the same height and width."
     both = preprocessing.prepare(twins), preprocessing.prepare(greys[:10])
     if np.diag(measures.pixel_likeness(*both)).min() < 0.8:
-        return "nobody would call these two the same picture: change less."
+        return "nobody would call these two pictures the same: change less."
     found = {(i, j) for i, j, _ in preprocessing.propose_lookalikes(greys[:10] + twins)}
     caught = sum((k, k + 10) in found for k in range(10))
     if caught <= 2:
         return None
-    return f"{caught} of 10 twins were found: what does a correlation, pixel by pixel, not forgive?"
+    return f"{caught} of 10 twins were found: which change moves pixels to other places?"
 
 
 # --- 02 · Networks -------------------------------------------------------------------------------
@@ -161,20 +161,21 @@ def _targets(answer: Callable) -> Hint:
     found = np.asarray(answer(100_000, np.random.default_rng(0)))
     if found.shape != (100_000,):
         return f"return one number for each image, shape (count,); your shape is {found.shape}."
-    told_real = found > 0.5
-    if abs(told_real.mean() - 0.95) > 0.005:
-        return f"{1 - told_real.mean():.1%} of the targets are flipped; it must be one in twenty."
+    unflipped = found > 0.5
+    if abs(unflipped.mean() - 0.95) > 0.005:
+        return f"{1 - unflipped.mean():.1%} of the targets are flipped; it must be one in twenty."
     if len(np.unique(found)) < 1000:
         return "the targets are soft, but not noisy: each image must get its own random number."
-    for whom, told, ends in (("unflipped", told_real, (0.8, 1)), ("flipped", ~told_real, (0, 0.2))):
-        low, high = found[told].min(), found[told].max()
+    kinds = ("unflipped", unflipped, (0.8, 1)), ("flipped", ~unflipped, (0, 0.2))
+    for whom, chosen, ends in kinds:
+        low, high = found[chosen].min(), found[chosen].max()
         if not np.allclose((low, high), ends, atol=0.01) or low < 0 or high > 1:
             return f"the {whom} targets go from {low:.2f} to {high:.2f}."
     return None
 
 
 def three_ways_to_mix() -> dict[str, Callable[[int, np.random.Generator], np.ndarray]]:
-    """How three programs draw the weights of their mixtures, for learners to compare."""
+    """Three ways to draw the weights of mixtures, for learners to compare."""
     return {
         "first": lambda count, rng: rng.random(count),
         "second": lambda count, rng: rng.normal(0.5, 0.3, count),
@@ -192,7 +193,7 @@ def _wrong_mixture(answer: str) -> Hint:
 
 
 def failures() -> dict[tuple[float, ...], str]:
-    """The gallery of notebook 03 with three seeds, by its four signs: `experiments/failures.py`."""
+    """The gallery of notebook 03 with three seeds, by four numbers: `experiments/failures.py`."""
     signs = "variety", "output_on_real", "output_on_fake", "generator_gradient"
     rows = files.read_json(files.RESULTS / "failures.json")["rows"]
     return {tuple(round(row[sign], 3) for sign in signs): row["training"] for row in rows}
@@ -216,13 +217,13 @@ def _planted_copy(answer: int, suspects: np.ndarray, real: np.ndarray) -> Hint:
     likeness = measures.pixel_likeness(suspects, real).max(axis=1)
     if answer == likeness.argmax():
         return None
-    return "that one is like a training slice too, as any head is: which is most?"
+    return "this one is similar to a training slice, as any head is: which one is most similar?"
 
 
 @_exercise("04.2")
 def _perfect_fid(answer: np.ndarray, fid: Callable, describe: Callable, real: np.ndarray) -> Hint:
     if np.shape(answer)[1:] != networks.IMAGE_SHAPE:
-        return "images are asked for, (n, 32, 32, 1)."
+        return "answer with images, (n, 32, 32, 1)."
     found = abs(fid(describe(answer), describe(real)))
     return None if found < 0.01 else f"its FID is {found:.2f}: which images have the same means?"
 
@@ -235,7 +236,7 @@ def _best_share(answer: Callable) -> Hint:
         if len(kept) != round(10 * share):
             return f"a share of {share} of ten images is not {len(kept)}."
         if set(kept.tolist()) != set(np.argsort(-realism)[: len(kept)].tolist()):
-            return "not those that look most real: in which order does argsort put them?"
+            return "these are not the most realistic images: in which order does argsort sort?"
     return None
 
 
@@ -244,8 +245,8 @@ def _negative_kid(answer: str) -> Hint:
     if answer == "unbiased":
         return None
     if answer == "bug":
-        return "the code is right. If it were 0 at the least, what would its mean be for one kind?"
-    return 'choose one of "bug", "too alike", "unbiased": what does its mean have to be?'
+        return "the code is right. If no KID were below 0, what would their mean be for one kind?"
+    return 'choose one of "bug", "too alike", "unbiased": what must the mean KID of one kind be?'
 
 
 # --- 05 · Evaluation -----------------------------------------------------------------------------
@@ -255,11 +256,11 @@ def _negative_kid(answer: str) -> Hint:
 def _one_image(answer: float) -> Hint:
     if abs(answer - 100 / 22) < 0.05:
         return None
-    return "one image more or less out of 22, in points of a hundred."
+    return "all 22 images together are 100 points: how many points is one image?"
 
 
 def five_rows() -> pd.DataFrame:
-    """Results on 40 images, as five papers might print them; one cannot be."""
+    """Results on 40 images, as five papers might print them; one row is impossible."""
     return pd.DataFrame(
         {
             "accuracy": [82.5, 75.0, 77.5, 80.0, 67.5],
@@ -274,7 +275,7 @@ def five_rows() -> pd.DataFrame:
 def _impossible_row(answer: str) -> Hint:
     rows = five_rows()
     if answer not in rows.index:
-        return f"the name of a row: one of {', '.join(rows.index)}."
+        return f"answer with the name of a row: one of {', '.join(rows.index)}."
     if not intervals.check_table(*rows.loc[answer], 40):
         return None
     return "a test set of 40 with that result exists; its classes need not be of equal size."
@@ -287,8 +288,8 @@ def _leaked_images(answer: list[int], test: np.ndarray, fitted_on: np.ndarray) -
     if said == leaked:
         return None
     if said - leaked:
-        return f"{len(said - leaked)} of yours have no near copy among the images fitted on."
-    return f"{len(leaked - said)} more have a near copy: mirrored, moved, or under grain?"
+        return f"{len(said - leaked)} of your images have no near copy among the training images."
+    return f"{len(leaked - said)} more images have a near copy: mirrored, shifted, or noisy?"
 
 
 @_exercise("05.4")
@@ -299,8 +300,8 @@ def _enough_sets(answer: int) -> Hint:
     if answer < 5:
         return "fewer than five sets never give a verdict."
     if smallest(answer) > 0.05:
-        return f"with {answer} sets, {100 * smallest(answer):.1f} points are the least."
-    return None if smallest(answer - 1) > 0.05 else "that is enough, and fewer would be, too."
+        return f"with {answer} sets, the smallest gain is {100 * smallest(answer):.1f} points."
+    return None if smallest(answer - 1) > 0.05 else "that is enough, but fewer are enough, too."
 
 
 # --- 06 · Beyond the paper -----------------------------------------------------------------------
@@ -322,9 +323,9 @@ def three_ways_to_label() -> dict[str, Callable[[np.ndarray, np.ndarray], np.nda
         return np.concatenate([images, signs * np.ones_like(images)], axis=-1)
 
     return {
-        "first": lambda x, told: with_plane(x, np.where(told, 1, -1).reshape(-1, 1, 1, 1)),
-        "second": lambda x, told: with_plane(x, (2.0 * told - 1)[:, None, None, None]),
-        "third": lambda x, told: with_plane(x, np.where(told == 0, -1, 1)[:, None, None]),
+        "first": lambda x, labels: with_plane(x, np.where(labels, 1, -1).reshape(-1, 1, 1, 1)),
+        "second": lambda x, labels: with_plane(x, (2.0 * labels - 1)[:, None, None, None]),
+        "third": lambda x, labels: with_plane(x, np.where(labels == 0, -1, 1)[:, None, None]),
     }
 
 

@@ -175,7 +175,7 @@ def _tiles(edge: int) -> np.ndarray:
 
 
 def print_times() -> None:
-    """Time the precisions by turns, so that what else the machine does falls on all of them.
+    """Time the precisions alternately, so that other load on the machine affects all of them.
 
     On a processor it is the processor's own time: waiting for other programs doesn't count. One
     that takes more than twice as long as another is timed once: where the processor has no

@@ -20,10 +20,10 @@ KERNEL_LOCK = "COURSE_KERNEL_LOCK"  # set by course.run for the kernels that it 
 
 
 class CourseError(Exception):
-    """Something a user can mend; its text is one sentence: what is wrong and what to do."""
+    """An error that the user can fix; its message says what is wrong and what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """What Jupyter prints for this error: the sentence, without the stack."""
+        """What Jupyter prints for this error: the message, without the traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -31,7 +31,7 @@ def project_path(path: str | Path) -> Path:
     """An absolute path; a relative one counts from the project's root, wherever Jupyter started.
 
     Raises:
-        CourseError: It begins with the home of a user that there isn't.
+        CourseError: It begins with the home of a user who does not exist.
     """
     try:
         return (PROJECT / Path(path).expanduser()).resolve()
@@ -42,13 +42,13 @@ def project_path(path: str | Path) -> Path:
 def open_run(out_dir: str | Path) -> Path:
     """The run's folder, made if missing.
 
-    In a kernel that `course run` started, this also takes the kernel's lock, which the next
-    run waits for: a kernel can go on writing for a second after its run was killed. A notebook run
-    by hand changes what lies there, so that the command no longer takes its notebooks for finished.
+    In a kernel that `course run` started, this also takes the kernel's lock, for which the next
+    run waits: a kernel can still write for a second after its run was killed. A notebook that is
+    run by hand changes the folder, so the command no longer counts its notebooks as finished.
 
     Raises:
         CourseError: Another run is writing there, there is something else, nothing can be
-            written, or papermill was given a parameter that there is not.
+            written, or papermill was given an unknown parameter.
     """
     if wrong := wrong_parameter(_cells_so_far(), PROJECT / "notebooks"):
         raise CourseError(wrong)
@@ -85,7 +85,7 @@ _held: list[filelock.BaseFileLock] = []
 
 
 def lock(path: Path, wait: float = 0) -> filelock.BaseFileLock:
-    """Take a lock file, or raise `CourseError` after `wait` seconds; it goes with the process."""
+    """Take a lock file, or raise `CourseError` after `wait` seconds; it ends with the process."""
     held = filelock.FileLock(path)
     try:
         held.acquire(timeout=wait)
@@ -160,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write numbers for people and programs: indented, whole, and never a bare NaN."""
+    """Write indented JSON, whole or not at all, and without NaN."""
     text = json.dumps(
         content, indent=2, ensure_ascii=False, allow_nan=False,
         default=lambda value: value.tolist(),  # NumPy's numbers and arrays
@@ -172,12 +172,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def record(out: Path, **parts: Any) -> None:
-    """Put these top-level parts into the run's `metrics.json`, leaving the others as they are."""
+    """Write these top-level parts of the run's `metrics.json`; the others stay as they are."""
     write_json(out / "metrics.json", read_json(out / "metrics.json") | parts)
 
 
 def require_file(path: Path, maker: str) -> Path:
-    """The path, or a sentence that says which notebook makes it."""
+    """The path, or a `CourseError` that says which notebook makes it."""
     if not path.exists():
         raise CourseError(f"{path} is missing: run notebooks/{maker}.ipynb first (Colab: README).")
     return path

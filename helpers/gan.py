@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from helpers.recipes import Recipe
 
-# --- What the discriminator is told --------------------------------------------------------------
+# --- Targets -------------------------------------------------------------------------------------
 
 
 def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
-    """What the discriminator is told about `count` images, one number an image.
+    """Targets of the discriminator for `count` images, one number for each image.
 
     Soft: real images get targets from 1 - softness to 1, generated ones from 0 to softness; noisy:
-    drawn for each image. Inverted: a share of `flip_share` is told the opposite.
+    drawn for each image. Flipped: a share `flip_share` gets a target of the other kind.
 
     Args:
         real: Whether the images are real.
@@ -27,15 +27,15 @@ def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf
     """
     seeds = tf.random.split(seed, 2)
     drawn = tf.random.stateless_uniform((count, 1), seeds[0]) if recipe.noisy_labels else 1.0
-    told_real = 1.0 - recipe.soften_real * drawn
-    told_generated = recipe.soften_generated * drawn
+    target_real = 1.0 - recipe.soften_real * drawn
+    target_generated = recipe.soften_generated * drawn
     flipped = tf.random.stateless_uniform((count, 1), seeds[1]) < recipe.flip_share
     called_real = tf.logical_not(flipped) if real else flipped
-    return tf.where(called_real, told_real, told_generated)
+    return tf.where(called_real, target_real, target_generated)
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy, in nats, averaged over the batch; ln 2 = 0.69 is a coin's."""
+    """Binary cross-entropy, in nats, averaged over the batch; always saying 0.5 costs ln 2."""
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
 
@@ -45,7 +45,7 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 def discriminator_loss(
     on_real: tf.Tensor, on_fake: tf.Tensor, recipe: Recipe, seed: tf.Tensor
 ) -> tf.Tensor:
-    """How badly the discriminator tells real from generated; a critic's is minus its gap.
+    """Loss of the discriminator; for a critic, minus the gap between its two means.
 
     Args:
         on_real, on_fake: ``(n, 1)``, logits.
@@ -61,9 +61,9 @@ def discriminator_loss(
 
 
 def generator_loss(on_fake: tf.Tensor, recipe: Recipe) -> tf.Tensor:
-    """How badly the generator fools it.
+    """Loss of the generator, from the logits of generated images.
 
-    Label inversion: with `swap_labels` the generator is trained as if its images were real;
+    With `swap_labels` the generator is trained as if its images were real;
     without, it maximises the discriminator's loss, which is flat while the discriminator is sure.
 
     Source: Goodfellow et al. 2014, arXiv:1406.2661, section 3.
@@ -76,7 +76,7 @@ def generator_loss(on_fake: tf.Tensor, recipe: Recipe) -> tf.Tensor:
 
 
 def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0) -> tf.Tensor:
-    """How far the logit's slope at `images` is from the one asked for, squared, batch average.
+    """Squared difference of the logit's slope at `images` from `slope`, batch average.
 
     Args:
         critic: Gives a logit for an image.
@@ -92,7 +92,7 @@ def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0)
         tape.watch(images)
         logits = critic(images, training=True)
     squares = tf.reduce_sum(tf.square(tape.gradient(logits, images)), axis=[1, 2, 3])
-    # The root's own slope is infinite at 0; a hair above it is safe.
+    # The derivative of the root is infinite at 0, so a tiny number is added.
     return tf.reduce_mean(tf.square(tf.sqrt(squares + 1e-12) - slope))
 
 
@@ -101,8 +101,8 @@ def penalty_for(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, s
 
     Args:
         critic: Gives a logit for an image.
-        real, fake: ``(n, 32, 32, 1)``, as the critic was shown them.
-        recipe: Says at which images, and whether at all.
+        real, fake: ``(n, 32, 32, 1)``, as the critic got them.
+        recipe: Says on which images the penalty is computed, if at all.
         seed: Two integers, for the mixtures.
     """
     if not recipe.penalty_weight:
@@ -113,11 +113,11 @@ def penalty_for(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, s
     return gradient_penalty(critic, weight * real + (1.0 - weight) * tf.stop_gradient(fake))
 
 
-# --- What the discriminator is shown -------------------------------------------------------------
+# --- The discriminator's inputs ------------------------------------------------------------------
 
 
 def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
-    """Shift, cut out and brighten each image at random, so that gradients pass through.
+    """Shift, cut out and brighten each image at random; gradients pass through.
 
     Real and generated images must be changed alike (here even by the same draws): what is done to
     both tells nothing about which is which, so the generator doesn't learn to draw shifted heads.
@@ -128,7 +128,7 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
         seed: Two integers.
 
     Returns:
-        Same shape; air (-1) comes in at the edges and stands in the holes.
+        Same shape; black (-1) fills the shifted edges and the holes.
 
     Source: Zhao et al. 2020, arXiv:2006.10738 (DiffAugment), with its shift of an eighth, hole of
         half the edge, and brightness of a quarter of the range either way.
@@ -139,7 +139,7 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
     def positions(seed, low, high):
         return tf.random.stateless_uniform((count, 1, 2), seed, low, high, dtype=tf.int32)
 
-    if "brightness" in kinds:  # first, so that edges and holes stay air
+    if "brightness" in kinds:  # first, so that edges and holes stay black
         images = images + tf.random.stateless_uniform((count, 1, 1, 1), seeds[2], -0.5, 0.5)
     if "translation" in kinds:
         pad = edge // 8
@@ -156,7 +156,7 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
 
 
 def augment_input(images: tf.Tensor, recipe: Recipe, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """What the discriminator sees of these images: augmented, under noise that fades with steps."""
+    """Augment the discriminator's input and add noise that fades with the steps."""
     if recipe.augmentations:
         images = augment(images, recipe.augmentations, seed)
     if recipe.instance_noise:
@@ -171,13 +171,13 @@ def augment_input(images: tf.Tensor, recipe: Recipe, seed: tf.Tensor, step: tf.T
 def gan_losses(
     generator: keras.Model, critic: keras.Model, real: tf.Tensor, seed: tf.Tensor, recipe: Recipe
 ) -> dict[str, tf.Tensor]:
-    """Both networks' losses from one pass of the generator, and what to watch beside them.
+    """Losses of both networks from one pass of the generator, and numbers to watch.
 
     Args:
         generator: Latent vectors to images.
         critic: The discriminator up to its logit.
         real: ``(n, 32, 32, 1)``, -1 to 1.
-        seed: The run's seed and the step's number, from which all that is random here is drawn.
+        seed: The run's seed and the step's number, which decide all random numbers here.
         recipe: Losses and tricks.
 
     Returns:
@@ -193,10 +193,10 @@ def gan_losses(
     on_fake = critic(fake, training=True)
 
     penalty = penalty_for(critic, real, fake, recipe, seeds[2])
-    told = discriminator_loss(on_real, on_fake, recipe, seeds[3])
+    adversarial = discriminator_loss(on_real, on_fake, recipe, seeds[3])
     output = tf.identity if recipe.loss == "wasserstein" else tf.sigmoid
     return {
-        "discriminator_loss": told + recipe.penalty_weight * penalty,
+        "discriminator_loss": adversarial + recipe.penalty_weight * penalty,
         "generator_loss": generator_loss(on_fake, recipe),
         "penalty": penalty,
         "output_on_real": tf.reduce_mean(output(on_real)),
@@ -205,10 +205,10 @@ def gan_losses(
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam, each tensor's update in one operation of TensorFlow's for Keras' dozen.
+    """Keras' Adam, with one operation of TensorFlow for each tensor instead of about a dozen.
 
-    The formula is the same and so are the weights, but for rounding. The dozen goes through memory
-    once for each of its terms.
+    The formula is the same, and the weights differ only by rounding. Each of the dozen operations
+    would read and write all weights once.
     """
 
     def update_step(self, gradient, variable, learning_rate):

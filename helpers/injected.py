@@ -1,6 +1,6 @@
-"""What papermill put into a notebook's parameters: unknown names and wrong types are found.
+"""Find unknown names and wrong types among the parameters that papermill injected.
 
-papermill only warns of a name that no parameters cell has, and runs on with the default.
+papermill only warns about a name that is in no parameters cell, and uses the default.
 """
 
 import ast
@@ -12,7 +12,7 @@ MARK = "# Parameters\n"  # the first line of the cell that papermill adds
 
 
 def wrong_parameter(cells: Iterable[str], notebooks: Path) -> str:
-    """What is wrong with the parameters that papermill has put in, in one sentence, or nothing.
+    """An error message about the parameters that papermill injected, or an empty text.
 
     A profile's file has all notebooks' parameters, so names of other notebooks are right.
 

@@ -1,4 +1,4 @@
-"""What makes a score worthless: test images that something has seen before (notebook 05)."""
+"""Leaks: test images that were also used in training (notebook 05)."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def near_copies(images: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def not_in_real(images: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Which images are not among the real ones, to the last bit: generated, or augmented.
+    """Which images differ from all real ones, because they are generated or augmented.
 
     Args:
         images: What a score was computed on ``(n, ...)``.
@@ -35,16 +35,16 @@ def not_in_real(images: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 class SealedTest:
-    """Test images that can be looked at once: a second look is a choice made on the test set."""
+    """Test images that can be opened only once: a second look would be a choice made on them."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self._content: tuple[np.ndarray, np.ndarray] | None = (images, labels)
 
     def open(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels, the first time.
+        """Return images and labels, once.
 
         Raises:
-            CourseError: Any other time.
+            CourseError: They were opened before.
         """
         if self._content is None:
             raise CourseError(

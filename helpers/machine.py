@@ -17,7 +17,7 @@ from typing import Any
 from helpers import files
 from helpers.files import CourseError
 
-PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # set by course.run: where a kernel says how far it is
+PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # set by course.run: where a kernel writes its progress
 
 
 def versions() -> dict[str, str]:
@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def digest(*parts: bytes) -> str:
-    """One hexadecimal SHA-256 of all parts, each with its length, so that joints count."""
+    """One hexadecimal SHA-256 of all parts, each with its length, so boundaries count."""
     made = hashlib.sha256()
     for part in parts:
         made.update(len(part).to_bytes(8, "little"))
@@ -75,7 +75,7 @@ def check_keras() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence standard error below Python: TensorFlow's C++ part talks there while it loads.
+    """Silence standard error below Python, to which TensorFlow's C++ code writes while it loads.
 
     Raises:
         CourseError: As `check_keras`, which has to come before that.
@@ -94,8 +94,8 @@ def quiet() -> Iterator[None]:
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow; on one machine the same seed gives the same bits.
 
-    What Keras and TensorFlow remember of networks that nobody holds any more is let go, so that a
-    process which trains several doesn't grow with each.
+    It also frees what Keras and TensorFlow keep of networks that are no longer used, so the memory
+    of a process does not grow with each training.
     """
     import keras
     import tensorflow as tf
@@ -124,7 +124,7 @@ def setup() -> str:
         import absl.logging
         import tensorflow as tf
 
-        # Advice on retracing and on file formats is no news to a reader.
+        # Advice on retracing and on file formats does not help a reader.
         tf.get_logger().setLevel("ERROR")
         absl.logging.set_verbosity(absl.logging.ERROR)
         gpus = tf.config.list_physical_devices("GPU")
@@ -152,14 +152,14 @@ PRECISIONS = tuple(dict.fromkeys(ON_PROCESSOR + ON_GPU))
 
 
 def choose_precision(asked: str = "auto") -> str:
-    """The precision and the algorithm with which this machine trains fastest.
+    """Choose the precision and the algorithm with which this machine trains fastest.
 
     bfloat16 is faster on processors that have instructions for it, and up to three times slower on
     others; on some it ends the whole process, so a child process measures. Winograd's algorithm is
     faster on most processors, and slower on those with instructions for bfloat16 matrices (AMX).
 
     Args:
-        asked: "auto" to measure, or one of `PRECISIONS` to have it.
+        asked: "auto" to measure, or one of `PRECISIONS` to choose it.
 
     Returns:
         One of `PRECISIONS`: "mixed_bfloat16" has bfloat16 products and float32 weights;
@@ -175,7 +175,7 @@ def choose_precision(asked: str = "auto") -> str:
     times = time_precisions() or {"float32": 0.0}
     exact = {name: times[name] for name in ("float32", "float32" + WINOGRAD) if name in times}
     best, fastest = min(exact, key=exact.get), min(times, key=times.get)
-    # It must win clearly: rounding to bfloat16, or waiting for XLA, is worth it only for speed.
+    # It must be clearly faster: only speed is worth rounding to bfloat16 or waiting for XLA.
     return fastest if times[fastest] < 0.9 * exact[best] else best
 
 
@@ -187,17 +187,17 @@ def time_precisions() -> dict[str, float]:
 
 
 def run_python(code: str) -> str:
-    """What Python code prints in a process of its own, with which what it holds and breaks ends."""
+    """Run Python code in a subprocess and return its output."""
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=files.PROJECT, capture_output=True, text=True, check=False)
     return done.stdout
 
 
 def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Iterator[Any]:
-    """Go through `items`, saying how far it is and what is left.
+    """Go through `items` and show the progress.
 
-    Under `course run` the word goes to a small file that the command shows in the terminal, so
-    that no progress bar is kept in an executed notebook; elsewhere tqdm draws its bar.
+    Under `course run` the progress goes to a small file, which the command shows in the terminal,
+    so an executed notebook contains no progress bar. Elsewhere tqdm draws a bar.
     """
     if not (target := os.environ.get(PROGRESS_FILE)):
         from tqdm.auto import tqdm

@@ -9,17 +9,17 @@ from keras import layers, ops
 
 IMAGE_SHAPE = (32, 32, 1)
 LATENT_DIM = 100
-# No parameter, so no count fixes it. Keras' default 0.99 averages over a few hundred steps: a
-# generator sampled before that draws black squares.
+# The parameter counts do not determine it. Keras' default of 0.99 averages over a few hundred
+# steps, and a generator that is sampled earlier draws black squares.
 MOMENTUM = 0.8
-# Of the weights that the tanh layer starts with, against Keras' default; as free as the momentum.
-# At 1 the first updates drive the tanh to its ends, where it passes no slope back: black and white
-# checkerboards for hundreds of steps.
+# Variance of the tanh layer's initial weights, relative to Keras' default; a free choice, too. At 1
+# the first updates push the tanh to -1 or 1, where its slope is almost 0: the generator then draws
+# black and white checkerboards for hundreds of steps.
 LAST_VARIANCE = 0.01
 
 
 class ExactBatchNorm(layers.BatchNormalization):
-    """Keras' BatchNorm with a right second derivative, which the gradient penalty needs.
+    """Keras' BatchNorm with a correct second derivative, which the gradient penalty needs.
 
     Keras holds the batch's mean still while it takes the slope of the variance. The slope is right
     all the same; the slope of a slope is not.
@@ -48,13 +48,13 @@ class ExactBatchNorm(layers.BatchNormalization):
 def normalise_and_activate(
     x: keras.KerasTensor, batch_norm: type[layers.Layer] = layers.BatchNormalization
 ) -> keras.KerasTensor:
-    """BatchNorm, then LeakyReLU 0.01: what follows every layer but the last."""
+    """BatchNorm, then LeakyReLU 0.01, as after every layer except the last."""
     x = batch_norm(momentum=MOMENTUM)(x)
     return layers.LeakyReLU(negative_slope=0.01)(x)
 
 
 def build_discriminator(dropout: float = 0.4) -> keras.Model:
-    """The discriminator: 32x32x1 in -1 to 1, to the probability that the image is real.
+    """The discriminator: from a 32x32x1 image, -1 to 1, to the probability that it is real.
 
     Its layer "logit" holds the same answer before the sigmoid, for losses and penalties.
 
@@ -97,7 +97,7 @@ def build_critic(dropout: float = 0.4) -> keras.Model:
 
 
 def build_generator(latent_dim: int = LATENT_DIM) -> keras.Model:
-    """The generator: a latent vector, standard normal, to a 32x32x1 image in -1 to 1.
+    """The generator: from a standard normal latent vector to a 32x32x1 image, -1 to 1.
 
     Args:
         latent_dim: Length of the latent vector; 100 is the one that gives the published count.
@@ -120,5 +120,5 @@ def build_generator(latent_dim: int = LATENT_DIM) -> keras.Model:
 
 
 def count_trainable(model: keras.Model) -> int:
-    """How many numbers training can move (BatchNorm's moving averages are not among them)."""
+    """Number of trainable parameters, without BatchNorm's moving averages."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

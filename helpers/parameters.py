@@ -4,7 +4,7 @@ from typing import Any
 
 from helpers.files import CourseError
 
-# The least that a whole number may be which a user gives, and the most, for seeds have 32 bits.
+# Allowed ranges of integer parameters. (Seeds have 32 bits.)
 LOWEST = {
     "seed": 0, "split_seed": 0, "gan_steps": 1, "preview_every": 1, "checkpoint_every": 1,
     "gallery_steps": 1, "samples_per_class": 10, "classifier_size": 32, "classifier_steps": 1,
@@ -12,7 +12,7 @@ LOWEST = {
 }  # fmt: skip
 HIGHEST = 2_000_000_000
 CHOICES = {
-    "trunk": ("imagenet", "scratch", "auto"),
+    "classifier": ("resnet50", "resnet50-imagenet", "bundled"),
     "protocol": ("steps", "paper"),
 }
 ARMS = (
@@ -22,12 +22,12 @@ ARMS = (
 
 
 def check_values(**values: Any) -> None:
-    """Refuse whole numbers that are none, or out of range, and unknown words; other names pass.
+    """Refuse values of the wrong type, out of range, or unknown; other names are not checked.
 
     `arms` is a text with commas; "original" and "original_gan" must be among them.
 
     Raises:
-        CourseError: One of them is.
+        CourseError: A value is refused.
     """
     for name, least in LOWEST.items():
         value = values.get(name, least)
@@ -45,7 +45,7 @@ def check_values(**values: Any) -> None:
     if unknown := asked - set(ARMS):
         raise CourseError(f"arms: {min(unknown)!r} is unknown: use {', '.join(ARMS)}.")
     if missing := {"original", "original_gan"} - asked:
-        raise CourseError(f"arms: {min(missing)} is missing: name it in any case.")
+        raise CourseError(f"arms: {min(missing)} is missing: it must always be named.")
     shares = values.get("learning_curve", [])
     if not isinstance(shares, list) or not all(isinstance(x, float) and 0 < x < 1 for x in shares):
         raise CourseError(

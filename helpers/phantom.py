@@ -19,7 +19,7 @@ from helpers.files import CourseError
 BLEEDS = ("intraparenchymal", "epidural", "subdural", "subarachnoid", "intraventricular")
 SHARES = 0.4, 0.15, 0.15, 0.15, 0.15  # in the brain itself most often, as by eye in the real set
 IVH_END = 0.78  # no ventricle to bleed into above this level
-SERIES = 8  # slices of the one patient whom a data set holds more than once
+SERIES = 8  # slices of the one patient of whom a data set holds several
 # HU. Air is -1000 and bone up to 1900: nearer values, black and white too, keep edges smooth.
 AIR, FAT, CSF, SKIN, WHITE, GREY, CALCIUM, BONE = -150, -60, 6, 20, 30, 37, 140, 250
 FRESH_BLOOD = 57, 78
@@ -94,8 +94,8 @@ def draw_slice(
 ) -> np.ndarray:
     """Draw one slice of a patient in a brain window.
 
-    At a given level, an equally seeded `rng` gives the same slice with and without a bleed, but for
-    the bleed and the brain it pushes aside: position, window, noise and letters don't depend on it.
+    At a given level, an equally seeded `rng` gives the same slice with and without a bleed, except
+    the bleed and the brain that it pushes aside: position, window, noise and letters are equal.
 
     Args:
         rng: Decides what differs between two slices of one patient.

@@ -1,5 +1,6 @@
 """Figures that several notebooks and the report share; colours differ in lightness too."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,9 +9,25 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import files, preprocessing, verdict
+from helpers import files, phantom, preprocessing, verdict
 
-DARK, LIGHT = "#00429d", "#e07b00"  # told apart by colour-blind eyes and in grey print
+DARK, LIGHT = "#00429d", "#e07b00"  # differ for colour-blind readers and in grey print
+# Simulated slices of `show_anatomy`: title, seed, level, bleed, and what each shows: the name, its
+# place, and where the name stands, in pixels from the upper left corner.
+ANATOMY = (
+    ("clear, middle of the head", (5, 0), 0.40, None, (
+        ("skull", (222, 75), (270, 40)), ("brain", (165, 140), (270, 120)),
+        ("ventricle,\nfilled with fluid", (137, 85), (-14, 60)),
+        ("calcified plexus", (107, 171), (-14, 150)), ("burned-in letter", (22, 236), (-14, 225)),
+    )),
+    ("clear, low in the head", (2, 1), 0.06, None, (
+        ("skull base", (190, 155), (270, 120)), ("head rest", (212, 229), (270, 235)),
+        ("skin", (40, 70), (-14, 40)),
+    )),
+    ("with a haemorrhage", (4, 2), 0.45, "intraparenchymal", (
+        ("fresh blood", (105, 95), (-14, 60)), ("ventricle", (154, 190), (270, 215)),
+    )),
+)  # fmt: skip
 ARM_TITLES = {
     "original": "original",
     "gan_only": "GAN only",
@@ -20,19 +37,24 @@ ARM_TITLES = {
     "control_shuffled": "control: shuffled labels",
     "duplicated": "original, duplicated",
 }
+CLASSIFIER_TITLES = {
+    "resnet50": "ResNet-50, trained whole from scratch",
+    "resnet50-imagenet": "ResNet-50, its trunk pretrained on ImageNet and frozen",
+    "bundled": "bundled: logistic regression on a frozen EfficientNet-Lite0",
+}
 
 
 def show(
     figure: Figure, alt: str, out: Path | None = None, name: str = "",
     place: DisplayHandle | None = None,
 ) -> None:  # fmt: skip
-    """Display a figure in a notebook, with words for who cannot see it.
+    """Display a figure in a notebook, with alt text.
 
     Args:
         figure: Closed afterwards.
-        alt: What it shows, in a few words.
+        alt: Alt text: what the figure shows, in a few words.
         out, name: Given, the figure is kept for the report as well; see `save_figure`.
-        place: An output to draw in anew, as `display` with a `display_id` gives it.
+        place: An output to update, from `display` with a `display_id`.
     """
     if out is not None:
         save_figure(figure, out, name)
@@ -77,6 +99,36 @@ def show_grid(
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     if title:
         figure.suptitle(title)
+    return figure
+
+
+def use_one_scale(figure: Figure) -> Figure:
+    """Draw all slices of a `show_grid` on one scale, with their sizes in pixels above them."""
+    shapes = {axis: axis.images[0].get_array().shape for axis in figure.axes if axis.images}
+    edge = max(max(shape) for shape in shapes.values())
+    for axis, (height, width) in shapes.items():
+        axis.set(xlim=((width - edge) / 2, (width + edge) / 2))
+        axis.set(ylim=((height + edge) / 2, (height - edge) / 2))
+        axis.set_title(f"{width}×{height}", fontsize=8)
+    return figure
+
+
+def show_anatomy() -> Figure:
+    """Three simulated slices in which arrows name what a reader of notebook 01 must know."""
+    figure, axes = plt.subplots(1, len(ANATOMY), figsize=(11, 3), layout="constrained", dpi=72)
+    for axis, (title, seed, level, bleed, parts) in zip(axes, ANATOMY, strict=True):
+        rng = np.random.default_rng(seed)
+        patient = phantom.random_patient(rng)
+        plexus = phantom.CALCIFICATIONS[:1] if any("plexus" in part[0] for part in parts) else ()
+        patient = replace(patient, calcifications=plexus)
+        grey = phantom.draw_slice(patient, rng, bleed=bleed, level=level, size=256)
+        axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        for name, place, at in parts:
+            look = {"arrowstyle": "->", "color": LIGHT, "lw": 1.5, "shrinkA": 0}
+            side = "left" if at[0] > 128 else "right"
+            axis.annotate(name, place, at, ha=side, va="center", arrowprops=look)
+        axis.set_title(title)
+        axis.axis("off")
     return figure
 
 
@@ -219,7 +271,7 @@ def show_curve(
     figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for found, shift, style, colour, label in (
         (curve, 1.0, "o-", DARK, "real images alone, 95 % interval"),
-        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "and GAN images besides"),
+        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "real and GAN images"),
     ):
         if found:
             sizes = shift * np.array(list(found))
@@ -235,5 +287,30 @@ def show_curve(
     axis.set_xticks(list(curve), [str(size) for size in curve])
     axis.set(xlabel="real training images", ylabel=f"{word}, %")
     axis.minorticks_off()
+    axis.legend(loc="best", frameon=False)
+    return figure
+
+
+def show_by_step(rows: list[dict]) -> Figure:
+    """Quality and copying by training step: coverage, and the share of copies with its interval.
+
+    Args:
+        rows: By increasing `steps`; each with `imagenet` (`coverage`, `coverage_expected`), and
+            `share` and `ci` of the copies, as `experiments/copying_by_step.py` measures them.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    steps = [row["steps"] for row in rows]
+    share, low, high = 100 * np.array([[row["share"], *row["ci"]] for row in rows]).T
+    coverage = [100 * row["imagenet"]["coverage"] for row in rows]
+    expected = 100 * np.mean([row["imagenet"]["coverage_expected"] for row in rows])
+    axis.plot(steps, coverage, "o-", color=DARK, label="coverage")
+    axis.axhline(expected, color=DARK, ls=":", label="coverage by real halves")
+    reach = np.abs([share - low, high - share])
+    copies = "share of copies, 95 % interval"
+    axis.errorbar(steps, share, reach, fmt="s--", color=LIGHT, capsize=4, label=copies)
+    axis.set_xscale("log")
+    axis.set_xticks(steps, [f"{step:,}" for step in steps])
+    axis.minorticks_off()
+    axis.set(xlabel="training steps", ylabel="%", ylim=(-3, 103))
     axis.legend(loc="best", frameon=False)
     return figure

@@ -97,7 +97,7 @@ def prepare(greys: list[np.ndarray], size: int = 32) -> np.ndarray:
 
 
 def fresh_slices(n: int, seed: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Simulated slices never seen before, prepared like any others.
+    """Draw new simulated slices, prepared like any others.
 
     Returns:
         Images ``(n, size, size, 1)`` in -1 to 1, and labels ``(n,)``, 1 for a bleed.
@@ -114,10 +114,10 @@ def propose_lookalikes(
 ) -> list[tuple[int, int, float]]:
     """Pairs of slices so alike that they may be one picture, or neighbours in one head.
 
-    Two measures must agree, for either alone joins different people: the correlation of the
-    prepared pixels, and the number of differing bits of a 64-bit perceptual hash. Both limits were
-    set on the real set, where they find nine of nine known pairs and nothing false; a series of
-    slices through one head they do not find, nor does any other limit.
+    Two measures must agree: the correlation of the prepared pixels, and the number of differing
+    bits of a 64-bit perceptual hash. Both limits were set on the real set. There they propose nine
+    pairs, all of them right. They miss pictures that were cropped or changed more, and no limits
+    find a series of slices through one head without joining different people.
 
     Returns:
         ``(i, j, correlation)`` with ``i < j``, most alike first.
@@ -136,7 +136,7 @@ def propose_lookalikes(
 
 
 def join_groups(count: int, pairs: list[tuple[int, int]]) -> np.ndarray:
-    """Number the groups that pairs join: a friend's friend is in the group too.
+    """Number the groups; if 0 and 1 are a pair, and 1 and 3, all three are one group.
 
     Returns:
         ``(count,)`` group numbers from 0, in order of first appearance.
@@ -147,17 +147,17 @@ def join_groups(count: int, pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Deal whole groups to test, validation and training, each class by its published share.
+    """Assign whole groups to test, validation and training, by each class's published share.
 
-    Groups of one slice are dealt first, so that validation and test hold one slice a group while
-    there are enough. A group of more than a quarter of its class's places in a part is let in only
-    where smaller ones leave some empty, and one of more than half never: no part is made of one
-    patient. The rest trains.
+    Groups of one slice are assigned first, so validation and test mostly hold one slice of each
+    group. A group that would fill more than a quarter of its class's places in a part is used only
+    if smaller groups leave places empty; one that would fill more than half is never used there. So
+    no part consists of one patient. All other groups go to training.
 
     Args:
         labels: ``(n,)``, 0 or 1.
         groups: ``(n,)``, any numbers; equal ones stay together.
-        seed: Of the order in which groups are dealt.
+        seed: Of the order of groups of the same size.
 
     Returns:
         ``(n,)`` of "train", "validation" and "test".
@@ -174,7 +174,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
     }
     room = dict(places)
     parts = np.full(len(labels), "train", dtype="<U10")
-    for at_most in (1 / 4, 1 / 2):  # of a part; larger groups only where places are left empty
+    for at_most in (1 / 4, 1 / 2):  # of a part; larger groups only if places are still empty
         for group in names[order]:
             members = groups == group
             counts = np.bincount(labels[members], minlength=2)
@@ -196,7 +196,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
 
 @dataclass(frozen=True)
 class Prepared:
-    """What notebook 01 leaves for the others: `images` (n, 32, 32, 1) and `split.csv`'s table."""
+    """Result of notebook 01: `images` (n, 32, 32, 1), and the table of `split.csv`."""
 
     images: np.ndarray
     table: pd.DataFrame
@@ -218,6 +218,6 @@ def save_prepared(out: Path, prepared: Prepared) -> None:
 
 
 def load_prepared(out: Path) -> Prepared:
-    """What `save_prepared` wrote."""
+    """Read what `save_prepared` wrote."""
     with np.load(files.require_file(out / "prepared.npz", "01_preprocessing")) as saved:
         return Prepared(saved["images"], pd.read_csv(out / "split.csv"))

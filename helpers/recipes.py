@@ -1,4 +1,4 @@
-"""What may vary between trainings of a GAN: losses, label tricks, learning rates (notebook 03)."""
+"""Settings of a GAN training: losses, label tricks, learning rates (notebook 03)."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from helpers.files import CourseError
 
 AUGMENTATIONS = ("translation", "cutout", "brightness")
-# Of a recipe's values: the lowest and the highest, or all that there are.
+# Allowed values of each setting: the lowest and the highest, or a list.
 ALLOWED: dict[str, tuple[float, float] | list] = {
     "loss": ["bce", "wasserstein"], "penalty_on": ["mixtures", "real"],
     "penalty_weight": (0, np.inf), "generator_learning_rate": (1e-9, 1),
@@ -21,7 +21,7 @@ ALLOWED: dict[str, tuple[float, float] | list] = {
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What may vary between trainings; the defaults are our reading of the published recipe.
+    """Settings of a training; the defaults are our reading of the published recipe.
 
     Raises:
         CourseError: A value out of range, or label tricks with the Wasserstein loss.
@@ -33,15 +33,15 @@ class Recipe:
     generator_learning_rate: float = 2e-4  # of Adam, over 0; the report's value
     discriminator_learning_rate: float = 2e-4  # the same; higher: Heusel et al. 2017 (TTUR)
     beta_1: float = 0.5  # of Adam, both networks, 0 to 1; as published, after Radford et al. 2016
-    swap_labels: bool = True  # label inversion, for the generator's update; Goodfellow et al. 2014
-    flip_share: float = 0.05  # label inversion, at random: share 0 to 0.5; Chintala et al. 2016
+    swap_labels: bool = True  # in the generator's loss; Goodfellow et al. 2014
+    flip_share: float = 0.05  # share of targets of the other kind, 0 to 0.5; Chintala 2016
     soften_real: float = 0.2  # targets from 1 down to 1 minus this, 0 to 0.5; Salimans et al. 2016
     soften_generated: float = 0.2  # from 0 up to this, 0 to 0.5; our reading: Salimans' would be 0
     noisy_labels: bool = True  # soft targets drawn for each image; Chintala et al. 2016
     instance_noise: float = 0.0  # standard deviation at the first step, 0 or more; Sønderby 2017
-    instance_noise_steps: int = 1000  # in which it fades to nothing, 1 or more; Sønderby 2017
+    instance_noise_steps: int = 1000  # in which the noise fades to 0, 1 or more; Sønderby 2017
     dropout: float = 0.4  # before the discriminator's last layer, 0 to under 1; as published
-    augmentation: str = ""  # of all that is judged: AUGMENTATIONS, comma between; Zhao 2020
+    augmentation: str = ""  # some of AUGMENTATIONS, with commas between; Zhao 2020
     average_decay: float = 0.0  # of the averaged generator, 0 (none) to under 1; Yazıcı 2019
 
     def __post_init__(self) -> None:
@@ -76,26 +76,26 @@ class Recipe:
 
     @property
     def augmentations(self) -> tuple[str, ...]:
-        """The augmentations by name."""
+        """The augmentations as a tuple of names."""
         return tuple(part.strip() for part in str(self.augmentation).split(",") if part.strip())
 
 
-# For a few hundred steps: larger ones than the published 2e-4, and an average over the last ones,
-# since single ones still swing. Of what `experiments/ablation.py` tried, the two measured best.
+# For a few hundred steps: larger learning rates than the published 2e-4, and weights averaged over
+# the last steps, because single steps still swing. Best recipe of `experiments/ablation.py`.
 BRIEF = Recipe(generator_learning_rate=5e-4, discriminator_learning_rate=5e-4, average_decay=0.99)
 RECIPES = {"paper": Recipe(), "brief": BRIEF, "best": BRIEF}
 
 
 def choose_recipe(name: str, changes: dict[str, Any] | None = None) -> Recipe:
-    """A named recipe, with some of its values changed.
+    """A named recipe, with some of its settings changed.
 
     Raises:
-        CourseError: An unknown recipe, an unknown value, or one out of range.
+        CourseError: An unknown recipe, an unknown setting, or a value out of range.
     """
     if name not in RECIPES:
         raise CourseError(f"recipe {name!r} is unknown: use {' or '.join(RECIPES)}.")
     known = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := [name for name in changes or {} if name not in known]:
-        words = f"{unknown[0]!r} is no value of a recipe: use some of {', '.join(known)}"
+        words = f"{unknown[0]!r} is no setting of a recipe: use some of {', '.join(known)}"
         raise CourseError(f"recipe: {words}.")
     return dataclasses.replace(RECIPES[name], **(changes or {}))

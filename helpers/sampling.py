@@ -17,11 +17,11 @@ PRETRAINED = files.PROJECT / "data" / "pretrained"
 def find_generators(
     out: Path, prepared: preprocessing.Prepared, classes: dict[str, int]
 ) -> dict[str, Path]:
-    """Each class's generator file: of notebook 03, or, where that has not run, our own.
+    """Each class's generator file: notebook 03's, or the bundled one if 03 has not run.
 
-    Those that come with the course are for the images that they were trained on, the simulated
-    ones of the quick profile, and for no others. What is known of them goes into `metrics.json`,
-    where notebook 03 would have put it.
+    The bundled generators are used only with the images that they were trained on, the simulated
+    slices of the quick profile. What is known about them goes into `metrics.json`, as notebook 03
+    would have written it.
 
     Args:
         out: Folder of the run.
@@ -29,7 +29,7 @@ def find_generators(
         classes: Label by name.
 
     Raises:
-        CourseError: The course's own is not the file that `generators.json` names.
+        CourseError: A bundled file is not the one that `generators.json` names.
     """
     paths, brought = {}, {}
     own = files.read_json(PRETRAINED / "generators.json").get("generators", {})
@@ -53,7 +53,7 @@ def find_generators(
 def open_generators(
     out: Path, prepared: preprocessing.Prepared, classes: dict[str, int]
 ) -> dict[str, keras.Model]:
-    """The generators of `find_generators`, loaded; both functions say what can be wrong."""
+    """Load the generators of `find_generators`; errors as there and in `load_generator`."""
     found = find_generators(out, prepared, classes)
     return {name: load_generator(path) for name, path in found.items()}
 

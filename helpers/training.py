@@ -1,4 +1,4 @@
-"""The training loop: train one GAN on the slices of one class, and resume where it was stopped."""
+"""The training loop: train one GAN on the slices of one class, and resume after an interruption."""
 
 import ast
 import contextlib
@@ -30,9 +30,9 @@ DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZip
 
 
 def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
-    """Which images a step sees: each epoch in a new order, its last half batch dropped.
+    """Indices of a step's images: each epoch in a new order, without an incomplete batch.
 
-    A function of the step alone, so that a resumed run sees what an unbroken one would have.
+    It depends on the step alone, so a resumed run sees the same images as an unbroken one.
 
     Returns:
         ``(batch_size,)`` indices below `count`.
@@ -44,7 +44,7 @@ def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
 
 @dataclasses.dataclass
 class Trained:
-    """What a training leaves: the networks, one row of numbers a step, pictures on the way."""
+    """Result of a training: the networks, the numbers of each step, and pictures."""
 
     generator: keras.Model  # with averaged weights, where the recipe asks for them
     discriminator: keras.Model
@@ -75,11 +75,11 @@ def train_gan(
     title: str = "GAN",
     make_step: Callable[..., Callable] = gan.make_train_step,
 ) -> Trained:
-    """Train a GAN on images of one class for a number of steps, resuming where a run was cut off.
+    """Train a GAN on images of one class for a number of steps, or resume an interrupted training.
 
-    Ctrl-C ends it after the step at hand and keeps the state; a kill leaves the last checkpoint.
-    The same call goes on, and ends with the weights of a run never stopped, bit for bit on one
-    machine.
+    Ctrl-C stops it after the current step and saves the state; after a kill, the last checkpoint
+    remains. The same call resumes, and ends with the same weights as an uninterrupted training, bit
+    for bit on one machine.
 
     Args:
         images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1, n at least 16.
@@ -88,18 +88,18 @@ def train_gan(
         recipe: Losses and tricks.
         precision: One of `machine.PRECISIONS`, or "auto": what `machine.choose_precision` finds
             fastest here; a resumed run keeps what it began with.
-        checkpoints: Folder for the state to resume from; none is kept without it.
+        checkpoints: Folder for the state to resume from; without it, no state is kept.
         checkpoint_every: Steps between checkpoints.
         preview_every: Steps between pictures of 16 fixed latent vectors.
-        watch: Called with the generator at each picture; what it returns is kept. It must draw no
-            random numbers but its own.
+        watch: Called with the generator at each picture; its result is kept. It must not use the
+            global random state.
         title: For the progress bar.
-        make_step: Makes the step, with the arguments of `gan.make_train_step`. A step of other code
-            than the course's keeps its checkpoints in a folder of its own, beside `checkpoints`.
+        make_step: Makes the step, with the arguments of `gan.make_train_step`. The checkpoints of
+            an edited step go to a folder of its own, beside `checkpoints`.
 
     Raises:
         CourseError: An interval under 1, a seed under 0, too few images, a checkpoint of other
-            data or settings or of more steps, or a loss that is no number any more.
+            data or settings or of more steps, or a loss that is NaN or infinite.
     """
     parameters.check_values(
         seed=seed, preview_every=preview_every, checkpoint_every=checkpoint_every
@@ -168,9 +168,9 @@ def train_gan(
             row = [float(values[name]) for name in COLUMNS]
             if not np.isfinite(row).all():
                 newest = max(checkpoints.glob("step-*.npz"), default=None) if checkpoints else None
-                kept = f"{newest} holds the last good state" if newest else "nothing was kept"
+                kept = f"{newest} holds the last good state" if newest else "nothing was saved"
                 raise CourseError(
-                    f"{title}: the losses stopped being numbers at step {step + 1}; {kept}: lower "
+                    f"{title}: a loss became NaN or infinite at step {step + 1}; {kept}: lower "
                     "learning rates are another recipe, so try them with FRESH=1 or another OUT."
                 )
             state.rows.append(row)
@@ -185,7 +185,7 @@ def train_gan(
             if checkpoints and (done % checkpoint_every == 0 or done == steps or interrupted):
                 state.save(checkpoints)
             if interrupted:
-                kept = "run the same again to go on" if checkpoints else "nothing was kept"
+                kept = "run the same again to resume" if checkpoints else "nothing was saved"
                 print(f"{title}: stopped after {done} of {steps} steps; {kept}.")
                 raise KeyboardInterrupt
     history = dict(zip(COLUMNS, np.array(state.rows).reshape(-1, len(COLUMNS)).T, strict=True))
@@ -238,10 +238,10 @@ def _bare(tree: ast.AST) -> ast.AST:
 
 @contextlib.contextmanager
 def _late_interrupt() -> Iterator[list[int]]:
-    """Collect Ctrl-C, to be acted on between two steps: a state halfway is no state to keep."""
+    """Collect Ctrl-C and handle it between two steps, when the state is complete."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked  # signals reach the main thread alone
+        yield asked  # only the main thread gets signals
         return
     before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
     try:
@@ -252,7 +252,7 @@ def _late_interrupt() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def _dtype_policy(name: str) -> Iterator[None]:
-    """Layers built inside compute in this format; their weights are float32 in any case."""
+    """Layers built inside compute in this precision; their weights are always float32."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name.split("+")[0])
     try:
@@ -266,7 +266,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
 
 @dataclasses.dataclass
 class _State:
-    """All that a training needs to go on as if it had never stopped."""
+    """Everything that a training needs to resume."""
 
     variables: list[Any]  # of both networks, both optimizers, the average; random state among them
     origin: dict[str, Any]  # data, recipe, seed and the like: one of another origin is refused
@@ -277,7 +277,7 @@ class _State:
     seconds: float = 0.0
 
     def save(self, folder: Path) -> None:
-        """Write `step-N.npz` whole, then drop all but it and the one before."""
+        """Write `step-N.npz`, then delete all other checkpoints except the one before it."""
         newest = folder / f"step-{len(self.rows):06d}.npz"
         with files.atomic_write(newest) as temporary:
             np.savez(
@@ -293,12 +293,12 @@ class _State:
             )
         found = sorted(folder.glob("step-*.npz"))
         at = found.index(newest)
-        # Those after it could not be read: else this run would have gone on from there.
+        # Later ones could not be read; otherwise this run would have resumed from them.
         for other in found[: max(at - 1, 0)] + found[at + 1 :]:
             other.unlink()
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Take what `_read_newest` gave."""
+        """Restore the state from the result of `_read_newest`."""
         was, now = (origin | origin["recipe"] for origin in (content["origin"], self.origin))
         if differ := [name for name in now if was.get(name) != now[name]]:
             raise CourseError(
@@ -313,7 +313,7 @@ class _State:
 
 
 def _read_newest(folder: Path | None) -> dict[str, Any]:
-    """All that the newest readable checkpoint holds, and its path; without one, nothing."""
+    """Content and path of the newest readable checkpoint; empty if there is none."""
     for half_written in folder.glob(".step-*") if folder else []:  # by a process that was killed
         half_written.unlink(missing_ok=True)
     for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
@@ -342,7 +342,7 @@ def write_log(path: Path, history: dict[str, np.ndarray]) -> None:
 
 
 def write_model_card(path: Path, **facts: Any) -> None:
-    """Say beside a model what it is, how it was made, and what it must not be used for."""
+    """Write a model card: what the model is, how it was made, and its limits."""
     lines = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items())
     with files.atomic_write(path) as temporary:
         temporary.write_text(
@@ -355,7 +355,7 @@ def write_model_card(path: Path, **facts: Any) -> None:
 
 
 def warn_in_card(path: Path, sentence: str) -> None:
-    """Put a warning at the end of a model's card, once; a model without a card is left alone."""
+    """Add a warning to the end of a model card, once; without a card, do nothing."""
     if not path.exists() or sentence in (card := path.read_text(encoding="utf-8")):
         return
     with files.atomic_write(path) as temporary:

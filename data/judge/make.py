@@ -105,11 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--training", type=int, default=20_000, help="slices for the judge")
-    parser.add_argument("--epochs", type=int, default=8, help="of the judge")
-    parser.add_argument("--test", type=int, default=2_000, help="fresh slices to score on")
-    parser.add_argument("--replicates", type=int, default=5, help="sets of 144 for the arm")
-    parser.add_argument("--steps", type=int, default=120, help="optimizer steps of the arm")
+    parser.add_argument("--training", type=int, default=20_000, help="training slices of the judge")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of the judge")
+    parser.add_argument("--test", type=int, default=2_000, help="test slices")
+    parser.add_argument("--replicates", type=int, default=5, help="training sets of 144 slices")
+    parser.add_argument("--steps", type=int, default=120, help="steps of each classifier")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw slices")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -67,10 +67,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, default=files.PROJECT / "runs" / "quick")
-    parser.add_argument("--steps", type=int, default=3000, help="of each class")
+    parser.add_argument("--steps", type=int, default=3000, help="steps for each class")
     parser.add_argument("--out", type=Path, help="default: data/pretrained")
     parser.add_argument("--scratch", type=Path, default=files.PROJECT / "runs" / "pretrain")
-    parser.add_argument("--only", help="train this class, and write nothing yet")
+    parser.add_argument("--only", help="train only this class and write nothing")
     asked = parser.parse_args()
     with machine.quiet():
         from helpers import preprocessing, recipes, sampling, training

@@ -250,7 +250,7 @@ def _asked(table: Table, name: str, option: str) -> str:
             if column and form(column) == form(name):
                 return column
     names = ", ".join(column for column in table.header if column)
-    raise CourseError(f"{table.path} has no column {name!r}, only {names}: mend {option}.")
+    raise CourseError(f"{table.path} has no column {name!r}, only {names}: correct {option}.")
 
 
 def _find_parts(table: Table, file_column: str, options: Options) -> str | None:

@@ -22,7 +22,7 @@ def choose_parts(
         slices: As read; with `given` set, its parts are kept.
         groups: ``(n,)``: equal ones stay together.
         seed: Of the split.
-        split: What deals groups to parts.
+        split: Function that assigns groups to parts.
 
     Returns:
         ``(n,)`` of "train", "validation" and "test".

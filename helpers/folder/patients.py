@@ -64,7 +64,7 @@ class Grouping:
     groups: np.ndarray  # (n,) group numbers
     identical: list[tuple[int, int]]  # the same pixels twice
     proposed: list[tuple[int, int, float]]  # look-alikes with their correlation
-    known: list[list[int]]  # groups told: patients, groups.csv, or the list in data/
+    known: list[list[int]]  # groups given: patients, groups.csv, or the list in data/
     named: list[list[int]] = field(default_factory=list)  # augmented copies, by their file names
     copies: list[tuple[int, int]] = field(default_factory=list)  # mirrored, turned or cropped
 
@@ -138,7 +138,7 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
             entry.unknown = not entry.keys
     if not found:
         raise CourseError(
-            f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: mend it."
+            f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: correct it."
         )
 
 

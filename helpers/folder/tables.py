@@ -69,7 +69,7 @@ def read_table(path: Path, faults: Faults) -> Table:
         if len(cells) == len(header):
             kept.append((number, cells))
         else:
-            kind = f"a line must have {len(header)} values, as the header has: mend {{}}"
+            kind = f"a line must have {len(header)} values, as the header has: correct {{}}"
             faults.add(kind, f"line {number} ({len(cells)} values)")
     if not rows:
         raise CourseError(f"{path} names no image: write one line per image, its id and 0 or 1.")
@@ -147,5 +147,5 @@ def _cells(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]
         for cells in reader:
             lines.append((reader.line_num, [cell.strip() for cell in cells]))
     except csv.Error as error:
-        raise CourseError(f"{path} line {reader.line_num}: {error}: mend this line.") from None
+        raise CourseError(f"{path} line {reader.line_num}: {error}: correct this line.") from None
     return lines

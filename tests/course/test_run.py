@@ -75,11 +75,11 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
 @pytest.mark.parametrize(("text", "words"), [
     ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
     ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
-    ("trunk: imagnet", "trunk 'imagnet' is unknown: use one of imagenet, scratch, auto"),
+    ("classifier: imagenet", "classifier 'imagenet' is unknown: use one of resnet50, resnet50-i"),
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
     ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
-    ("arms: classic, original", "arms: original_gan is missing: name it in any case"),
+    ("arms: classic, original", "arms: original_gan is missing: it must always be named"),
     ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
     ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
     ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
@@ -94,6 +94,16 @@ def test_other_parameters_that_cannot_be_are_refused_too(tmp_path, text, words):
     mine.write_text(text)
     with pytest.raises(CourseError, match=words):
         run("smoke", out=str(tmp_path / "out"), extra=mine)
+
+
+def test_weights_that_cannot_be_downloaded_are_refused_before_anything_runs(tmp_path, monkeypatch):
+    """The profile `paper` needs them in notebook 05, after hours of training."""
+    asked = []
+    monkeypatch.setattr(machine, "run_python", lambda code: asked.append(code) or "No weights.\n")
+    with pytest.raises(CourseError, match=r"^No weights\.$"):
+        run("paper", out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert "build_trunk('imagenet')" in asked[0]
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "positive: 2024-02-30\n"])
@@ -226,7 +236,7 @@ def test_a_dead_kernel_and_a_full_disk_end_in_one_sentence(monkeypatch, tmp_path
         raise error
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
-    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was cut off .*goes on"):
+    with pytest.raises(CourseError, match=r"01_preprocessing\.ipynb was interrupted .*resumes"):
         run("smoke", out=str(tmp_path / "out"))
     assert not list((tmp_path / "out" / "notebooks").iterdir())
     assert not {files.KERNEL_LOCK, machine.PROGRESS_FILE} & set(os.environ)
@@ -274,7 +284,7 @@ def test_metrics_hold_what_others_read(metrics):
         assert arm["accuracy_ci"] == pytest.approx(wilson_interval(tn + tp, 22))
     assert metrics["verdict"]["answer"] == "not enough data"
     assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
-    assert metrics["trunk"] == "scratch"
+    assert metrics["trunk"] == "scratch" and metrics["classifier"]["name"] == "resnet50"
     assert 0.5 < metrics["cost"]["peak_memory_gb"] < 2.0
     for found in metrics["audit"].values():
         assert "The generated images cannot be judged" in found["warning"]
@@ -316,6 +326,31 @@ def test_anybodys_folder_can_be_audited(smoke, tmp_path):
         assert found["copies"][name]["copying"]["share"] > 0.9
         assert "do not hand them on as synthetic" in found["copies"][name]["verdict"][-1]
         assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
+
+
+@pytest.mark.parametrize("count", [4, 10, 30, 60])
+def test_few_samples_get_plain_sentences(count, tmp_path, capsys):
+    """What cannot be measured by so few is refused by a sentence, and the rest is measured."""
+    data = phantom.write_dataset(tmp_path / "data", n=24 if count < 30 else 80, seed=3)
+    table = read_folder(data).table
+    parts = ["validation", "train", "train", "train"] * (len(table) // 4)
+    table = table.assign(group=range(len(table)), split=parts)
+    table[["file", "label", "group", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    images, labels = preprocessing.fresh_slices(2 * count, 31)
+    chosen = np.sort(np.argsort(labels, kind="stable").reshape(2, -1)[:, : count // 2].ravel())
+    sampling.write_samples(tmp_path / "made", images[chosen], labels[chosen], {})
+    arguments = ["--samples", tmp_path / "made", "--data", data]
+    arguments += ["--split", tmp_path / "split.csv", "--out", tmp_path / "audit"]
+    assert audit.main([str(argument) for argument in arguments]) == 0
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    for name in ("haemorrhage", "clear"):
+        assert f"{name}: Too few images to say whether the generated ones resemble" in said.out
+        assert f"{name}: quality needs at least 40 real and 40 generated images" in said.out
+        if count < 30:
+            assert f"{name}: copying needs real images of at least 20 groups" in said.out
+        if count < 10:
+            assert f"{name}: the two-sample test needs at least 5 real and 5" in said.out
 
 
 def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(tmp_path, capsys):

@@ -132,6 +132,7 @@ def made_up_run(folder, kid, flagged, look_alikes, picture):
     metrics = row(0, 0, rng) | {
         "classes": ["well", "ill"],
         "trunk": "scratch",
+        "classifier": {"name": "resnet50"},
         "versions": {"keras": "3"},
         "cost": {"seconds": {"01": 30.0, "02": 90.0}},
         "split": {"train": part, "validation": part, "test": part},
@@ -474,20 +475,12 @@ def test_a_run_that_fails_without_a_word_is_no_run_that_is_done(tmp_path, monkey
         )  # no worker is one worker
 
 
-@pytest.mark.parametrize(
-    ("printed", "trunk"), [(("imagenet\n", "scratch\n"), "imagenet"), (("", ""), "auto")]
-)
-def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys, printed, trunk):
-    """The same command goes on, in format and trunk as chosen first; another one is refused.
-
-    Where the process that looks for the trunk died and printed nothing, each run looks for itself.
-    """
+def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys):
+    """The same command goes on, in the number format that was chosen first; another is refused."""
     answers = iter(["mixed_bfloat16", "float32"])
     monkeypatch.setattr(
         machine, "choose_precision", lambda asked: next(answers) if asked == "auto" else asked
     )
-    trunks = iter(printed)
-    monkeypatch.setattr(machine, "run_python", lambda _: next(trunks))
 
     def stopped(*_):
         raise KeyboardInterrupt
@@ -497,8 +490,7 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
     for _ in range(2):
         assert study.main(ask) == 130
         kept = read_json(tmp_path / "study.json")
-        chosen = [kept["settings"]["changes"][name] for name in ("precision", "trunk")]
-        assert chosen == ["mixed_bfloat16", trunk] and kept["rows"] == []
+        assert kept["settings"]["changes"]["precision"] == "mixed_bfloat16" and kept["rows"] == []
     assert study.main([*ask, "--profile", "smoke"]) == 2
     assert "other settings" in capsys.readouterr().err
 

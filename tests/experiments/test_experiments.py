@@ -267,7 +267,7 @@ def test_resolution_shows_the_same_slices_at_each_edge(fits, folder, monkeypatch
     for name, count in (("TRAIN", 20), ("TEST", 10)):
         monkeypatch.setattr(resolution, name, count)
     rows = [resolution.fit_one(2, edge, str(folder) if real else "", 9) for edge in (32, 64)]
-    assert fits.built == [("scratch", 32, 20_002, 32), ("scratch", 64, 20_002, 64)]
+    assert fits.built == [("resnet50", 32, 20_002, 32), ("resnet50", 64, 20_002, 64)]
     assert {row["data"] for row in rows} == {folder.name if real else "simulated"}
     (small, _), (large, more) = fits.arms
     assert more == {"steps": 9, "seed": 20_002}
@@ -424,6 +424,6 @@ def test_the_rivals_resnet_is_keras_own():
     pytest.importorskip("torch", reason="comes with `pip install -e '.[bench]'`")
     from helpers.trunk import build_trunk
 
-    ours = sum(int(np.prod(w.shape)) for w in build_trunk("scratch")[0].trainable_weights)
+    ours = sum(int(np.prod(w.shape)) for w in build_trunk("scratch").trainable_weights)
     theirs = sum(p.numel() for p in resnet_step.build_pytorch().parameters())
     assert theirs == ours + 2 * 2048 + 2

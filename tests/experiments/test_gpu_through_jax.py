@@ -23,7 +23,7 @@ images = np.random.default_rng(0).uniform(-1, 1, (32, 32, 32, 1)).astype("float3
 gan = training.train_gan(images, steps=1, seed=3, precision="float32+xla", preview_every=1)
 print(json.dumps([float(gan.history[name][0]) for name in training.COLUMNS]), end=" | ")
 print(json.dumps(float(np.abs(gan.generator.get_weights()[0]).sum())), end=" | ")
-classifier = classifiers.build_classifier("scratch", seed=5)
+classifier = classifiers.build_classifier("resnet50", seed=5)
 arm = classifiers.Arm(images, np.arange(32) % 2)
 before = classifier.model.get_weights()
 classifiers.fit(classifier, arm, steps=2, seed=1)

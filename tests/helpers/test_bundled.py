@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import bundled, preprocessing
+from helpers.classifiers import Arm
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,36 @@ def test_it_learns_and_added_images_are_asked_for_by_the_arms_that_have_them(sli
         bundled.fit_arm("classic_gan", images, labels)
     with pytest.raises(ValueError, match="classic: added images"):
         bundled.fit_arm("classic", images, labels, *more)
+
+
+def test_notebook_arms_are_fitted_on_their_images_and_scored_on_the_test(slices, more):
+    """Each arm's probabilities are those of `fit_arm` on its own images; shares are augmented."""
+    images, labels = slices
+    test, fresh = preprocessing.fresh_slices(20, seed=13), preprocessing.fresh_slices(30, seed=14)
+    shuffled = more[0], more[1][::-1]
+    arms = {
+        "original": Arm(images, labels),
+        "gan_only": Arm(*more),
+        "original_gan": Arm(images, labels, *more),
+        "classic_gan": Arm(images, labels, *more, augment=np.copy),
+        "control_shuffled": Arm(images, labels, *shuffled, augment=np.copy),
+        0.5: Arm(images[:18], labels[:18], augment=np.copy),
+    }
+    found = bundled.run_arms(
+        arms, test=test, validation=more, fresh=fresh, protocol="steps", steps=3, seed=1, keep=None
+    )
+    by_hand = {
+        "original": bundled.fit_arm("original", images, labels),
+        "gan_only": bundled.fit_arm("gan_only", images, labels, *more),
+        "original_gan": bundled.fit_arm("original_gan", images, labels, *more),
+        "classic_gan": bundled.fit_arm("classic_gan", images, labels, *more),
+        "control_shuffled": bundled.fit_arm("classic_gan", images, labels, *shuffled),
+        0.5: bundled.fit_arm("classic", images[:18], labels[:18]),
+    }
+    for name, head in by_hand.items():
+        expected = head.answer(bundled.view_features(test[0], 1)[:, 0])
+        assert np.allclose(found.probabilities[name], expected, atol=1e-6), name
+        assert found.scores[name]["accuracy"] == np.mean((expected >= 0.5) == test[1])
+        right = (head.answer(bundled.view_features(fresh[0], 1)[:, 0]) >= 0.5) == fresh[1]
+        assert found.scores[name]["fresh_accuracy"] == right.mean()
+    assert list(found.scores) == list(arms)

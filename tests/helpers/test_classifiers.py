@@ -284,7 +284,7 @@ def test_classic_augmentation_moves_and_stays_in_range(slices):
 
 def test_arms_are_fitted_independently(small_trunk, slices, synthetic):
     """Order does not matter; noise for GAN images changes the GAN arms and no other."""
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
 
     def run(names, gan):
         arms = {
@@ -311,7 +311,7 @@ def test_arms_are_fitted_independently(small_trunk, slices, synthetic):
 @pytest.fixture
 def handed_over(small_trunk, monkeypatch):
     """A classifier, and how many images each of its steps, or of its epochs, was given."""
-    classifier, counts = classifiers.build_classifier("scratch"), []
+    classifier, counts = classifiers.build_classifier("resnet50"), []
 
     def watch(name):
         plain = getattr(classifier.learner, name)
@@ -353,7 +353,7 @@ def test_each_score_is_of_its_own_images(small_trunk, slices):
     """Under the right labels, the wrong ones, and half of either, one classifier scores three."""
     images, labels = slices
     mixed = np.where(np.arange(40) % 4 < 2, labels, 1 - labels)
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     found = classifiers.run_arms(
         classifier, {"original": Arm(*slices)}, test=slices, validation=(images, 1 - labels),
         fresh=(images, mixed), steps=30, seed=0,
@@ -375,7 +375,7 @@ def test_arms_that_were_cut_off_go_on_with_the_next(small_trunk, slices, synthet
     }
 
     def build(size=32, stop_at=None):
-        classifier = classifiers.build_classifier("scratch", size)
+        classifier = classifiers.build_classifier("resnet50", size)
         plain = classifier.reset
 
         def reset(seed):
@@ -424,26 +424,17 @@ def test_arms_that_were_cut_off_go_on_with_the_next(small_trunk, slices, synthet
 
 @pytest.fixture
 def frozen_trunk(monkeypatch):
-    """A pretrained trunk of two layers, which counts the images that go through it."""
-    seen = []
-
-    class Counting(keras.layers.Layer):
-        def call(self, images):
-            if not isinstance(images, keras.KerasTensor):
-                seen.append(images.shape[0])
-            return images
+    """A pretrained trunk of one layer in ResNet-50's place."""
 
     def build(weights, include_top, input_shape):
-        layers = [keras.Input(input_shape), Counting(), keras.layers.Conv2D(8, 3, strides=4)]
-        return keras.Sequential(layers)
+        return keras.Sequential([keras.Input(input_shape), keras.layers.Conv2D(8, 3, strides=4)])
 
     monkeypatch.setattr(keras.applications, "ResNet50", build)
-    return seen
 
 
 def test_head_on_features_is_the_fit_through_a_frozen_trunk(frozen_trunk, slices, synthetic):
     arm = Arm(*slices, *synthetic)
-    classifier = classifiers.build_classifier("imagenet")
+    classifier = classifiers.build_classifier("resnet50-imagenet")
     classifiers.fit(classifier, arm, steps=6, seed=4)
     found = [weight.copy() for weight in classifier.learner.get_weights()]
     assert not np.allclose(found[0], classifier.first_weights[0]), "nothing was learnt"
@@ -458,15 +449,30 @@ def test_head_on_features_is_the_fit_through_a_frozen_trunk(frozen_trunk, slices
         assert np.allclose(one, other, atol=1e-5)
 
 
-def test_each_image_goes_through_a_frozen_trunk_once(frozen_trunk, slices):
-    classifier = classifiers.build_classifier("imagenet")
-    frozen_trunk.clear()
+def test_answers_are_those_of_the_model_itself(small_trunk, slices):
+    """Compiled, with the weights of the moment and not those of the first call."""
+    classifier = classifiers.build_classifier("resnet50")
+    for seed in (1, 2):
+        model = classifiers.fit(classifier, Arm(*slices), steps=4, seed=seed)
+        expected = np.asarray(model(slices[0], training=False))
+        assert np.allclose(classifiers.predict(model, slices[0]), expected, atol=1e-6)
+
+
+def test_each_image_goes_through_a_frozen_trunk_once(frozen_trunk, slices, monkeypatch):
+    classifier = classifiers.build_classifier("resnet50-imagenet")
+    predict, seen = classifiers.predict, []
+
+    def counted(model, images):
+        seen.append((model.name, len(images)))
+        return predict(model, images)
+
+    monkeypatch.setattr(classifiers, "predict", counted)
     classifiers.fit(classifier, Arm(*slices), steps=50, seed=4)
-    assert sum(frozen_trunk) == len(slices[0])
+    assert sum(count for name, count in seen if name == "trunk") == len(slices[0])
 
 
 def test_reset_brings_the_first_fit_back(small_trunk, slices):
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     fits = []
     for _ in range(2):
         model = classifiers.fit(classifier, Arm(*slices), steps=4, seed=2)
@@ -478,7 +484,7 @@ def test_the_same_seed_gives_the_same_classifier_to_the_last_bit():
     """The real ResNet-50: the order in which it adds its gradients must not vary."""
     rng = np.random.default_rng(0)
     arm = Arm(rng.uniform(-1, 1, (64, 32, 32, 1)).astype("float32"), np.repeat([1, 0], 32))
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     first, again = (
         classifiers.fit(classifier, arm, steps=5, seed=3).get_weights() for _ in range(2)
     )
@@ -486,14 +492,14 @@ def test_the_same_seed_gives_the_same_classifier_to_the_last_bit():
 
 
 def test_it_learns_and_column_one_is_the_haemorrhage(small_trunk, slices):
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     model = classifiers.fit(classifier, Arm(*slices), steps=60, seed=0)
     found = classifiers.predict(model, slices[0])[:, 1]
     assert found[slices[1] == 1].mean() > found[slices[1] == 0].mean() + 0.3
 
 
 def test_paper_protocol_scores_both_epochs(small_trunk, slices):
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     found = classifiers.run_arms(
         classifier,
         {"original": Arm(*slices)},
@@ -511,7 +517,7 @@ def test_paper_protocol_scores_both_epochs(small_trunk, slices):
 def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     """Validation labels turned round: the more is learnt, the worse, so stopping comes at once."""
     images, labels = slices
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     contrary = images, 1 - labels
     kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, steps=60, seed=0)
     last = classifiers.predict(classifier.model, images)[:, 1]
@@ -537,7 +543,7 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     ],
 )
 def test_patience_is_five_epochs(small_trunk, slices, monkeypatch, losses, best):
-    classifier, left = classifiers.build_classifier("scratch"), iter(losses)
+    classifier, left = classifiers.build_classifier("resnet50"), iter(losses)
 
     def fit(*_, **__):
         return type("", (), {"history": {"val_loss": [next(left)]}})
@@ -548,7 +554,7 @@ def test_patience_is_five_epochs(small_trunk, slices, monkeypatch, losses, best)
 
 
 def test_a_trunk_from_scratch_settles_its_averages_and_nothing_else(small_trunk, slices):
-    classifier = classifiers.build_classifier("scratch")
+    classifier = classifiers.build_classifier("resnet50")
     model = classifier.model
     body = next(x for x in model.get_layer("trunk").layers if isinstance(x, keras.Sequential))
     convolution, norm, _ = body.layers
@@ -572,21 +578,20 @@ def test_a_trunk_from_scratch_settles_its_averages_and_nothing_else(small_trunk,
     assert np.allclose(np.asarray(norm.moving_mean), mean, atol=1e-5)
 
 
-def test_auto_falls_back_and_says_so(small_trunk):
-    assert classifiers.build_classifier("auto").trunk == "scratch"
-    with pytest.raises(CourseError, match="ImageNet weights cannot be had"):
-        classifiers.build_classifier("imagenet")
+def test_weights_that_cannot_be_downloaded_are_refused(small_trunk):
+    with pytest.raises(CourseError, match='choose the classifier "bundled" or "resnet50"'):
+        classifiers.build_classifier("resnet50-imagenet")
 
 
-@pytest.mark.parametrize(("trunk", "size"), [("vgg", 32), ("scratch", 16)])
-def test_unknown_trunk_and_small_size(trunk, size):
+@pytest.mark.parametrize(("name", "size"), [("vgg", 32), ("auto", 32), ("resnet50", 16)])
+def test_unknown_name_and_small_size(name, size):
     with pytest.raises(CourseError, match=r"unknown|too small"):
-        classifiers.build_classifier(trunk, size)
+        classifiers.build_classifier(name, size)
 
 
 def test_imagenet_trunk_with_a_made_weights_file(imagenet_weights, slices):
     """The real ResNet-50 and Keras' own loading, from a file made here instead of a download."""
-    classifier = classifiers.build_classifier("auto", seed=1)
+    classifier = classifiers.build_classifier("resnet50-imagenet", seed=1)
     assert classifier.trunk == "imagenet" and imagenet_weights[0][1], (
         "downloaded without a checksum"
     )

@@ -235,7 +235,7 @@ def one_class(folder):
 def short_line(folder):
     with open(folder / "labels.csv", "a") as file:
         file.write("61\n")
-    return folder, r"must have 2 values, as the header has: mend line 62 \(1 values\)"
+    return folder, r"must have 2 values, as the header has: correct line 62 \(1 values\)"
 
 
 def empty_listing(folder):

@@ -225,17 +225,46 @@ def test_pixel_likeness_knows_a_copy_moved_mirrored_and_brightened(pool):
 # --- Realism, faults, and anybody's folder -------------------------------------------------------
 
 
-def test_two_sample_test_keeps_its_level_and_finds_a_difference():
-    p_values = [
-        measures.two_sample_test(draw(40, [1, i]), draw(50, [2, i]), i, permutations=19)["p_value"]
-        for i in range(15)
-    ]
-    assert np.mean(np.array(p_values) <= 0.05) < 0.3
+def p_values(sets, shift=0.0):
+    pairs = ((draw(40, [1, i]), draw(50, [2, i], shift)) for i in range(sets))
+    found = [measures.two_sample_test(*pair, i, permutations=99) for i, pair in enumerate(pairs)]
+    return np.array([one["p_value"] for one in found])
+
+
+def test_two_sample_test_keeps_its_level():
+    """P-values of equal sets are uniform: each level comes as often as it says."""
+    found = p_values(300)
+    for level in (0.05, 0.25, 0.5):
+        error = np.sqrt(level * (1 - level) / 300)
+        assert abs(np.mean(found <= level) - level) < 3 * error, level
+    assert np.mean(p_values(40, shift=0.5) <= 0.05) > 0.8
+
+
+def test_two_sample_test_finds_a_difference_and_says_which_images_look_real():
     found = measures.two_sample_test(draw(60, 1), draw(90, 2, shift=1.0), seed=0)
-    assert found["accuracy"] > 0.8 and found["p_value"] <= 0.01
+    assert found["accuracy"] > 0.8 and found["p_value"] == pytest.approx(1 / 1000)
     mixed = np.concatenate([draw(30, 3), draw(30, 4, shift=3.0)])
     realism = measures.two_sample_test(draw(60, 5), mixed, seed=0)["realism"]
     assert realism.shape == (60,) and realism[:30].mean() > realism[30:].mean() + 0.3
+
+
+def test_each_image_is_judged_by_a_fit_that_did_not_see_it():
+    """Against scikit-learn's own cross-validation: as accurate on average, set by set."""
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    accuracies = []
+    for i in range(15):
+        real, generated = draw(60, [1, i]), draw(60, [2, i], shift=0.3)
+        x, y = np.concatenate([real, generated]), np.repeat([1, 0], 60)
+        for seed in range(5):  # one division into folds alone says little
+            folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+            reference = cross_val_score(RidgeClassifier(80.0), x, y, cv=folds).mean()
+            found = measures.two_sample_test(real, generated, seed, permutations=1)
+            accuracies.append((found["accuracy"], reference))
+    found, reference = np.array(accuracies).reshape(15, 5, 2).mean(axis=1).T
+    assert found.mean() == pytest.approx(reference.mean(), abs=0.015)
+    assert np.corrcoef(found, reference)[0, 1] > 0.8
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_batch_norm_is_the_definition_to_the_second_order():
         )
 
     assert same("fused", "by hand") and same("exact", "by hand")
-    assert not same("Keras", "by hand")  # or there is nothing to mend
+    assert not same("Keras", "by hand")  # or there is nothing to fix
 
 
 def test_moving_averages_and_weights_stay_as_they_were():

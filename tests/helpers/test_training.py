@@ -265,7 +265,7 @@ NO_LABELS = {"loss": "wasserstein", "flip_share": 0, "soften_real": 0, "soften_g
         ({"swap_labels": "no"}, "swap_labels is 'no': it must be True or False"),
         ({"augmentation": 3}, "augmentation 3 must hold"),
         ({"augmentation": "mixup"}, "augmentation 'mixup' must hold none or some of translation"),
-        ({"flips": 0.1}, "'flips' is no value of a recipe"),
+        ({"flips": 0.1}, "'flips' is no setting of a recipe"),
     ],
 )
 def test_a_wrong_recipe_is_a_sentence(changes, sentence):
@@ -673,8 +673,8 @@ def test_an_interval_of_no_steps_is_a_sentence(images, name):
 def test_nan_stops_with_advice_that_can_be_followed(small_networks, images, tmp_path, every):
     bad = batch_of(1, len(images), 16, 3)[0]  # of the second step, so not of the first
     images[bad] = np.nan
-    kept = "step-000001.npz holds the last good state" if every == 1 else "nothing was kept"
-    with pytest.raises(CourseError, match=f"numbers at step 2; .*{kept}: .*FRESH=1"):
+    kept = "step-000001.npz holds the last good state" if every == 1 else "nothing was saved"
+    with pytest.raises(CourseError, match=f"infinite at step 2; .*{kept}: .*FRESH=1"):
         train(images, 9, checkpoints=tmp_path, checkpoint_every=every)
     assert len(list(tmp_path.iterdir())) == (every == 1)
     for path in tmp_path.iterdir():
@@ -690,7 +690,7 @@ def test_nan_stops_with_advice_that_can_be_followed(small_networks, images, tmp_
 
 def test_nan_without_checkpoints_promises_none(small_networks, images):
     images[:] = np.nan
-    with pytest.raises(CourseError, match="numbers at step 1; nothing was kept"):
+    with pytest.raises(CourseError, match="infinite at step 1; nothing was saved"):
         train(images, 2)
 
 

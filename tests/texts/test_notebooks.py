@@ -42,7 +42,7 @@ TAUGHT = {
     "04_sampling": {
         "sampling": {"draw_latent", "walk", "neighbours"},
         "measures": {
-            "kid", "neighbour_measures", "pixel_likeness", "two_sample_test",
+            "kid", "neighbour_measures", "pixel_likeness", "two_sample_test", "PENALTY",
         },
         "copies": {"nearness", "chances", "USUAL", "NONE"},
     },

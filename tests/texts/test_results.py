@@ -148,6 +148,70 @@ def test_the_audit_of_planted_faults():
             assert content["means"][world][fault][space][name] == pytest.approx(mean)
 
 
+@pytest.mark.parametrize("world", ["heads", "textures"])
+def test_the_two_sample_test_keeps_its_level(world):
+    """True sets are told apart in one of twenty, up to chance; those with a kind missing often."""
+    found = kept("audit")["level"][world]
+    for some in found.values():
+        count = round(some["told_apart"] * some["sets"])
+        assert some["sets"] == 300 and some["ci"] == pytest.approx(wilson(count, 300))
+    assert stats.binom.sf(300 * found["true"]["told_apart"] - 1, 300, 0.05) > 0.05
+    assert found["one kind missing"]["told_apart"] > 5 * found["true"]["told_apart"]
+
+
+def test_quality_and_copies_by_step():
+    """Each kept step once, and at 2,000 steps no copies; what is missing is said."""
+    content = kept("copying_by_step")
+    steps = [row["steps"] for row in content["rows"]]
+    assert steps == sorted(set(steps)) and 2000 in steps
+    assert sorted(steps + content["missing"]) == [250, 500, *range(1000, 10_001, 1000)]
+    for row in content["rows"]:
+        count = round(row["share"] * content["images"]["generated"])
+        assert row["ci"] == pytest.approx(wilson(count, content["images"]["generated"]))
+        assert row["flagged"] == (count > 0)
+    assert not content["rows"][steps.index(2000)]["flagged"]
+
+
+def test_what_04_tells_of_copying_by_step():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    words = (
+        r"After ([\d,]+) steps the coverage is (\d+) %, where real halves have (\d+) %, and "
+        r"([\d.]+) % of the images are copies \(95 % interval ([\d.]+) to ([\d.]+) %\)"
+    )
+    steps, *numbers = re.search(words, text).groups()
+    last = kept("copying_by_step")["rows"][-1]
+    assert int(steps.replace(",", "")) == last["steps"]
+    shares = [last["imagenet"][key] for key in ("coverage", "coverage_expected")]
+    shares += [last["share"], *last["ci"]]
+    digits = (0, 0, 1, 1, 1)
+    expected = [round(100 * x, n) for x, n in zip(shares, digits, strict=True)]
+    assert [float(x) for x in numbers] == expected
+
+
+def test_what_04_tells_of_planted_faults():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    content = kept("audit")
+    rates, means = content["rates"], content["means"]
+    for world in ("heads", "textures"):
+        for fault in ("grain", "grid", "blur", "copies"):
+            assert rates[world][fault]["recognised"] == 1
+    words = (
+        r"lowers the coverage from ([\d.]+) to ([\d.]+) with heads and to ([\d.]+) with textures"
+    )
+    found = [float(x) for x in re.search(words, text).groups()]
+    worlds = (("heads", "true"), ("heads", "blur"), ("textures", "blur"))
+    assert found == [round(means[w][f]["imagenet"]["coverage"], 2) for w, f in worlds]
+    judged = means["heads"]["blur"]["judge"]["resembles"]
+    assert f"every grid pass, and {judged:.0%} of".replace("%", " %") in text
+    missing = {rates[world]["one kind missing"]["recognised"] for world in rates}
+    true = {rates[world]["true"]["recognised"] for world in rates}
+    assert f"recognised in {missing.pop():.0%} of".replace("%", " %") in text and not missing
+    assert f"why {true.pop():.0%} of the true".replace("%", " %") in text and not true
+    told = [f"{content['level'][world]['true']['told_apart']:.0%}" for world in rates]
+    words = f"it told {told[0]} of them apart with heads, and {told[1]} with textures"
+    assert words.replace("%", " %") in text
+
+
 def test_each_file_is_listed_with_its_command():
     page = (ROOT / "experiments" / "README.md").read_text()
     for path in (ROOT / "experiments" / "results").glob("*.json"):
