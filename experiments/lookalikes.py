@@ -67,7 +67,7 @@ def try_augmented(originals: list[np.ndarray], rng) -> dict:
 
 def find(greys: list[np.ndarray]) -> tuple[lookalikes.Lookalikes, float]:
     started = time.process_time()
-    found = lookalikes.find_lookalikes(preprocessing.prepare(greys, lookalikes.SIZE))
+    found = lookalikes.find_lookalikes(greys)
     return found, round(time.process_time() - started, 1)
 
 

@@ -1,7 +1,7 @@
 """What the notebooks import, and the one importable copy of the code that they teach.
 
 Each module imports only from those named before it: injected, files, machine, parameters, phantom,
-planted, preprocessing, folds, folder, alignment, networks, trunk, lookalikes, fast, recipes, gan,
+planted, preprocessing, folds, alignment, lookalikes, folder, networks, trunk, fast, recipes, gan,
 training, sampling, judge, copies, measures, preparation, intervals, verdict, classifiers, bundled,
 baseline, leaks, plots, exercises.
 """

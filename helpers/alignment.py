@@ -5,11 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, ndimage
 
+from helpers import machine
+
 COARSE = 32  # pixels, for the search over flips, turns and shifts
 TURNS = (-20, -10, 0, 10, 20)  # degrees, where the search starts; refined afterwards
 STARTS = 6  # of the best flips and turns, refined
 STEPS = {"search": 10, "compare": 5}  # of Gauss-Newton
 CHUNK = 256  # pairs at once: about 150 MB at 64 pixels
+LONG = 10_000  # pairs; fewer take some seconds and show no progress
 LARGEST = 1.6  # factor by which a copy may be stretched or shrunk in any direction
 SMALLEST_OVERLAP = 0.5  # share of the reference
 BLUR = 1.0  # pixels; details are what this blur takes away
@@ -63,8 +66,8 @@ def align(
     """
     if pairs is None:
         pairs = np.stack([np.arange(len(images))] * 2, axis=1)
-    coarse = [_blur(_resize(values, min(COARSE, size))) for values in (images, references)]
-    fine = [_resize(values, size) for values in (images, references)]
+    coarse = [blur(resize(values, min(COARSE, size))) for values in (images, references)]
+    fine = [resize(values, size) for values in (images, references)]
     found = []
     for part in np.array_split(pairs, range(CHUNK, len(pairs), CHUNK)):
         one, other = part.T
@@ -73,6 +76,88 @@ def align(
         matrices = _refine(*fine, one, other, matrices[None], STEPS["compare"])
         found.append(_compare(*fine, one, other, matrices))
     return Alignment(*(np.concatenate(values) for values in zip(*found, strict=True)))
+
+
+def refine(
+    images: np.ndarray,
+    references: np.ndarray,
+    pairs: np.ndarray,
+    starts: np.ndarray,
+    *,
+    size: int = 64,
+    steps: int = STEPS["compare"],
+    blurred: bool = False,
+) -> Alignment:
+    """Lay each image over its reference from a known start, without the search of `align`.
+
+    Args:
+        images, references, pairs, size: As in `align`.
+        starts: ``(p, 2, 3)``, such as `Alignment.matrices`.
+        steps: Of Gauss-Newton.
+        blurred: Whether the steps see blurred images, which lets them start further off.
+
+    Returns:
+        As `align`; `detail` is that of the images as they are.
+    """
+    fine = [resize(values, size) for values in (images, references)]
+    seen = [blur(values) for values in fine] if blurred else fine
+    parts = [(pairs[k : k + CHUNK], starts[k : k + CHUNK]) for k in range(0, len(pairs), CHUNK)]
+    shown = machine.progress(parts, "look-alikes", len(parts)) if len(pairs) > LONG else parts
+    none = np.empty(0)
+    found = [(none, none, np.empty((0, 2, 3)), none)]  # where there is no pair
+    for part, start in shown:
+        one, other = part.T
+        found.append(_compare(*fine, one, other, _refine(*seen, one, other, start[None], steps)))
+    return Alignment(*(np.concatenate(values) for values in zip(*found, strict=True)))
+
+
+def warp(
+    images: np.ndarray, which: np.ndarray, matrices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample images at the positions that matrices give; outside, the edge goes on.
+
+    Args:
+        images: ``(n, size, size)``.
+        which: ``(p,)``, the image that each matrix is for.
+        matrices: ``(p, 2, 3)``, as in `Alignment`.
+
+    Returns:
+        ``(p, size, size)``, and 1 where the position lies inside the image, else 0.
+    """
+    size = images.shape[1]
+    x, y = _grid(size)
+    m = matrices.astype(np.float32)[..., None]
+    centre, half = (size - 1) / 2, size / 2
+    columns = (m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]) * half + centre
+    rows = (m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]) * half + centre
+    inside = (abs(columns - centre) <= half) & (abs(rows - centre) <= half)
+    columns, rows = columns.clip(0, size - 1.001), rows.clip(0, size - 1.001)
+    left, top = columns.astype(np.int32), rows.astype(np.int32)
+    right, down = columns - left, rows - top
+    flat = images.reshape(-1)
+    place = (which.astype(np.int32) * size * size)[:, None] + top * size + left
+    upper = flat[place] * (1 - right) + flat[place + 1] * right
+    lower = flat[place + size] * (1 - right) + flat[place + size + 1] * right
+    shape = (len(which), size, size)
+    warped = upper * (1 - down) + lower * down
+    return warped.reshape(shape), inside.reshape(shape).astype(np.float32)
+
+
+def blur(images: np.ndarray) -> np.ndarray:
+    """Take away the details, as `BLUR` defines them; ``(n, height, width)``."""
+    return ndimage.gaussian_filter(images, (0, BLUR, BLUR))
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """``(n, size, size)``, float32, filtered where it shrinks, mean 0 and spread 1."""
+    images = np.asarray(images, np.float32).reshape(images.shape[:3])
+    factors = (size / images.shape[1], size / images.shape[2])
+    if factors != (1, 1):
+        blur = [max(0.0, 0.5 / factor - 0.5) for factor in factors]
+        images = ndimage.gaussian_filter(images, (0, *blur))
+        images = ndimage.zoom(images, (1, *factors), order=1, grid_mode=True, mode="nearest")
+    mean, spread = (f(images, axis=(1, 2), keepdims=True) for f in (np.mean, np.std))
+    return (images - mean) / (spread + 1e-3)
 
 
 def _search(images, references, one, other, turns) -> np.ndarray:
@@ -90,7 +175,7 @@ def _search(images, references, one, other, turns) -> np.ndarray:
     names, position = np.unique(one, return_inverse=True)
     kinds = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
     which = np.repeat(names, len(kinds))
-    turned, _ = _warp(images, which, np.tile(kinds, (len(names), 1, 1)))
+    turned, _ = warp(images, which, np.tile(kinds, (len(names), 1, 1)))
     turned = _standard(turned).reshape(len(names), len(kinds), size, size)
     spectra = fft.rfft2(turned)
     targets = np.conj(fft.rfft2(_standard(references[other])))
@@ -129,7 +214,7 @@ def _refine(images, references, one, other, starts, steps) -> np.ndarray:
     for start in starts:
         matrices = np.array(start)
         for step in range(steps + 1):
-            warped, inside = _warp(images, one, matrices)
+            warped, inside = warp(images, one, matrices)
             score, residual = _fit(warped, targets, inside)
             better = score > best
             best[better], chosen[better] = score[better], matrices[better]
@@ -172,7 +257,7 @@ def _fit(warped, targets, inside):
 
 def _compare(images, references, one, other, matrices):
     """Correlation, detail, matrices and overlap, as in `Alignment`."""
-    warped, inside = _warp(images, one, matrices)
+    warped, inside = warp(images, one, matrices)
     targets = references[other]
     correlation, _ = _fit(warped, targets, inside)
     away = ndimage.minimum_filter(inside, (1, 5, 5))  # the blur sees across the image's edge
@@ -183,35 +268,9 @@ def _compare(images, references, one, other, matrices):
 def _details(images: np.ndarray) -> np.ndarray:
     """Local contrast normalization: each pixel's difference from its surroundings, in units of how
     much these vary."""
-    difference = images - _blur(images)
-    power = _blur(difference**2)
+    difference = images - blur(images)
+    power = blur(difference**2)
     return difference / np.sqrt(power + FAINT**2)
-
-
-def _blur(images: np.ndarray) -> np.ndarray:
-    return ndimage.gaussian_filter(images, (0, BLUR, BLUR))
-
-
-def _warp(images, which, matrices):
-    """Images at the positions that the matrices give, ``(p, size, size)``, and where these lie
-    inside."""
-    size = images.shape[1]
-    x, y = _grid(size)
-    m = matrices.astype(np.float32)[..., None]
-    centre, half = (size - 1) / 2, size / 2
-    columns = (m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]) * half + centre
-    rows = (m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]) * half + centre
-    inside = (abs(columns - centre) <= half) & (abs(rows - centre) <= half)
-    columns, rows = columns.clip(0, size - 1.001), rows.clip(0, size - 1.001)
-    left, top = columns.astype(np.int32), rows.astype(np.int32)
-    right, down = columns - left, rows - top
-    flat = images.reshape(-1)
-    place = (which.astype(np.int32) * size * size)[:, None] + top * size + left
-    upper = flat[place] * (1 - right) + flat[place + 1] * right
-    lower = flat[place + size] * (1 - right) + flat[place + size + 1] * right
-    shape = (len(which), size, size)
-    warped = upper * (1 - down) + lower * down
-    return warped.reshape(shape), inside.reshape(shape).astype(np.float32)
 
 
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -224,15 +283,3 @@ def _standard(images: np.ndarray) -> np.ndarray:
     """Mean 0 and length 1."""
     images = images - images.mean(axis=(1, 2), keepdims=True)
     return images / (np.sqrt((images**2).sum(axis=(1, 2), keepdims=True)) + 1e-6)
-
-
-def _resize(images: np.ndarray, size: int) -> np.ndarray:
-    """``(n, size, size)``, float32, filtered where it shrinks, mean 0 and spread 1."""
-    images = np.asarray(images, np.float32).reshape(images.shape[:3])
-    factors = (size / images.shape[1], size / images.shape[2])
-    if factors != (1, 1):
-        blur = [max(0.0, 0.5 / factor - 0.5) for factor in factors]
-        images = ndimage.gaussian_filter(images, (0, *blur))
-        images = ndimage.zoom(images, (1, *factors), order=1, grid_mode=True, mode="nearest")
-    mean, spread = (f(images, axis=(1, 2), keepdims=True) for f in (np.mean, np.std))
-    return (images - mean) / (spread + 1e-3)

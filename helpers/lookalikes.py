@@ -1,20 +1,37 @@
 """Which images of a set are one picture: copied, cropped, restretched, marked or augmented.
 
-Neighbours in the frozen trunk's features are candidates; an alignment decides.
+Each image is compared with all others by small thumbnails, flipped, turned, scaled and shifted.
+Those that come closest are aligned, and the details that agree after the alignment decide.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from scipy.linalg import eigh
 
-from helpers import alignment, trunk
+from helpers import alignment, machine, preprocessing
 
-SIZE = 64  # pixels at which images are compared
-NEIGHBOURS = 6  # candidates an image
-LEAST_DETAIL = 0.8  # see experiments/results/lookalikes.json
+SIZE = 64  # pixels at which the images are compared
+SMALL = 32  # pixels of the thumbnails
+CENTRE = 20  # pixels of a thumbnail's middle, which is looked for in the others
+SHIFTS = (-4, -2, 0, 2, 4)  # pixels of a thumbnail
+TURNS = (-20, -10, 0, 10, 20)  # degrees
+SCALES = (1.0, 0.85)  # of a turned copy's content; the other direction has the inverse
+CROPPED = 0.7  # scale of a copy that is not turned
+DIMENSIONS = 96  # of the metric
+RIDGE = 0.3  # what all pixels vary by, relative to what misalignment varies them by on average
+NEIGHBOURS = 30  # of each image, aligned roughly
+ALIGNED = 6  # of these, aligned well
+LEAST_ROUGH = 0.45  # detail after the rough alignment
+LEAST_DETAIL = 0.78  # see experiments/results/lookalikes.json
 CHANGED = 0.1  # entries of the alignment's matrix that differ by more from the identity's
 AUGMENTED = 0.2  # share of images that are changed copies, above which the set is warned of
 FEWEST_CHANGED = 10  # such images
+BATCH = 8  # images whose variants are compared at once: 20 MB
+LONG = 512  # images; fewer take some seconds and show no progress
+MOST_KEPT = 8  # sets whose look-alikes are remembered
 
 
 @dataclass(frozen=True)
@@ -35,55 +52,185 @@ class Lookalikes:
         if copies < max(FEWEST_CHANGED, AUGMENTED * self.count):
             return ""
         return (
-            f"{copies} of {self.count} images are flipped, turned, shifted or scaled copies of "
-            "others in the set: it was augmented before. Copies of one picture stay on one side "
-            "of the split; better use the original images alone."
+            f"{copies} of {self.count} images are one picture with others, flipped, turned, "
+            "shifted or scaled: the set was augmented before; the copies are grouped, but better "
+            "use the original images alone"
         )
 
 
-def find_lookalikes(images: np.ndarray) -> Lookalikes:
+def find_lookalikes(greys: list[np.ndarray]) -> Lookalikes:
     """Find the pairs of images that are one picture.
 
+    A set that was seen before is not searched again.
+
     Args:
-        images: ``(n, 64, 64, 1)``, -1 to 1, from `preprocessing.prepare`; another size is resized.
+        greys: Each ``(height, width)``, ``uint8``, of any size.
 
     Returns:
         Pairs whose `alignment.Alignment.detail` is at least `LEAST_DETAIL`.
     """
-    pairs = propose_candidates(images)
-    found = alignment.align(images, images, pairs, size=SIZE)
+    # Stretched to squares, not padded: black bars would differ where one of two was cropped.
+    squares = np.stack([preprocessing.shrink(grey, SIZE) for grey in greys])
+    known, images = _known(), preprocessing.to_tanh_range(squares)[..., None]
+    key = machine.digest(images.tobytes())
+    if key not in known:
+        known[key] = _find(images)
+        while len(known) > MOST_KEPT:
+            known.popitem(last=False)
+    return known[key]
+
+
+def propose_candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each image's nearest others by thumbnails, whatever their flip, turn, scale and shift.
+
+    Args:
+        images: ``(n, height, width, 1)``, squares.
+
+    Returns:
+        Pairs ``(p, 2)`` of different images, each pair once, and matrices ``(p, 2, 3)`` that lay
+        the first roughly over the second, as in `alignment.Alignment`.
+    """
+    small = alignment.blur(alignment.resize(images, SMALL))
+    count, nearest = len(small), min(NEIGHBOURS, len(small) - 1)
+    linear = _variants()
+    describe = _learn_metric(small)
+    centres = describe(_cut(small, (0, 0)))
+    best: dict[tuple[int, int], tuple[float, tuple[int, int], np.ndarray]] = {}
+    starts = range(0, count, BATCH)
+    shown = machine.progress(starts, "thumbnails", len(starts)) if count > LONG else starts
+    for start in shown:
+        which = np.arange(start, min(start + BATCH, count))
+        described = _describe_variants(small, which, linear, describe)
+        for i, vectors in zip(which.tolist(), described, strict=True):
+            scores = vectors @ centres.T  # of all variants, with the middles of all images
+            highest = scores.max(axis=0)
+            highest[i] = -2.0  # not itself
+            for j in np.argpartition(-highest, nearest - 1)[:nearest].tolist():
+                pair = (min(i, j), max(i, j))
+                if pair not in best or highest[j] > best[pair][0]:
+                    best[pair] = highest[j], (i, j), _start(linear, scores[:, j].argmax())
+    found = [best[pair] for pair in sorted(best)]
+    pairs = np.array([pair for _, pair, _ in found], int).reshape(-1, 2)
+    return pairs, np.array([matrix for _, _, matrix in found]).reshape(-1, 2, 3)
+
+
+@cache
+def _known() -> OrderedDict[str, Lookalikes]:
+    """Look-alikes by the hash of their set, the oldest first."""
+    return OrderedDict()
+
+
+def _find(images: np.ndarray) -> Lookalikes:
+    if len(images) < 2:
+        return Lookalikes(np.empty((0, 2), int), np.empty(0), np.empty(0, bool), len(images))
+    pairs, starts = propose_candidates(images)
+    rough = alignment.refine(images, images, pairs, starts, size=SMALL, steps=4, blurred=True)
+    chosen = _choose(pairs, rough.detail)
+    pairs, starts = pairs[chosen], rough.matrices[chosen]
+    found = alignment.refine(images, images, pairs, starts, size=SIZE)
     order = np.argsort(-found.detail, kind="stable")
     kept = order[found.detail[order] >= LEAST_DETAIL]
     identity = np.array([[1, 0, 0], [0, 1, 0]])
     changed = np.abs(found.matrices[kept] - identity).max(axis=(1, 2), initial=0) > CHANGED
-    return Lookalikes(pairs[kept], found.detail[kept], changed, len(images))
+    return Lookalikes(np.sort(pairs[kept], axis=1), found.detail[kept], changed, len(images))
 
 
-def propose_candidates(images: np.ndarray) -> np.ndarray:
-    """Each image with its nearest neighbours by cosine, ``(p, 2)`` with ``i < j``.
+def _choose(pairs: np.ndarray, detail: np.ndarray) -> np.ndarray:
+    """Which pairs are among the `ALIGNED` best of one of their images."""
+    order = np.argsort(-detail, kind="stable")
+    order = order[detail[order] >= LEAST_ROUGH]
+    taken = np.zeros(pairs.max(initial=0) + 1, int)
+    chosen = []
+    for k in order:
+        if taken[pairs[k]].min() < ALIGNED:
+            chosen.append(k)
+        taken[pairs[k]] += 1
+    return np.array(chosen, int)
 
-    The features are averaged over the image and its three flips, so that a flipped copy has the
-    same, and centred on the set.
+
+def _variants() -> np.ndarray:
+    """All flips, right-angle turns, turns and scales that are tried, ``(v, 2, 2)``."""
+    turned = [(scale, angle) for scale in SCALES for angle in np.deg2rad(TURNS)]
+    tried = [(kind, [*turned, (CROPPED, 0.0)]) for kind in (np.eye(2), np.diag([-1, 1]))]
+    tried += [(-kind, changes) for kind, changes in tried]
+    tried += [(kind[::-1], [(1.0, 0.0)]) for kind, _ in tried]
+    return np.array(
+        [
+            scale * kind @ [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]
+            for kind, changes in tried
+            for scale, a in changes
+        ]
+    )
+
+
+def _start(linear: np.ndarray, place: int) -> np.ndarray:
+    """The matrix ``(2, 3)`` of a variant and shift, by its row in `_describe_variants`."""
+    kind, down, across = np.unravel_index(place, (len(linear), len(SHIFTS), len(SHIFTS)))
+    shift = np.array([SHIFTS[across], SHIFTS[down]]) * 2 / SMALL
+    return np.column_stack([linear[kind], linear[kind] @ shift])
+
+
+def _describe_variants(small, which, linear, describe) -> np.ndarray:
+    """Each chosen image in all variants and shifts, ``(images, variants * shifts, dimensions)``."""
+    matrices = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
+    seen, _ = alignment.warp(
+        small, np.repeat(which, len(linear)), np.tile(matrices, (len(which), 1, 1))
+    )
+    cut = np.stack([_cut(seen, (down, across)) for down in SHIFTS for across in SHIFTS], axis=1)
+    return describe(cut).reshape(len(which), -1, DIMENSIONS)
+
+
+def _cut(small: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
+    """The middle of each thumbnail, moved down and to the right, as a row."""
+    top, left = ((SMALL - CENTRE) // 2 + moved for moved in shift)
+    return small[:, top : top + CENTRE, left : left + CENTRE].reshape(len(small), -1)
+
+
+def _learn_metric(small: np.ndarray):
+    """In what images of this set differ most, relative to what a slight misalignment does.
+
+    Returns:
+        A function of rows of `CENTRE`² pixels that returns rows of length 1, ``(…, DIMENSIONS)``:
+        their products say how alike two middles are.
+
+    Source: linear discriminant analysis, Fisher 1936; here each image is a class of its own, whose
+        spread comes from warps too small for the variants to catch.
     """
-    mean = describe(images)
-    mean = mean - mean.mean(axis=0)
-    mean /= np.linalg.norm(mean, axis=1, keepdims=True) + 1e-9
-    pairs = set()
-    for start in range(0, len(mean), 500):
-        likeness = mean[start : start + 500] @ mean.T
-        rows = np.arange(len(likeness))
-        likeness[rows, start + rows] = -2.0  # not itself
-        nearest = np.argsort(-likeness, axis=1)[:, : min(NEIGHBOURS, len(mean) - 1)]
-        pairs |= {
-            (min(start + i, j), max(start + i, j))
-            for i, of_image in enumerate(nearest.tolist())
-            for j in of_image
-        }
-    return np.array(sorted(pairs), dtype=int).reshape(-1, 2)
+    rng = np.random.default_rng(0)
+    some = rng.choice(len(small), min(len(small), 400), replace=False)
+    flips = [np.diag([x, y]) for x in (1, -1) for y in (1, -1)]
+    plain, spread = [], []
+    for flip in flips:
+        for _ in range(4):
+            angle, shear = np.deg2rad(rng.uniform(-5, 5)), rng.uniform(-0.06, 0.06)
+            moved = rng.uniform(-1, 1, 2) * 2 / SMALL
+            turn = [[np.cos(angle), shear - np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            warped = np.column_stack([rng.uniform(0.93, 1.07) * flip @ turn, moved])
+            still = np.column_stack([flip, [0, 0]])
+            one, other = (
+                _standard(
+                    _cut(alignment.warp(small, some, np.tile(m, (len(some), 1, 1)))[0], (0, 0))
+                )
+                for m in (still, warped)
+            )
+            plain.append(one)
+            spread.append(other - one)
+    plain, spread = np.concatenate(plain), np.concatenate(spread)
+    mean = plain.mean(axis=0)
+    within, between = ((rows.T @ rows) / len(rows) for rows in (spread, plain - mean))
+    within += (RIDGE * np.trace(within) / len(within) + 1e-9) * np.eye(len(within))
+    last = len(within) - 1
+    _, directions = eigh(between, within, subset_by_index=[last + 1 - DIMENSIONS, last])
+    directions = directions.astype(np.float32)
+
+    def describe(rows: np.ndarray) -> np.ndarray:
+        projected = (_standard(rows) - mean) @ directions
+        return projected / (np.linalg.norm(projected, axis=-1, keepdims=True) + 1e-6)
+
+    return describe
 
 
-def describe(images: np.ndarray) -> np.ndarray:
-    """Trunk features that do not change when an image is flipped, ``(n, 1280)``."""
-    flips = (slice(None), slice(None, None, -1))
-    found = [trunk.features(images[:, rows, columns]) for rows in flips for columns in flips]
-    return np.mean(found, axis=0)
+def _standard(rows: np.ndarray) -> np.ndarray:
+    """Mean 0 and length 1."""
+    rows = rows - rows.mean(axis=-1, keepdims=True)
+    return rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-6)

@@ -194,7 +194,7 @@ and computes features of images with it. No training changes its weights.
 - **Accuracy**: a logistic regression on the plain features of {TRAIN} simulated slices at 32 pixels
   scores, on {TEST:,} others, {accuracies["original"]:.3f} with the original network,
   {accuracies["exact"]:.3f} after conversion and {accuracies["half"]:.3f} after rounding.
-- **For** the classifier *bundled*, the search for look-alikes, and measures of generated images.
+- **For** the classifier *bundled* and measures of generated images.
 - **Not for** any clinical purpose. The network was trained on photographs: what it finds in a scan
   is texture and shape, not disease.
 

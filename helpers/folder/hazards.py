@@ -35,7 +35,7 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
 
     files = table["file"].tolist()
     blank = table["blank"].to_numpy(bool)
-    alike = grouping.identical + [pair[:2] for pair in grouping.proposed]
+    alike = grouping.identical + [pair[:2] for pair in grouping.proposed] + grouping.copies
     both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
@@ -81,8 +81,10 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         warn("augmented", text + f"and are grouped with them: {shown}")
     if grouping.copies:
         shown = _some(f"{files[i]} and {files[j]}" for i, j in grouping.copies)
-        text = f"{len(grouping.copies)} pairs are one picture mirrored, turned or cropped, and are "
-        warn("copies", text + f"grouped: {shown}")
+        text = f"{len(grouping.copies)} more pairs are one picture saved again (cropped, flipped, "
+        warn("copies", text + f"turned or with other contrast), and are grouped: {shown}")
+    if grouping.augmented:
+        warn("augmented", grouping.augmented)
     _warn_of_patients(slices, groups, warn)
     for name, kind, text in (
         ("pages", "pages", "hold several pages or frames, of which the first is used"),

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
+from helpers import lookalikes
 from helpers.files import PROJECT, CourseError
-from helpers.folder.copies import find_copies
 from helpers.folder.faults import Faults
 from helpers.folder.inventory import plain, stem
 from helpers.folder.labels import is_unknown
@@ -66,7 +66,9 @@ class Grouping:
     proposed: list[tuple[int, int, float]]  # look-alikes with their correlation
     known: list[list[int]]  # groups given: patients, groups.csv, or the list in data/
     named: list[list[int]] = field(default_factory=list)  # augmented copies, by their file names
-    copies: list[tuple[int, int]] = field(default_factory=list)  # mirrored, turned or cropped
+    # The same picture saved again: cropped, flipped, turned, with other contrast.
+    copies: list[tuple[int, int]] = field(default_factory=list)
+    augmented: str = ""  # a warning, where so many of them are changed that the set was augmented
 
 
 def find_groups(slices) -> Grouping:
@@ -92,11 +94,13 @@ def find_groups(slices) -> Grouping:
     identical = [(int(m[0]), int(other)) for m in same for other in m[1:]]
     named = copies_by_name(table["file"].tolist(), table["label"].tolist())
     proposed = propose_lookalikes(slices.greys)
+    found = lookalikes.find_lookalikes(slices.greys)
     joined = {pair[:2] for pair in proposed} | set(identical)
-    copies = [pair for pair in find_copies(slices.greys) if pair not in joined]
+    copies = [pair for pair in map(tuple, found.pairs.tolist()) if pair not in joined]
     pairs = identical + [pair[:2] for pair in proposed] + copies
     pairs += [(members[0], other) for members in known + named for other in members[1:]]
-    return Grouping(join_groups(len(table), pairs), identical, proposed, known, named, copies)
+    groups = join_groups(len(table), pairs)
+    return Grouping(groups, identical, proposed, known, named, copies, found.warning)
 
 
 def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:

@@ -131,7 +131,7 @@ def _groups_line(grouping: Grouping, count: int) -> str:
     reasons = {
         "pairs of identical pixels": len(grouping.identical),
         "look-alike pairs": len(grouping.proposed),
-        "pairs mirrored, turned or cropped": len(grouping.copies),
+        "more pairs of one picture saved again": len(grouping.copies),
         "pictures with copies by name": len(grouping.named),
         "patients or groups given": len(set(map(tuple, grouping.known))),
     }

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 # In the order of imports: each room imports only from rooms before it.
 ROOMS = (
     "injected", "files", "machine", "parameters", "phantom", "planted", "preprocessing", "folds",
-    "folder", "alignment", "networks", "trunk", "lookalikes", "fast", "recipes", "gan", "training",
+    "alignment", "lookalikes", "folder", "networks", "trunk", "fast", "recipes", "gan", "training",
     "sampling", "judge", "copies", "measures", "preparation", "intervals", "verdict", "classifiers",
     "bundled", "baseline", "leaks", "plots", "exercises",
 )  # fmt: skip
