@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from helpers import files, intervals, lookalikes, phantom, preprocessing
+from helpers import files, intervals, lookalikes, machine, phantom, preprocessing
 
 RESULT = files.PROJECT / "experiments" / "results" / "lookalikes.json"
 EDGE = 160  # pixels of an original
@@ -29,15 +29,20 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=100, help="copies for each kind of change")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    content = {"originals": asked.originals, "copies": asked.copies, "seed": asked.seed}
-    content["least_detail"] = lookalikes.LEAST_DETAIL
+    content = {
+        "command": "python experiments/lookalikes.py",
+        "versions": machine.versions(),
+        "originals": asked.originals,
+        "copies": asked.copies,
+        "seed": asked.seed,
+        "least_detail": lookalikes.LEAST_DETAIL,
+    }
     for kind, draw in (("heads", draw_heads), ("textures", draw_textures)):
         originals = draw(asked.originals, asked.seed)
         rng = np.random.default_rng(asked.seed)
-        content[kind] = {
-            "single": try_single(originals, asked.copies, rng),
-            "augmented": try_augmented(originals, rng),
-        }
+        content[kind] = {"single": try_single(originals, asked.copies, rng)}
+        files.write_json(RESULT, content)
+        content[kind]["augmented"] = try_augmented(originals, rng)
         files.write_json(RESULT, content)
 
 
@@ -51,18 +56,28 @@ def try_single(originals: list[np.ndarray], count: int, rng) -> dict:
             change.append(name)
     found, seconds = find(greys)
     owner, change = np.array(owner), np.array(change)
-    together = joined(found, owner)
+    together = joined(found.pairs, owner)
     shares = {name: rate(together[change == name]) for name in CHANGES}
-    return {"found": shares, **wrong(found, owner), "warning": found.warning, "seconds": seconds}
+    facts = {
+        "found": shares,
+        **wrong(found, owner),
+        "warning": found.warning,
+        "cpu_seconds": seconds,
+    }
+    by_hash = joined(try_hashes(greys), owner)
+    return facts | {"found_by_hashes": {name: rate(by_hash[change == name]) for name in CHANGES}}
 
 
 def try_augmented(originals: list[np.ndarray], rng) -> dict:
     """One set of originals with eight augmented copies each."""
     copies = [augment(grey, rng) for grey in originals for _ in range(AUGMENTED)]
     owner = np.r_[np.arange(len(originals)), np.repeat(np.arange(len(originals)), AUGMENTED)]
-    found, seconds = find([*originals, *copies])
-    share = rate(joined(found, owner)[len(originals) :])
-    return {"found": share, **wrong(found, owner), "warning": found.warning, "seconds": seconds}
+    greys = [*originals, *copies]
+    found, seconds = find(greys)
+    facts = {"images": len(greys), "found": rate(joined(found.pairs, owner)[len(originals) :])}
+    facts |= {**wrong(found, owner), "warning": found.warning, "cpu_seconds": seconds}
+    by_hash = joined(try_hashes(greys), owner)[len(originals) :]
+    return facts | {"found_by_hashes": rate(by_hash)}
 
 
 def find(greys: list[np.ndarray]) -> tuple[lookalikes.Lookalikes, float]:
@@ -71,9 +86,15 @@ def find(greys: list[np.ndarray]) -> tuple[lookalikes.Lookalikes, float]:
     return found, round(time.process_time() - started, 1)
 
 
-def joined(found: lookalikes.Lookalikes, owner: np.ndarray) -> np.ndarray:
+def try_hashes(greys: list[np.ndarray]) -> np.ndarray:
+    """Pairs that notebook 01's detection proposes, ``(p, 2)``."""
+    proposed = preprocessing.propose_lookalikes(greys)
+    return np.array([pair[:2] for pair in proposed], int).reshape(-1, 2)
+
+
+def joined(pairs: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """Whether each image is in the group of its original, which is the image of that number."""
-    groups = preprocessing.join_groups(len(owner), found.pairs.tolist())
+    groups = preprocessing.join_groups(len(owner), pairs.tolist())
     return groups == groups[owner]
 
 
