@@ -96,6 +96,7 @@ def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
         "seed": task["seed"],
         "seconds": sum(metrics["cost"]["seconds"].values()),
         "test_images": metrics["split"]["test"]["images"],
+        "test_groups": metrics["split"]["test"]["groups"],
         "test_of_class": [metrics["split"]["test"][name] for name in metrics["classes"]],
         "images": metrics["data"]["images"],
         "simulated": metrics["data"]["simulated"],
@@ -146,7 +147,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     measure = "balanced_accuracy" if unequal else "accuracy"
     measure = "fresh_accuracy" if simulated else measure
     splits = sorted({row["split"] for row in rows})
-    ratio = 0.0 if simulated else overlap(np.mean(of_class, axis=0), images - test)
+    groups = np.mean([row.get("test_groups", test) for row in rows])
+    ratio = 0.0 if simulated else overlap(np.mean(of_class, axis=0), images - test, groups)
 
     def by_split(fits, name, key=measure):
         of_split = [[row[fits][name][key] for row in rows if row["split"] == k] for k in splits]
@@ -296,7 +298,8 @@ def run_study(
         print(*lines(examined), sep="\n", flush=True)
         tested = examined.part == "test"
         of_class = np.bincount(examined.slices.table["label"][tested], minlength=2)
-        ratio = overlap(of_class, np.sum(~tested))
+        groups = len(set(examined.grouping.groups[tested]))
+        ratio = overlap(of_class, np.sum(~tested), groups)
     before = begun["settings"]["changes"] if begun else {}
     if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
         changes["precision"] = machine.choose_precision(before.get("precision", "auto"))

@@ -40,8 +40,8 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     contrast. The image is mirrored or not, turned and shifted, the real one blurred or not.
 
     `alignment.align` is another tool: it also scales and shears, for a few candidate pairs. Here
-    every image meets every real one, which would take it 400 times as long. And with its freedom
-    two people's heads look more alike: their correlation is 0.93, not 0.88.
+    every image meets every real one, which would take hundreds of times as long. And with that
+    freedom two people's heads look more alike: their correlation is 0.93, not 0.88.
 
     Args:
         images: ``(n, size, size, 1)``.

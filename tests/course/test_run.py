@@ -484,7 +484,11 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(
             assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
         last = [f"8{k}.0 %"] if protocol == "paper" else []
         right = k if balanced else 4
-        assert cells[3:] == [f"0.7{k}", f"{right} 1 / 2 3", f"6{k}.0 %", *last]
+        assert cells[3:6] == [f"0.7{k}", f"{right} 1 / 2 3", f"6{k}.0 %"]
+        beside = metrics["bundled"][name]
+        share = beside["balanced_accuracy" if balanced else "accuracy"]
+        assert cells[6].startswith(f"{100 * share:.1f} %")
+        assert cells[7:] == [f"{100 * beside['fresh_accuracy']:.1f} %", *last]
     said = arms_table(metrics | {"arms": arms})
     assert ("balanced accuracy" in said) == balanced and "AUC" in said
 

@@ -95,7 +95,8 @@ def test_balanced_accuracy_decides_where_classes_are_not_1_to_1(of_class, tmp_pa
     assert f" {words}  95 % interval" in said and ("AUC" in said) == (wider > 1)
     made_up_run(tmp_path / "split-0" / "seed-0", 0.25, False, 3, "of run 0")
     audits = read_json(ROOT / "experiments" / "results" / "study_real.json")["rows"][0]
-    more = {name: audits[name] for name in ("audit", "seconds", "trunk", "versions")}
+    names = ("audit", "seconds", "trunk", "versions")
+    more = {name: audits[name] for name in names}
     kept = {"summary": found, "rows": [more | each for each in rows], "note": "", "looks": [],
             "settings": SETTINGS, "versions": {}, "command": ""}  # fmt: skip
     study.write_report(kept, tmp_path)

@@ -334,9 +334,33 @@ def test_at_9_to_1_the_rule_is_wrong_no_oftener_than_promised(gain):
         assert found["naive_yes"] > 0.1
 
 
+def test_of_patients_with_eight_images_the_rule_is_wrong_no_oftener_than_promised():
+    """26 patients of 8 alike images, four of them in each test, and two equally good learners."""
+    per_patient, patients, answers = 8, 26, []
+    label_of = np.arange(patients) % 2
+    whose = np.repeat(np.arange(patients), per_patient)
+    labels = label_of[whose]
+    ratio = overlap([16, 16], 176, 4)
+    for k in range(300):
+        rng = np.random.default_rng([15, k])
+        shared, own = rng.normal(size=(patients, 2, 5))[whose], rng.normal(size=(208, 2, 5))
+        cases = np.sqrt(0.5) * (shared + own) + labels[:, None, None] * verdict.APART
+        found = np.empty((10, 3, 2))
+        for split in range(10):
+            members = [rng.permutation(np.flatnonzero(label_of == label))[:2] for label in (0, 1)]
+            test = np.isin(whose, np.concatenate(members))
+            weights = rng.poisson(1.0, (3, len(labels))) * ~test
+            right = verdict.fit_and_predict(cases, labels, weights.astype(float)) == labels
+            found[split] = right[:, :, test].mean(axis=2)
+        answers.append(verdict.judge(found, ratio)[0])
+    assert answers.count("yes") <= binom.ppf(0.99, 300, 0.025)
+
+
 def test_splits_with_few_of_a_class_share_more():
     assert overlap([11, 11], 178) == pytest.approx(22 / 178)
     assert overlap([20, 2], 178) == overlap([2, 20], 178) > 1.5 * 22 / 178
+    assert overlap([11, 11], 178, 22) == overlap([11, 11], 178)
+    assert overlap([16, 16], 176, 4) == pytest.approx(2 * 32 / 176)
 
 
 def test_a_true_effect_is_found_as_often_as_promised():

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from course import audit
-from helpers import measures, planted
+from helpers import measures, planted, recipes, sampling, training
 from helpers.files import CourseError
 from helpers.judge import describe, judge_features, load_judge
 
@@ -121,6 +121,17 @@ def test_faults_planted_in_textures_are_said_in_the_first_line(fault):
     }[fault](images[:80])  # fmt: skip
     report = measures.audit_class(spoilt, images[80:152], images[152:], np.arange(100), 0)
     assert "do not resemble" in report["verdict"][0]
+
+
+def test_a_gan_that_has_not_learned_its_textures_is_said_so_in_the_first_line():
+    """What the judge passed: noise in the textures' grey levels, from too few training steps."""
+    textures, _ = planted.draw_textures(100, 6)
+    train, held_out = textures[:72], textures[72:]
+    trained = training.train_gan(train, steps=25, seed=0, recipe=recipes.choose_recipe("brief"))
+    images = sampling.generate(trained.generator, sampling.draw_latent(60, 0))
+    report = measures.audit_class(images, train, held_out, np.arange(100), 0)
+    assert "do not resemble" in report["verdict"][0] and report["coverage"] < 0.1
+    assert audit.summary(report)[0] == report["verdict"][0]
 
 
 def test_copies_are_said_in_the_verdict(pool):
