@@ -1,6 +1,7 @@
 """What may spoil the answer, said before anything is trained."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -79,9 +80,9 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         shown = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
         text = f"{copies} files are named as augmented copies of {len(grouping.named)} pictures, "
         warn("augmented", text + f"and are grouped with them: {shown}")
-    if grouping.copies:
-        shown = _some(f"{files[i]} and {files[j]}" for i, j in grouping.copies)
-        text = f"{len(grouping.copies)} more pairs are one picture saved again (cropped, flipped, "
+    if new := _unknown_pairs(grouping.copies, grouping.known + grouping.named):
+        shown = _some(f"{files[i]} and {files[j]}" for i, j in new)
+        text = f"{len(new)} more pairs are one picture saved again (cropped, flipped, "
         warn("copies", text + f"turned or with other contrast), and are grouped: {shown}")
     if grouping.augmented:
         warn("augmented", grouping.augmented)
@@ -95,6 +96,15 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         if hit.any():
             warn(kind, f"{hit.sum()} images {text}: {_some(np.array(files)[hit])}")
     return [{"kind": kind, "text": text} for kind, text in found]
+
+
+def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list[tuple[int, int]]:
+    """The pairs that were not known to belong together, such as two slices of one patient."""
+    of = defaultdict(set)
+    for group, members in enumerate(known):
+        for i in members:
+            of[i].add(group)
+    return [(i, j) for i, j in pairs if not of[i] & of[j]]
 
 
 def are_masks(table: pd.DataFrame) -> np.ndarray:

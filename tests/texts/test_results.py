@@ -363,3 +363,16 @@ def test_what_resolution_is_worth():
             if edge > 32:
                 expected = interval(values - by_edge[32], ratio)
                 assert [gain["mean"], *gain["ci"]] == pytest.approx(expected)
+
+
+def test_lookalikes_are_found_and_different_originals_kept_apart():
+    content = kept("lookalikes")
+    for kind in ("heads", "textures"):
+        single, augmented = content[kind]["single"], content[kind]["augmented"]
+        assert content["originals"] == 300 and augmented["images"] == 2700
+        assert all(rate["share"] >= 0.95 for rate in single["found"].values())
+        assert len(single["found"]) == 5 and augmented["found"]["share"] >= 0.8
+        assert single["warning"] == "" and "of 2700 images" in augmented["warning"]
+        for found in (single, augmented):
+            assert found["joined_wrongly"] < 1e-4 * found["pairs_of_different_originals"]
+            assert found["originals_in_largest_group"] <= 2
