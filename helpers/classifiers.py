@@ -77,7 +77,7 @@ class Classifier:
         """
         last = images[-SETTLING * BATCH_SIZE :]
         for batch in np.split(last, len(last) // BATCH_SIZE):
-            _compiled(self.model, training=True)(batch)
+            self.model(batch, training=True)
 
 
 def build_classifier(
@@ -300,14 +300,14 @@ def fit_with_patience(
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """What the model answers to each image, ``(n, answers)``."""
     parts = np.split(images, range(64, len(images), 64))
-    return np.concatenate([_compiled(model, training=False)(part) for part in parts])
+    return np.concatenate([_compiled(model)(part) for part in parts])
 
 
-@functools.lru_cache(maxsize=4)  # a network and its frozen trunk, either way
-def _compiled(model: keras.Model, training: bool) -> Callable[[np.ndarray], tf.Tensor]:
+@functools.lru_cache(maxsize=2)  # a network and its frozen trunk
+def _compiled(model: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
     """The model as one graph for batches of any size: layer by layer takes three times as long."""
     batch = tf.TensorSpec((None, *model.input_shape[1:]))
-    return tf.function(lambda images: model(images, training=training), input_signature=[batch])
+    return tf.function(lambda images: model(images, training=False), input_signature=[batch])
 
 
 @dataclasses.dataclass(frozen=True)
