@@ -72,6 +72,13 @@ def test_a_chain_of_changes_is_one_group(heads):
     assert len(set(groups[15:])) == 1 and len(set(groups)) == 16
 
 
+@pytest.mark.parametrize("size", [12, 28])
+def test_small_pictures_of_different_people_stay_apart(size):
+    drawn, _ = phantom.draw_slices(60, 3)
+    small = [preprocessing.shrink(grey, size) for grey in drawn]
+    assert len(lookalikes.find_lookalikes(small).pairs) == 0
+
+
 def test_too_few_or_empty_images_are_like_nothing():
     assert len(lookalikes.find_lookalikes([np.zeros((40, 30), np.uint8)]).pairs) == 0
     blank = [np.full((40, 30), level, np.uint8) for level in (0, 90, 255)]
