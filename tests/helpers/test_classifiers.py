@@ -449,15 +449,6 @@ def test_head_on_features_is_the_fit_through_a_frozen_trunk(frozen_trunk, slices
         assert np.allclose(one, other, atol=1e-5)
 
 
-def test_answers_are_those_of_the_model_itself(small_trunk, slices):
-    """Compiled, with the weights of the moment and not those of the first call."""
-    classifier = classifiers.build_classifier("resnet50")
-    for seed in (1, 2):
-        model = classifiers.fit(classifier, Arm(*slices), steps=4, seed=seed)
-        expected = np.asarray(model(slices[0], training=False))
-        assert np.allclose(classifiers.predict(model, slices[0]), expected, atol=1e-6)
-
-
 def test_each_image_goes_through_a_frozen_trunk_once(frozen_trunk, slices, monkeypatch):
     classifier = classifiers.build_classifier("resnet50-imagenet")
     predict, seen = classifiers.predict, []
