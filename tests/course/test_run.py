@@ -502,7 +502,7 @@ def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
     measured |= {f"{name}_expected": 0.97 for name in of_classes}
     by_judge = measured | {"kid": 0.11, "realism": {"accuracy": 0.55}}
     by_judge |= {name: k / 20 for k, name in enumerate(of_classes, start=1)}
-    measured |= {
+    measured = measured | {
         "spaces": {"imagenet": measured, "judge": by_judge}, "judge_agreement": 0.84, "refused": [],
         "verdict": ["They do not resemble the real ones."],
         "copying": {"share": 0.12, "ci": [0.08, 0.17], "flagged": True},
@@ -587,7 +587,7 @@ def test_slices_are_drawn_while_it_trains(smoke):
     notebook = nbformat.read(smoke[0] / "notebooks" / "03_training.ipynb", 4)
     (cell,) = [c for c in notebook.cells if "trained[name] = training.train_gan(" in c.source]
     (place,) = [output for output in cell.outputs if output.output_type == "display_data"]
-    assert place.metadata["image/png"]["alt"] == "the newest ten slices a class"
+    assert place.metadata["image/png"]["alt"] == "the newest slices of each class"
     assert len(place.data["image/png"]) > 1000
 
 
