@@ -24,12 +24,12 @@ WORDS = {
 def overlap(of_class: Sequence[int], others: int, groups: int | None = None) -> float:
     """The `ratio` for `intervals.resampled_t` where splits share the images of one set.
 
-    That is Nadeau and Bengio's, test images over all others, where both classes have as many test
-    images. Where they don't, few images decide, which more splits share: simulated at 9:1, the rule
-    then said *yes* to no gain in 3.5 % of studies (2.8 to 4.4). So the ratio grows as the rarer
-    class gets rarer, to 1.5 times at 9:1 (`experiments/results/verdict_9_to_1.json`). In the same
-    way few patients decide where each has many images: simulated at 8 images a patient, the rule
-    said *yes* to no gain in 5.2 % of studies (4.0 to 6.8), and with twice the ratio in 1.6 %.
+    It is Nadeau and Bengio's ratio, test images over all other images, where both classes have as
+    many test images and each image is of another patient. The ratio grows as one class gets rarer,
+    to 1.5 times at 9:1, because then few images decide and splits share more of them
+    (`experiments/results/verdict_9_to_1.json`). It grows to twice at 8 images a patient, because
+    then few patients decide. In both cases the plain ratio let the rule say *yes* to no gain more
+    often than one study in forty; `tests/helpers/test_intervals.py` simulates both.
 
     Args:
         of_class: Test images of either class.
