@@ -10,7 +10,7 @@ COMMANDS = {
     "run": "run all notebooks in order, then print the table of arms and the verdict",
     "check": "read a folder of images and say what is in it",
     "baseline": "measure a folder before any GAN, and whether more images would help",
-    "study": "repeat the course on many splits (or simulated sets), and judge them",
+    "study": "eight folds of a folder (or simulated sets), and the answer by a rule",
     "audit": "audit anybody's generated images",
     "fetch": "download the real 200 slices from Kaggle",
 }

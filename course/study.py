@@ -1,17 +1,18 @@
-"""Many runs of the course, splits times seeds, spread over processes with Dask, and their verdict.
+"""Will GAN augmentation help? Folds of a set, or many simulated sets, and the rule's answer.
 
-    python -m course study --splits 10 --seeds 3 --data FOLDER --out FOLDER
+    python -m course study --data FOLDER --out FOLDER
+    python -m course study --data FOLDER --plan
 
-A run is the whole course on one split (or, without data, on one simulated set) with one seed: GANs
-trained anew, classifiers fitted, everything kept in `OUT/split-K/seed-S`. A finished run is never
-run again, and an interrupted one resumes. The row in `OUT/study.json` is enough to count a run as
-finished, so a study can move to another machine with that file alone. On a cluster all workers must
-see OUT and DATA under the same paths.
+On a folder: eight folds. In each, GANs are trained anew on the training part, and the classifier
+*bundled* is fitted with and without their images; the same on a random quarter of that part, where
+the other three quarters show what true new images bring. Without a folder, each unit is a simulated
+set of its own. What is finished is never run again: its row in `OUT/study.json` is enough, so a
+study can move to another machine with that file alone. On a cluster all workers must see OUT under
+the same path.
 """
 
 import argparse
-import contextlib
-import os
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,300 +21,529 @@ import numpy as np
 import pandas as pd
 
 from course.commands import command
+from course.replicate import CLASSES, SET_ARMS, run_unit
 from course.report import inline_figures, render
-from course.run import gan_settings, load_parameters, require_weights, run
-from course.workers import THREADS, run_with_dask
-from helpers import files, intervals, machine, parameters, plots
+from course.run import class_names, load_parameters
+from course.workers import run_with_dask
+from helpers import baseline, files, folds, intervals, machine, parameters, plots, preprocessing
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
-from helpers.verdict import FEWEST_REPLICATES, MARGIN, PRIMARY, WORDS, judge_study, overlap
+from helpers.recipes import choose_recipe
+from helpers.verdict import FACTORS, MARGIN, RULE, STRONGER, judge, say
 
-ARMS = parameters.ARMS[:-1]  # the last belongs to the paper's protocol
-ASSUMED_SPREAD = 0.08  # of the differences, from replicate to replicate, before any is known
+FOLDS = 8
+USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
+WHOLE = ("classic", "classic_long", "classic_gan", "mixup")
+QUARTER = ("part", "part_long", "part_gan", "oracle_part")
+SECONDARY = {"long": ("classic_long", "classic"), "mixup": ("mixup", "classic")}
 
 
-# --- One run -------------------------------------------------------------------------------------
+# --- The plan -------------------------------------------------------------------------------------
 
 
 def plan(settings: dict[str, Any], out: Path) -> list[dict[str, Any]]:
-    """The runs of a study, all seeds of a split before the next split.
+    """The units of a study: first a whole seed of folds or sets, then its quarters.
 
     Args:
-        settings: As `run` writes them into `study.json`.
+        settings: As `run_study` writes them into `study.json`.
         out: Folder of the study.
 
     Returns:
-        By run: split, seed, and what `course.run.run` is to be called with.
+        What `replicate.run_unit` is to be called with, by unit.
     """
-    first = settings["first_seed"]
-    return [
-        {
-            "split": split,
-            "seed": seed,
-            "threads": settings["threads"],
-            "call": {
-                "profile": settings["profile"],
-                "data": settings["data"],
-                "out": str(out / f"split-{split}" / f"seed-{seed}"),
-                "changes": settings["changes"]
-                # Steps of ten: a run's GANs take the seed and the one after it.
-                | {"split_seed": first + split, "seed": first + 1000 * (split + 1) + 10 * seed},
-            },
-        }
-        for split in range(settings["splits"])
-        for seed in range(settings["seeds"])
+    simulated = not settings["data"]
+    kind = "set" if simulated else "fold"
+    tasks = []
+    for seed in range(settings["seeds"]):
+        quarters = [] if simulated else range(settings["quarters"])
+        for quarter in (None, *quarters):
+            for number in range(settings["sets"] if simulated else FOLDS):
+                name = f"{kind}-{number}-seed-{seed}"
+                if quarter is not None:
+                    name = f"{kind}-{number}-quarter-{quarter}-seed-{seed}"
+                first = settings["first_seed"]
+                unit = {
+                    "name": name.replace("-", " "),
+                    "kind": kind,
+                    "number": number,
+                    "quarter": quarter,
+                    "seed": seed,
+                    "folder": str(out / name),
+                    "row": str(out / "rows" / f"{name}.json"),
+                    "prepared": str(out / "prepared.npz"),
+                    "data_seed": 1_000_000 * first + 10 * number,
+                    # No two GANs share a seed: a class takes this one or the next.
+                    "gan_seed": 1_000_000 * first + 1000 * (number + 1) + 10 * seed,
+                }
+                if quarter is not None:
+                    unit["gan_seed"] += 100 * (quarter + 1)
+                common = {each: settings[each] for each in ("threads", "classes", "images")}
+                tasks.append(common | settings["values"] | unit)
+    return tasks
+
+
+# --- What the rows say ----------------------------------------------------------------------------
+
+
+def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Arms, gains and answer of a set's folds.
+
+    Args:
+        base: As `measure_without_gan` gives it.
+        rows: Of all units.
+    """
+    labels, groups = np.array(base["labels"]), np.array(base["groups"])
+    weights = folds.image_weights(labels, groups)
+    samples = intervals.resample_groups(labels, groups, base["seed"])
+    answers = {name: np.array(each, dtype=float) for name, each in base["probabilities"].items()}
+    answers["classic_gan"] = _pool(rows, None, len(labels))
+    with_gan = sorted({row["quarter"] for row in rows if row["quarter"] is not None})
+    if with_gan and "part" in answers:
+        answers["part_gan"] = np.concatenate([_pool(rows, q, len(labels)) for q in with_gan])
+
+    def right(name, draws=None):
+        chosen = answers[name] if draws is None else answers[name][draws]
+        return ((chosen >= 0.5) == labels).mean(axis=0)
+
+    def gain(name, first, second):
+        factor = FACTORS.get(name, FACTORS["exposure"])
+        return intervals.pooled_mean(first - second, labels, weights, samples, factor)
+
+    gains = {
+        "exposure": gain("exposure", right("classic_gan"), right("classic")),
+        "compute": gain("compute", right("classic_gan"), right("classic_long")),
+    }
+    found: dict[str, Any] = {"replicates": FOLDS, "measure": "balanced_accuracy"}
+    if "part" in answers:
+        stronger = STRONGER["quarter"]
+        gains["oracle"] = gain("oracle", right("oracle_part"), right(stronger))
+        if with_gan:  # on the quarters that have a GAN
+            gan, true, alone = (
+                right(name, draws)
+                for name, draws in (
+                    ("part_gan", None), ("oracle_part", with_gan), (stronger, with_gan),
+                )
+            )  # fmt: skip
+            gains["stronger"] = gain("stronger", gan, alone)
+            gains["missing"] = gain("missing", true, gan)
+            pair = gan - alone, true - alone
+            found["worth"] = _worth(
+                [float(weights @ each) for each in pair],
+                FACTORS["oracle"] ** 2
+                * np.cov([
+                    intervals.balanced_means(each, labels, weights, samples) for each in pair
+                ]),
+            )  # fmt: skip
+    secondary = {
+        name: gain(name, right(first), right(second)) for name, (first, second) in SECONDARY.items()
+    }
+    arms = {}
+    for name in (*WHOLE, *QUARTER):
+        if name in answers:
+            mean = intervals.pooled_mean(right(name), labels, weights, samples)
+            scores = [_weighted_scores(each, labels, weights) for each in answers[name]]
+            arms[name] = pd.DataFrame(scores).mean().to_dict()
+            arms[name] |= {"balanced_accuracy": mean["mean"], "ci": mean["ci"]}
+    seeds = max(row["seed"] for row in rows) + 1
+    by_seed = [
+        float(weights @ (((each >= 0.5) == labels) - right("classic")))
+        for each in answers["classic_gan"]
     ]
+    return found | _finish(arms, gains, secondary, FOLDS, " at a quarter of these images") | {
+        "advice": _advise(by_seed, gains["exposure"]["se"], seeds),
+    }  # fmt: skip
 
 
-def run_one(task: dict[str, Any]) -> str:
-    """Run the course once, in this process; what it would print goes into `OUT.log`.
-
-    Returns:
-        Nothing, or an error message, if trying again would not help.
-    """
-    os.environ.update(dict.fromkeys(THREADS, str(task["threads"])))
-    said = Path(task["call"]["out"] + ".log")
-    said.parent.mkdir(parents=True, exist_ok=True)
-    with open(said, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
-        try:
-            run(**task["call"], wait=60)
-        except CourseError as error:
-            return str(error)
-    return ""
+def _pool(rows, quarter, count) -> np.ndarray:
+    """Out-of-fold probabilities of the arm with GAN images, ``(seeds, n)``."""
+    chosen = [row for row in rows if row["quarter"] == quarter]
+    answers = np.full((max(row["seed"] for row in chosen) + 1, count), np.nan)
+    for row in chosen:
+        answers[row["seed"], row["tested"]] = row["probabilities"]
+    return answers
 
 
-def read_row(task: dict[str, Any]) -> dict[str, Any] | None:
-    """What a finished run found, as one row; None while it isn't, or was made otherwise."""
-    folder = Path(task["call"]["out"])
-    made = files.read_json(folder / "run.json").get("settings", {}).get("parameters", {})
-    asked = task["call"]["changes"] if made else {}
-    if not (folder / "report.html").exists() or asked != {name: made.get(name) for name in asked}:
+def _weighted_scores(probabilities, labels, weights) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    right = (probabilities >= 0.5) == labels
+    rates = {
+        name: float(np.average(right[labels == k], weights=weights[labels == k]))
+        for name, k in (("sensitivity", 1), ("specificity", 0))
+    }
+    brier = float(weights @ (probabilities - labels) ** 2)
+    return rates | {
+        "auc": float(roc_auc_score(labels, probabilities, sample_weight=weights)), "brier": brier,
+    }  # fmt: skip
+
+
+def summarise_sets(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Arms, gains and answer of simulated sets, scored on fresh slices; seeds averaged first."""
+    sets = sorted({row["number"] for row in rows})
+
+    def values(name, where="fresh", key="balanced_accuracy"):
+        return np.array([
+            np.mean([row["arms"][name][where][key] for row in rows if row["number"] == number])
+            for number in sets
+        ])  # fmt: skip
+
+    def gain(first, second, where="fresh"):
+        found = intervals.resampled_t(values(first, where) - values(second, where))
+        return {key: found[key] for key in ("mean", "ci", "sd", "p_value")}
+
+    stronger = STRONGER["whole"]
+    pairs = {
+        "exposure": ("classic_gan", "classic"), "compute": ("classic_gan", "classic_long"),
+        "oracle": ("oracle", stronger), "stronger": ("classic_gan", stronger),
+        "missing": ("oracle", "classic_gan"),
+    }  # fmt: skip
+    gains = {name: gain(*pair) for name, pair in pairs.items()}
+    arms = {}
+    for name in SET_ARMS:
+        found = intervals.resampled_t(values(name))
+        arms[name] = {"balanced_accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
+        arms[name] |= {
+            key: float(values(name, key=key).mean())
+            for key in ("auc", "sensitivity", "specificity", "brier")
+        } | {"shifted": float(values(name, "shifted").mean())}
+    secondary = {name: gain(*pair) for name, pair in SECONDARY.items()}
+    secondary |= {
+        f"{name}, shifted": gain(*pairs[name], where="shifted") for name in ("exposure", "oracle")
+    }
+    differences = [values(first) - values(second) for first, second in
+                   (pairs["stronger"], pairs["oracle"])]  # fmt: skip
+    worth = _worth(
+        [float(each.mean()) for each in differences], np.cov(differences) / max(1, len(sets))
+    )
+    found = {"replicates": len(sets), "measure": "balanced_accuracy", "worth": worth}
+    return found | _finish(arms, gains, secondary, len(sets), "") | {"advice": ""}
+
+
+def _worth(means: list[float], covariance: np.ndarray) -> dict[str, Any] | None:
+    """What share of true new images' gain the GAN's images bring, where there is such a gain."""
+    gan, oracle = means
+    if oracle - 1.96 * math.sqrt(covariance[1][1]) <= 0:
         return None
-    metrics = files.read_json(folder / "metrics.json")
-    measured = ("images", "accuracy", "balanced_accuracy", "auc", "fresh_accuracy")
+    return {"share": gan / oracle, "ci": intervals.ratio_interval(gan, oracle, covariance)}
+
+
+def _finish(arms, gains, secondary, replicates, where) -> dict[str, Any]:
+    adjusted = intervals.holm({name: found["p_value"] for name, found in secondary.items()})
+    for name, p_value in adjusted.items():
+        secondary[name]["p_holm"] = p_value
+    answer = judge(gains, replicates)
+    text = say(answer, gains, replicates, where)
+    verdict = {"answer": answer, "text": text, "margin": MARGIN}
+    return {"arms": arms, "gains": gains, "secondary": secondary, "verdict": verdict}
+
+
+def _advise(by_seed: list[float], error: float, seeds: int) -> str:
+    """Whether more seeds or more images would make the interval narrower."""
+    if seeds < 2:
+        return (
+            "With one seed a fold nobody can say how much of the interval is due to the GANs' "
+            "random numbers: --seeds 2 adds runs, and tells."
+        )
+    share = min(1.0, np.var(by_seed, ddof=1) / seeds / max(error, 1e-9) ** 2)
+    better = (
+        "more seeds make it narrower" if share > 0.5 else "only more images make it much narrower"
+    )
+    return (
+        f"About {share:.0%} of the interval's variance is due to the GANs' random numbers: {better}"
+        " (more folds of the same images do not)."
+    )
+
+
+def measure_without_gan(images, labels, groups, plan_of_folds, seed) -> dict[str, Any]:
+    """Out-of-fold probabilities of all arms that need no GAN, as `study.json` keeps them."""
+    arms = ("classic", "classic_long", "mixup", "half", *baseline.QUARTER)
+    answers = baseline.out_of_fold(images, labels, plan_of_folds, arms)
     return {
-        "split": task["split"],
-        "seed": task["seed"],
-        "seconds": sum(metrics["cost"]["seconds"].values()),
-        "test_images": metrics["split"]["test"]["images"],
-        "test_groups": metrics["split"]["test"]["groups"],
-        "test_of_class": [metrics["split"]["test"][name] for name in metrics["classes"]],
-        "images": metrics["data"]["images"],
-        "simulated": metrics["data"]["simulated"],
-        "trunk": metrics["trunk"],
-        "classifier": metrics["classifier"]["name"],
-        "versions": metrics["versions"],
-        "audit": {name: plain_numbers(found) for name, found in metrics["audit"].items()},
-    } | {
-        fits: {
-            name: {key: scores[key] for key in measured if key in scores}
-            for name, scores in metrics.get(fits, {}).items()
-        }
-        for fits in ("arms", "learning_curve")
+        "seed": seed,
+        "labels": labels.tolist(),
+        "groups": groups.tolist(),
+        "probabilities": {name: np.round(each, 6).tolist() for name, each in answers.items()},
     }
 
 
-def plain_numbers(found: dict[str, Any]) -> dict[str, float]:
-    """What an audit of one class found, without its lists; what it could not tell is left out."""
-    told = {"told_apart": ("realism", "accuracy"), "copies_suspected": ("copying", "flagged")}
-    return {key: value for key, value in found.items() if isinstance(value, (int, float))} | {
-        name: found[part][key] for name, (part, key) in told.items() if part in found
-    }
+# --- All of them ----------------------------------------------------------------------------------
 
 
-# --- All of them ---------------------------------------------------------------------------------
-
-
-def read_rows(tasks: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
-    """A row for each run that is finished: from its folder, or as `study.json` kept it."""
-    kept = files.read_json(out / "study.json").get("rows", [])
-    by_run = {(row["split"], row["seed"]): row for row in kept}
-    found = [read_row(task) or by_run.get((task["split"], task["seed"])) for task in tasks]
-    return [row for row in found if row]
-
-
-def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The verdict on the rows: seeds averaged first, so that a replicate is a split.
-
-    Simulated sets are independent of each other and scored on fresh slices; splits of one set
-    share their images, so their differences get Nadeau and Bengio's correction. Where the test
-    images of any split are not as many of each class, balanced accuracy decides in all of them, and
-    the arms have their AUC too.
-    """
-    simulated, images, test = (rows[0][key] for key in ("simulated", "images", "test_images"))
-    counted = all("test_of_class" in row for row in rows)  # older rows lack it
-    of_class = [row["test_of_class"] for row in rows] if counted else [[test / 2] * 2]
-    unequal = any(one != other for one, other in of_class)
-    measure = "balanced_accuracy" if unequal else "accuracy"
-    measure = "fresh_accuracy" if simulated else measure
-    splits = sorted({row["split"] for row in rows})
-    groups = np.mean([row.get("test_groups", test) for row in rows])
-    ratio = 0.0 if simulated else overlap(np.mean(of_class, axis=0), images - test, groups)
-
-    def by_split(fits, name, key=measure):
-        of_split = [[row[fits][name][key] for row in rows if row["split"] == k] for k in splits]
-        return np.mean(of_split, axis=1)
-
-    def interval(values):
-        found = intervals.resampled_t(values, ratio)
-        return {"accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
-
-    def auc(name):
-        shown = measure == "balanced_accuracy"
-        return {"auc": float(by_split("arms", name, "auc").mean())} if shown else {}
-
-    accuracies = {name: by_split("arms", name) for name in ARMS}
-    shares = set.intersection(*(set(row["learning_curve"]) for row in rows))
-    return {
-        "replicates": len(splits),
-        "measure": measure,
-        "ratio": ratio,
-        "arms": {name: interval(values) | auc(name) for name, values in accuracies.items()},
-        "learning_curve": {
-            share: {"images": rows[0]["learning_curve"][share]["images"]}
-            | interval(by_split("learning_curve", share))
-            for share in sorted(shares, key=float)
-        },
-        "verdict": judge_study(accuracies, ratio, images, measure),
-    }
-
-
-def collect(tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Write `study.json` from what is finished; a split with a seed missing is not judged yet.
+def collect(
+    tasks: list[dict[str, Any]], settings: dict[str, Any], out: Path, **parts: Any
+) -> dict[str, Any]:
+    """Write `study.json` from what is finished; the answer is given once, when all of it is.
 
     Rows of a larger plan stay in the file, which may be all that is left of them; so does how often
     the study was judged.
+
+    Args:
+        tasks: As `plan` gives them.
+        settings: The study's.
+        out: Its folder.
+        parts: What else `study.json` holds from now on: `base`, `data`, `foreseen`.
     """
     before = files.read_json(out / "study.json")
-    rows, looks = read_rows(tasks, out), before.get("looks", [])
-    planned = {(task["split"], task["seed"]) for task in tasks}
-    others = [row for row in before.get("rows", []) if (row["split"], row["seed"]) not in planned]
-    look = f"{settings['splits']} × {settings['seeds']}"
+    kept = {_key(row): row for row in before.get("rows", [])}
+    for task in tasks:
+        if found := files.read_json(Path(task["row"])):
+            kept[_key(found)] = found
+    planned = [_key(task) for task in tasks]
+    rows = [kept[key] for key in planned if key in kept]
+    looks = before.get("looks", [])
     if len(rows) == len(tasks):
-        looks = list(dict.fromkeys([*looks, look]))
-    seeds = [row["split"] for row in rows]
-    whole = [row for row in rows if seeds.count(row["split"]) == settings["seeds"]]
-    command = " ".join(["python -m course study", *sys.argv[1:]])
-    made_by = {"command": command, "settings": settings, "versions": machine.versions()}
-    study = made_by | {"looks": looks, "note": _note(len(rows), len(tasks), looks), "rows": rows}
-    if len({row["split"] for row in whole}) > 1:
-        study["summary"] = summarise(whole)
+        look = (
+            f"{settings['sets']} sets"
+            if not settings["data"]
+            else f"{settings['quarters']} quarters"
+        )
+        looks = list(dict.fromkeys([*looks, f"{look}, seeds: {settings['seeds']}"]))
+    study = {
+        "command": " ".join(["python -m course study", *sys.argv[1:]]),
+        "settings": settings,
+        "versions": machine.versions(),
+        "looks": looks,
+        "note": _note(len(rows), len(tasks), looks),
+        **{name: before[name] for name in ("base", "data", "foreseen") if name in before},
+        **parts,
+    }
+    if len(rows) == len(tasks):
+        summary = summarise_folds(study["base"], rows) if settings["data"] else summarise_sets(rows)
+        study |= {"summary": summary, "rows": rows}
         write_report(study, out)
+    others = [row for key, row in kept.items() if key not in planned]
     files.write_json(out / "study.json", study | {"rows": rows + others})
-    return study
+    return study | {"rows": rows}
+
+
+def _key(unit: dict[str, Any]) -> tuple:
+    return tuple(unit[name] for name in ("kind", "number", "quarter", "seed"))
 
 
 def _note(finished: int, planned: int, looks: list[str]) -> str:
-    """What is to be said beside the verdict, unless it is the first on all that was planned."""
+    """What is to be said beside the answer, unless it is the first on all that was planned."""
     if finished < planned:
-        return f"Interim: {finished} of {planned} planned runs are finished. Judge when all are."
-    again = "each further look gives luck another chance, so a yes is worth less than a first one's"
-    return f"Judged at {', then '.join(looks)} runs: {again}." if len(looks) > 1 else ""
+        return (
+            f"{finished} of {planned} units are finished. Nothing is judged before all are: each "
+            "look gives luck another chance."
+        )
+    again = "each further look gives luck another chance, so its answer is worth less"
+    return f"Judged at {', then at '.join(looks)}: {again}." if len(looks) > 1 else ""
 
 
 def write_report(study: dict[str, Any], out: Path) -> None:
-    """Write the study's `report.html`: it links to the runs' own, and shows data of the first.
-
-    Of the first whose folder is there; with none there is no report but the numbers.
-    """
-    verdict, rows = study["summary"]["verdict"], study["rows"]
-    runs = [(row["split"], row["seed"]) for row in rows]
-    here = [run for run in runs if (out / "split-{}/seed-{}/report.html".format(*run)).exists()]
-    if not here:
-        return
-    first = out / "split-{}/seed-{}".format(*here[0])
-    word = WORDS[study["summary"]["measure"]]
-    figure = plots.show_contrasts(verdict["contrasts"], verdict["margin"], word)
-    plots.save_figure(figure, out, "contrasts")
-    curve = study["summary"]["learning_curve"].values()
-    if curve:
-        points = {found["images"]: [found["accuracy"], *found["ci"]] for found in curve}
-        gan = study["summary"]["arms"][PRIMARY[0]]
-        gan = max(points), [gan["accuracy"], *gan["ci"]]
-        figure = plots.show_curve(points, gan=gan, word=word)
-        plots.save_figure(figure, out, "learning_curve")
-    audits = {name: pd.DataFrame([row["audit"][name] for row in rows]) for name in rows[0]["audit"]}
+    """Write the study's `report.html`, with the samples of the first unit whose folder is here."""
+    summary, rows = study["summary"], study["rows"]
+    gains = summary["gains"] | summary["secondary"]
+    plots.save_figure(plots.show_gains(gains, MARGIN), out, "gains")
+    here = [_name(row) for row in rows if (out / _name(row) / "figures" / "samples.png").exists()]
+    figures = inline_figures(out / here[0]) if here else {}
+    audits = {
+        name: pd.DataFrame([row["audit"][name] for row in rows]).astype(float)
+        for name in rows[0]["audit"]
+    }
     render(
-        "study.html",
-        out,
-        here=here,
-        title=f"{study['summary']['replicates']} replicates",
-        v=verdict,
-        word=word,
-        simulated=rows[0]["simulated"],
-        m=files.read_json(first / "metrics.json"),
-        figures=inline_figures(first) | inline_figures(out),
-        audits={name: table.astype(float) for name, table in audits.items()},
-        contrast_title=plots.contrast_title,
-        **study,
+        "study.html", out,
+        title=summary["verdict"]["answer"], figures=figures | inline_figures(out), audits=audits,
+        gain_titles=plots.GAIN_TITLES, simulated=not study["settings"]["data"],
+        **{"data": [], "foreseen": ""} | study,
+    )  # fmt: skip
+
+
+def _name(row: dict[str, Any]) -> str:
+    quarter = "" if row["quarter"] is None else f"-quarter-{row['quarter']}"
+    return f"{row['kind']}-{row['number']}{quarter}-seed-{row['seed']}"
+
+
+# --- What is said beforehand ----------------------------------------------------------------------
+
+
+def foresee(
+    settings: dict[str, Any], units: int, labels: np.ndarray | None, groups: np.ndarray | None
+) -> str:
+    """Hours, expected width and the chance of each answer, before anything is trained."""
+    each = time_step(settings["values"]) * settings["values"]["gan_steps"] * len(CLASSES) + 60
+    at_once = max(1, settings["workers"])
+    text = (
+        f"{units} units of about {each / 60:.0f} minutes, {at_once} at once: about "
+        f"{units * each / 3600 / at_once:.1f} hours."
     )
+    rule = files.read_json(RULE).get("summary")
+    if labels is None or not rule:
+        return text
+    people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
+    slices = files.read_json(RULE)["settings"]["slices"]
+    scale = math.sqrt(sum(1 / max(1, count) for count in people) / (4 / slices))
+    names = list(FACTORS)
+    covariance = scale**2 * np.array(rule["covariance"])
+    half = {name: 1.96 * math.sqrt(covariance[k][k]) for k, name in enumerate(names)}
+    width = 100 * 2 * half["exposure"]
+    text += (
+        f" With {len(labels)} images in {len(np.unique(groups))} groups the interval of the gain "
+        f"will be about {width:.0f} points wide."
+    )
+    room = rule["true_gains"]["true"]["oracle"]
+    rng = np.random.default_rng(0)
+    for gain in (0.0, 0.08):
+        truth = [gain, gain, room, gain, room - gain]
+        drawn = rng.multivariate_normal(truth, covariance, 4000)
+        said = []
+        for estimate in drawn:
+            gains = {
+                name: {"ci": [value - half[name], value + half[name]]}
+                for name, value in zip(names, estimate, strict=True)
+            }
+            if not settings["quarters"]:
+                gains.pop("stronger"), gains.pop("missing")
+            said.append(judge(gains, FOLDS))
+        chances = ", ".join(
+            f"{name} {said.count(name) / len(said):.0%}"
+            for name in ("helps", "harms", "no_gain", "no_room", "undecided")
+            if said.count(name) / len(said) > 0.005
+        )
+        text += f" If GAN images truly gain {100 * gain:.0f} points: {chances}."
+    return text + (
+        f" (As simulated slices scatter, where true new images bring {100 * room:.0f} points; "
+        "see experiments/results/rule.json.)"
+    )
+
+
+def time_step(values: dict[str, Any]) -> float:
+    """Seconds for one step of a GAN in a process of one thread, as a study's workers have it."""
+    code = f"""
+import os
+for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ[name] = "1"
+import time
+import numpy as np
+from helpers import machine, recipes, training
+machine.setup()
+images = np.random.default_rng(0).uniform(-1, 1, (16, 32, 32, 1)).astype("float32")
+recipe = recipes.choose_recipe({values["recipe"]!r}, {values["recipe_changes"]!r})
+ends = []
+class Clock:
+    def __call__(self, _):
+        ends.append(time.perf_counter())
+        return {{}}
+import contextlib, io
+with contextlib.redirect_stdout(io.StringIO()):
+    training.train_gan(images, steps=6, seed=0, recipe=recipe, precision={values["precision"]!r},
+                       preview_every=1, watch=Clock())
+print(np.median(np.diff(ends)))
+"""
+    return float(machine.run_python(code).split()[-1])
 
 
 def run_study(
     *,
-    splits: int,
-    seeds: int,
     profile: str = "study",
     data: str = "",
     out: str = "runs/study",
+    seeds: int = 1,
+    quarters: int = 1,
+    sets: int = 12,
+    images: int = 144,
     extra: Path | None = None,
     first_seed: int = 1,
     workers: int = 2,
     threads: int = 1,
     scheduler: str = "",
+    only_plan: bool = False,
 ) -> dict[str, Any]:
-    """Run what is missing of a study, and judge it.
+    """Run all units that are missing and judge.
 
     Args:
-        splits: Replicates: splits of the data, or simulated sets where there are none.
-        seeds: Runs of each, averaged before anything is compared.
-        profile, data, extra: As in `course.run.run`; all six arms are fitted.
+        profile: Profile of the GANs' parameters.
+        data: A folder that meets the data contract; empty for simulated sets.
         out: Folder for everything.
-        first_seed: Of the splits, which count on from it.
-        workers: Local processes, where no scheduler is named.
-        threads: That each run computes with.
-        scheduler: Address of a Dask scheduler, `tcp://host:8786`, with workers of one thread each.
+        seeds: GANs of different seeds in each fold or set, averaged; at most 10.
+        quarters: Random quarters a fold that get a GAN of their own; at most 8. With none, only
+            *helps*, *harms* and *no_room* can be answered.
+        sets, images: Without `data`: how many simulated sets, and real slices in each.
+        extra: YAML file with values that replace the profile's.
+        first_seed: Decides folds, quarters and GANs.
+        workers: Local processes.
+        threads: Threads for each.
+        scheduler: Address of a Dask scheduler started by hand, for a cluster.
+        only_plan: Say what is to be expected, and train nothing.
 
     Returns:
-        The content of `study.json`: settings, rows, and the summary with the verdict.
+        The content of `study.json`.
 
     Raises:
-        CourseError: Any error that the user can fix.
+        CourseError: What the user can fix: another study in `out`, no Dask, units that failed.
     """
     folder = files.project_path(out)
     begun = files.read_json(folder / "study.json")
     if folder.is_dir() and not begun and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no study: choose another OUT.")
     changes = load_parameters(profile, extra)
-    require_weights(changes)
-    numbers = {"splits": splits, "seeds": seeds, "threads": threads, "first_seed": first_seed}
+    numbers = {"seeds": seeds, "threads": threads, "first_seed": first_seed, "sets": sets}
     parameters.check_values(**changes, **numbers, workers=workers)
-    changes |= {"arms": ", ".join(ARMS), "gallery_steps": 1}
-    settings = {"profile": profile, "data": data, **numbers, "changes": changes}
-    ratio = 0.0
+    for name, value, low, high in (
+        ("seeds", seeds, 1, 10), ("quarters", quarters, 0, 8), ("images", images, 36, 10_000),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise CourseError(f"{name} is {value}: use a whole number from {low} to {high}.")
+    choose_recipe(changes["recipe"], changes["recipe_changes"])
+    values = {name: changes[name] for name in USED}
+    values["fresh_count"] = 2 * (values["fresh_count"] // 2)
+    names = {1: changes.get("positive", "haemorrhage"), 0: changes.get("negative", "clear")}
+    settings: dict[str, Any] = {"profile": profile, "data": data, "images": images, **numbers}
+    settings |= {"quarters": quarters, "workers": workers, "values": values}
+    parts: dict[str, Any] = {}
+    labels = groups = None
     if data:
         refuse_inside(folder, files.project_path(data))
-        examined = examine(data, first_seed, changes)
+        examined = examine(data, first_seed, changes, strict=False)
         settings["fingerprint"] = examined.fingerprint
-        print(*lines(examined), sep="\n", flush=True)
-        tested = examined.part == "test"
-        of_class = np.bincount(examined.slices.table["label"][tested], minlength=2)
-        groups = len(set(examined.grouping.groups[tested]))
-        ratio = overlap(of_class, np.sum(~tested), groups)
-    before = begun["settings"]["changes"] if begun else {}
-    if changes.get("precision", "auto") == "auto":  # once, and not while another run computes
-        changes["precision"] = machine.choose_precision(before.get("precision", "auto"))
-    if begun and _fixed(begun["settings"], begun) != _fixed(settings, begun):
+        found = class_names(examined, changes)
+        names |= {1: found.get("positive", names[1]), 0: found.get("negative", names[0])}
+        parts["data"] = lines(examined)
+        print(*parts["data"], sep="\n", flush=True)
+        labels, groups = examined.slices.table["label"].to_numpy(), examined.grouping.groups
+        settings["images"] = len(labels)
+        plan_of_folds = folds.plan_folds(labels, groups, first_seed)
+        if len(plan_of_folds) < FOLDS:
+            raise CourseError(
+                f"a class comes from {len(plan_of_folds)} patients or groups, too few for {FOLDS} "
+                "folds: add images of other patients."
+            )
+        enough = min(quarters, len(plan_of_folds[0].quarters))
+        least = min(
+            np.bincount(labels[part], minlength=2).min()
+            for fold in plan_of_folds
+            for part in (fold.train, *fold.quarters[:enough])
+        )
+        if least < 16 and enough and least_whole(plan_of_folds, labels) >= 16:
+            print("Too few images for a GAN on a quarter of them: no quarter gets one.")
+            enough = 0
+        settings["quarters"] = quarters = enough
+    settings["classes"] = [names[0], names[1]]
+    before = begun["settings"]["values"] if begun else {}
+    if values["precision"] == "auto":  # once, and not while another run computes
+        values["precision"] = machine.choose_precision(before.get("precision", "auto"))
+    if begun and _fixed(begun["settings"]) != _fixed(settings):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
-    print(announce(splits, ratio), flush=True)
     tasks = plan(settings, folder)
+    parts["foreseen"] = begun.get("foreseen") or foresee(settings, len(tasks), labels, groups)
+    print(parts["foreseen"], flush=True)
+    if only_plan:
+        return {"foreseen": parts["foreseen"], "settings": settings}
     held = files.lock(files.make_folder(folder) / ".lock")
     try:
-        study = collect(tasks, settings, folder)  # the settings stand before anything has run
-        done = {(row["split"], row["seed"]) for row in study["rows"]}
-        if todo := [task for task in tasks if (task["split"], task["seed"]) not in done]:
+        if data:
+            pixels = preprocessing.prepare(examined.slices.greys)
+            _keep_prepared(folder, pixels, labels, groups, plan_of_folds)
+            if "base" not in begun:
+                made = measure_without_gan(pixels, labels, groups, plan_of_folds, first_seed)
+                parts["base"] = made
+        study = collect(tasks, settings, folder, **parts)
+        done = {_key(row) for row in study["rows"]}
+        if todo := [task for task in tasks if _key(task) not in done]:
+            files.make_folder(folder / "rows")
             try:
-                run_with_dask(run_one, todo, len(tasks), workers, scheduler)
+                run_with_dask(run_unit, todo, len(tasks), workers, scheduler)
             finally:  # what is finished counts, whatever stopped the rest
                 study = collect(tasks, settings, folder)
         return study
@@ -321,23 +551,26 @@ def run_study(
         held.release()
 
 
-def _fixed(settings: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
-    """What must not change in a study that is begun; before its first row, what the GANs need."""
-    may_change = ("splits", "seeds", "threads", "data")  # the data's fingerprint stays
-    fixed = {key: value for key, value in settings.items() if key not in may_change}
-    return fixed if begun.get("rows") else fixed | {"changes": gan_settings(fixed["changes"])}
+def least_whole(plan_of_folds: list[folds.Fold], labels: np.ndarray) -> int:
+    """The fewest training images of a class in any fold."""
+    return min(np.bincount(labels[fold.train], minlength=2).min() for fold in plan_of_folds)
 
 
-def announce(splits: int, ratio: float) -> str:
-    """What the study can find, said before it begins; `ratio` as in `intervals.resampled_t`."""
-    if splits < FEWEST_REPLICATES:
-        return f"Fewer than {FEWEST_REPLICATES} splits never give a yes or no."
-    smallest = intervals.smallest_detectable_effect(ASSUMED_SPREAD, splits, ratio)
-    return (
-        f"Said beforehand: a gain under {100 * MARGIN:.0f} points is not worth a GAN. "
-        f"If it scatters by {100 * ASSUMED_SPREAD:.0f} points between replicates, {splits} of them "
-        f"find a true gain of {100 * smallest:.0f} points four times in five."
-    )
+def _keep_prepared(folder, images, labels, groups, plan_of_folds) -> None:
+    """What the units read: images, labels, groups and the parts of each fold."""
+    with files.atomic_write(folder / "prepared.npz") as temporary:
+        np.savez_compressed(
+            temporary, images=images, labels=labels, groups=groups,
+            train=np.stack([fold.train for fold in plan_of_folds]),
+            test=np.stack([fold.test for fold in plan_of_folds]),
+            quarters=np.array([fold.quarters for fold in plan_of_folds]),
+        )  # fmt: skip
+
+
+def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
+    """What must not change in a study that is begun; the data's fingerprint stays."""
+    may_change = ("sets", "seeds", "quarters", "threads", "workers", "data")
+    return {key: value for key, value in settings.items() if key not in may_change}
 
 
 @command
@@ -345,38 +578,46 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m course study",
-        description="Repeat the course on many splits (or simulated sets), and judge them.",
-        epilog="The same command again runs what is missing; more splits or seeds are added.",
+        description="Measure in eight folds of a folder, or on simulated sets, whether GAN images "
+        "help, and answer by a rule fixed beforehand.",
+        epilog="The same command again runs what is missing; more seeds, quarters or sets are "
+        "added.",
     )
-    parser.add_argument("--splits", type=int, default=10, help="how many; a verdict needs 5")
-    parser.add_argument("--seeds", type=int, default=3, help="runs for each split, averaged")
-    parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
-    parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
+    parser.add_argument("--data", default="", help="folder of images; default: simulated sets")
     parser.add_argument("--out", default="runs/study", help="folder for everything")
+    parser.add_argument("--plan", dest="only_plan", action="store_true",
+                        help="say hours, width and chances, and train nothing")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=1, help="GANs for each fold or set, averaged")
+    parser.add_argument("--quarters", type=int, default=1,
+                        help="random quarters a fold with a GAN of their own")  # fmt: skip
+    parser.add_argument("--sets", type=int, default=12, help="how many simulated sets")
+    parser.add_argument("--images", type=int, default=144, help="real slices in a simulated set")
+    parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
     parser.add_argument("--params", dest="extra", type=Path, help="YAML file with values to change")
-    parser.add_argument("--first-seed", type=int, default=1, help="seed of the first split")
+    parser.add_argument("--first-seed", type=int, default=1, help="decides folds and networks")
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
-    parser.add_argument("--threads", type=int, default=1, help="threads for each run")
+    parser.add_argument("--threads", type=int, default=1, help="threads for each process")
     parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
     study = run_study(**asked)
+    if asked["only_plan"]:
+        return
     print(table(study))
     if (report := files.project_path(asked["out"]) / "report.html").exists():
         print(f"\nReport: {report}")
 
 
 def table(study: dict[str, Any]) -> str:
-    """Arms and verdict for the terminal."""
+    """Arms, gains and answer for the terminal."""
     if "summary" not in study:
-        return "Fewer than two splits are finished: nothing to compare."
+        return study["note"]
     summary = study["summary"]
-    word = WORDS[summary["measure"]]
-    head = f"{'arm':<26}{word:>9}  95 % interval, {summary['replicates']} replicates"
-    lines = [head]
+    found = [f"{'arm':<42}balanced accuracy, 95 % interval; AUC"]
     for name, arm in summary["arms"].items():
-        mean, low, high = (100 * share for share in (arm["accuracy"], *arm["ci"]))
-        line = f"{plots.ARM_TITLES[name]:<26}{mean:>{len(word) - 1}.1f} %"
-        auc = f"; AUC {arm['auc']:.2f}" if "auc" in arm else ""
-        lines.append(f"{line}  {low:.1f} to {high:.1f} %{auc}")
-    lines += ["", f"Verdict: {summary['verdict']['text']}", study["note"]]
-    return "\n".join(lines).rstrip()
+        low, high = (100 * edge for edge in arm["ci"])
+        found.append(
+            f"{plots.ARM_TITLES[name]:<42}{100 * arm['balanced_accuracy']:.1f} % "
+            f"({low:.1f} to {high:.1f}); {arm['auc']:.3f}"
+        )
+    said = [f"Answer: {summary['verdict']['answer']}. {summary['verdict']['text']}"]
+    return "\n".join([*found, "", *said, summary["advice"], study["note"]]).rstrip()

@@ -19,16 +19,16 @@ def run_with_dask(
     workers: int,
     scheduler: str = "",
 ) -> None:
-    """Hand the runs to Dask, and say what comes back; ends when all are done or given up.
+    """Hand the units to Dask, and say what comes back; ends when all are done or given up.
 
     Args:
         work: What to do with each; returns nothing or a sentence that says what is wrong.
-        todo: The runs, as `plan` gives them.
-        total: Runs of the study, those that are finished with them.
-        workers, scheduler: As in `run`.
+        todo: The units, each with a `name`.
+        total: Units of the study, those that are finished with them.
+        workers, scheduler: As in `study.run_study`.
 
     Raises:
-        CourseError: No Dask, no scheduler, or runs that failed twice.
+        CourseError: No Dask, no scheduler, or units that failed twice.
     """
     try:
         import dask
@@ -66,11 +66,11 @@ def run_with_dask(
                     "the scheduler is lost: start it again, then run the same; what is finished "
                     "is kept."
                 ) from None
-            told = f"split {where['split']}, seed {where['seed']}: {failed or 'done'}"
+            told = f"{where['name']}: {failed or 'done'}"
             if failed:
                 wrong.append(told)
             each = (time.monotonic() - started) / max(1, done - len(wrong)) / 60
             left = f"about {each * (len(todo) - done):.0f} minutes left"
             print(f"{told} ({total - len(todo) + done} of {total}, {left})", flush=True)
     if wrong:
-        raise CourseError(f"{len(wrong)} runs failed, the first: {wrong[0]}")
+        raise CourseError(f"{len(wrong)} units failed, the first: {wrong[0]}")

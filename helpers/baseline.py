@@ -6,16 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from helpers import bundled, folds, machine
-
-MARGIN = 0.05  # of balanced accuracy: less is not worth a GAN
-FACTOR = 1.0  # of the gain's interval; the evidence has not set it yet, so the interval is narrow
-FOLDS = 8
-QUARTERS = 12  # random quarters a fold
-HALVES = 4  # random halves a fold
-FEWEST = 4  # images of a class in a quarter; a gain measured on fewer says nothing
-RESAMPLES = 2000
-CURVE = ((0.25, QUARTERS), (0.5, HALVES))
+from helpers import bundled, folds, intervals, machine
+from helpers.verdict import FACTORS, MARGIN, STRONGER, points_of
 
 
 def measure_baseline(
@@ -48,11 +40,10 @@ def measure_baseline(
         CourseError: A class comes from a single group.
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
-    tests = folds.draw_test_folds(labels, groups, seed, FOLDS)
-    weights = folds.image_weights(labels, groups, FOLDS)
-    features = bundled.view_features(images, bundled.MOST_VIEWS)
-    answers, sizes = _fit_all(features, labels, groups, tests, seed)
-    draws = _resample(labels, groups, seed)
+    plan = folds.plan_folds(labels, groups, seed)
+    weights = folds.image_weights(labels, groups)
+    answers = out_of_fold(images, labels, plan)
+    draws = intervals.resample_groups(labels, groups, seed)
 
     def interval(values, kept_weights):
         totals = draws @ kept_weights
@@ -64,19 +55,16 @@ def measure_baseline(
         return {"value": found, "ci": interval(values, kept_weights)}
 
     def balanced(values):
-        halves = [
-            (draws @ (w * values)) / (draws @ w) for w in (weights * (labels == k) for k in (0, 1))
-        ]
-        low, high = np.quantile(np.mean(halves, axis=0), (0.025, 0.975))
-        return {"value": float(weights @ values), "ci": [float(low), float(high)]}
+        found = intervals.pooled_mean(values, labels, weights, draws)
+        return {"value": found["mean"], "ci": found["ci"]}
 
-    whole = answers["all"][0]
+    whole = answers["classic"][0]
     right = (whole >= 0.5) == labels
     found = {
         "images": len(labels),
         "positives": int(labels.sum()),
         "groups": len(np.unique(groups)),
-        "folds": len(tests),
+        "folds": len(plan),
         "accuracy": mean(right, np.ones(len(labels))),
         "balanced_accuracy": balanced(right),
         "auc": _auc(labels, whole, weights, draws),
@@ -87,10 +75,15 @@ def measure_baseline(
     scores = {
         name: ((each >= 0.5) == labels).mean(axis=0) for name, each in answers.items() if len(each)
     }
+    sizes = {
+        "part": [fold.quarters for fold in plan],
+        "half": [fold.halves for fold in plan],
+        "classic": [[fold.train] for fold in plan],
+    }
     curve = [
         {
             "share": share,
-            "images": sizes[name],
+            "images": float(np.mean(np.sum(sizes[name], axis=-1))),
             "draws": len(answers[name]),
             "balanced_accuracy": (score := balanced(scores[name]))["value"],
             "ci": score["ci"],
@@ -98,12 +91,55 @@ def measure_baseline(
                 np.mean([roc_auc_score(labels, p, sample_weight=weights) for p in answers[name]])
             ),
         }
-        for share, name in ((0.25, "part"), (0.5, "half"), (1.0, "all"))
+        for share, name in ((0.25, "part"), (0.5, "half"), (1.0, "classic"))
         if name in scores
     ]
-    room = _find_room(scores, weights, balanced)
+    room = _find_room(scores, labels, weights, draws)
     found |= {"curve": curve, "room": room, "probabilities": whole}
     return found | {"text": _say(found)}
+
+
+# Arms that need no GAN: on all training images, and on random shares of them.
+WHOLE, QUARTER = ("classic", "classic_long", "mixup"), ("part", "part_long", "oracle_part")
+
+
+def out_of_fold(
+    images: np.ndarray,
+    labels: np.ndarray,
+    plan: list[folds.Fold],
+    arms: tuple[str, ...] = ("classic", "half", *QUARTER),
+) -> dict[str, np.ndarray]:
+    """Fit the classifier *bundled* in every fold, for the arms that need no GAN.
+
+    Args:
+        images: ``(n, height, width, 1)``, -1 to 1.
+        labels: ``(n,)``, 0 or 1.
+        plan: The folds; each has as many quarters and halves as the others.
+        arms: Of `WHOLE`, "half" and `QUARTER`.
+
+    Returns:
+        By arm ``(draws, n)`` probabilities of label 1, NaN for images that no fold tests; one draw
+        for an arm of `WHOLE`, else one for each random share. Arms without a draw are left out.
+    """
+    features = bundled.view_features(images, bundled.MOST_VIEWS)
+    draws = {name: 1 for name in WHOLE} | {"half": len(plan[0].halves)}
+    draws |= dict.fromkeys(QUARTER, len(plan[0].quarters))
+    answers = {name: np.full((draws[name], len(labels)), np.nan) for name in arms if draws[name]}
+    jobs = [(fold, name, j) for fold in plan for name in answers for j in range(draws[name])]
+    for fold, name, draw in machine.progress(jobs, "classifiers", len(jobs)):
+        shares = fold.quarters if name in QUARTER else fold.halves
+        kept = fold.train if name in WHOLE else shares[draw]
+        real = features[kept][:, : bundled.VIEWS.get(name, bundled.VIEWS["classic"])]
+        if name == "mixup":
+            head = bundled.fit_arm(name, images[kept], labels[kept])
+        elif name == "oracle_part":
+            rest = fold.train & ~kept
+            added = features[rest][:, : bundled.VIEWS[name]]
+            head = bundled.fit_with_added(real, labels[kept], added, labels[rest])
+        else:
+            head = bundled.fit_head([bundled.share(real, labels[kept], kept.sum())], real)
+        answers[name][draw, fold.test] = head.answer(features[fold.test, 0])
+    return answers
 
 
 def draw_curve(found: dict[str, Any]) -> Figure:
@@ -132,87 +168,34 @@ def draw_curve(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _fit_all(features, labels, groups, tests, seed):
-    """Out-of-fold probabilities by arm, ``(draws, n)``, and the mean number of training images."""
-    draws = {"all": 1, "half": HALVES, "part": QUARTERS, "part_long": QUARTERS}
-    draws["oracle_part"] = QUARTERS
-    answers = {name: np.full((count, len(labels)), np.nan) for name, count in draws.items()}
-    sizes = {name: [] for name in draws}
-    jobs = [(k, share, j) for k in range(len(tests)) for share, n in CURVE for j in range(n)]
-    jobs += [(k, 1.0, 0) for k in range(len(tests))]
-    for fold, share, draw in machine.progress(jobs, "classifiers", len(jobs)):
-        test = tests[fold]
-        kept = ~test
-        if share < 1:
-            kept = folds.draw_share(labels, groups, ~test, share, [seed, fold, draw])
-        rest = ~test & ~kept
-        if min(np.bincount(labels[kept], minlength=2)) < (FEWEST if share < 1 else 1):
-            continue
-        real = features[kept]
-        plain = features[test, 0]
-        four = real[:, : bundled.VIEWS["classic"]]
-        parts = {}
-        if share == 0.25:
-            added = features[rest][:, : bundled.VIEWS["oracle_part"]]
-            parts["part"] = _plain_fit(four, labels[kept])
-            parts["part_long"] = _plain_fit(real, labels[kept])
-            parts["oracle_part"] = bundled.fit_with_added(four, labels[kept], added, labels[rest])
-        else:
-            parts["all" if share == 1 else "half"] = _plain_fit(four, labels[kept])
-        for name, head in parts.items():
-            answers[name][draw, test] = head.answer(plain)
-            sizes[name].append(kept.sum())
-    # A draw counts where it could be fitted in every fold.
-    whole = {name: each[~np.isnan(each).any(axis=1)] for name, each in answers.items()}
-    return whole, {name: float(np.mean(found)) if found else 0.0 for name, found in sizes.items()}
-
-
-def _plain_fit(features, labels):
-    return bundled.fit_head([bundled.share(features, labels, len(features))], features)
-
-
-def _resample(labels, groups, seed) -> np.ndarray:
-    """How often each image is in each bootstrap sample, ``(RESAMPLES, n)``: whole groups are drawn,
-    those of one class, of the other and of both apart."""
-    rng = np.random.default_rng([seed, 1])
-    names, numbers = np.unique(groups, return_inverse=True)
-    share = np.bincount(numbers, labels) / np.bincount(numbers)
-    kind = np.select([share == 0, share == 1], [0, 1], 2)
-    counts = np.zeros((RESAMPLES, len(names)), np.float32)
-    for of_kind in (np.flatnonzero(kind == k) for k in range(3)):
-        if len(of_kind):
-            even = np.full(len(of_kind), 1 / len(of_kind))
-            counts[:, of_kind] = rng.multinomial(len(of_kind), even, RESAMPLES)
-    return counts[:, numbers]
-
-
 def _auc(labels, probabilities, weights, draws) -> dict[str, Any]:
     def area(counts):
         return roc_auc_score(labels, probabilities, sample_weight=weights * counts)
 
     classes = [(draws[:, labels == label] > 0).any(axis=1) for label in (0, 1)]
-    usable = draws[classes[0] & classes[1]][: RESAMPLES // 4]
+    usable = draws[classes[0] & classes[1]][: intervals.RESAMPLES // 4]
     edges = np.quantile([area(counts) for counts in usable], (0.025, 0.975))
     return {"value": float(area(1.0)), "ci": [float(edge) for edge in edges]}
 
 
-def _find_room(scores, weights, balanced) -> dict[str, Any]:
+def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
     if "part" not in scores:
         return {
             "answer": "too_few",
             "text": (
                 f"Room for more images: not measured, because a quarter of the training images "
-                f"would hold fewer than {FEWEST} of a class, or comes from too few patients."
+                f"would hold fewer than {folds.FEWEST_IN_SHARE} of a class, or comes from too few "
+                "patients."
             ),
         }
-    means = {name: float(weights @ scores[name]) for name in ("part", "part_long", "oracle_part")}
-    stronger = max(("part", "part_long"), key=means.get)
-    found = balanced(scores["oracle_part"] - scores[stronger])
-    gain = found["value"]
-    low, high = (gain + FACTOR * (edge - gain) for edge in found["ci"])
+    means = {name: float(weights @ scores[name]) for name in QUARTER}
+    stronger = STRONGER["quarter"]
+    found = intervals.pooled_mean(
+        scores["oracle_part"] - scores[stronger], labels, weights, draws, FACTORS["oracle"]
+    )
+    low, high = found["ci"]
     answer = "little" if high < MARGIN else "room" if low > 0 else "open"
-    size = f"{_points(gain)} points ({_points(low)} to {_points(high)})"
-    margin = f"{100 * MARGIN:.0f} points"
+    size, margin = points_of(found), f"{100 * MARGIN:.0f} points"
     text = {
         "little": f"There is little room: true new images would add less than {margin}: {size}.",
         "room": f"There is room for more images: {size}.",
@@ -222,14 +205,9 @@ def _find_room(scores, weights, balanced) -> dict[str, Any]:
         " That is what the other three quarters of the images bring to a classifier trained on a "
         "quarter: a perfect GAN could do no better."
     )
-    if FACTOR == 1:
-        text += (
-            " The interval is too narrow: it does not yet include all that differs from one data "
-            "set to the next."
-        )
     return means | {
-        "answer": answer, "text": text, "gain": gain, "ci": [low, high], "baseline": stronger,
-        "margin": MARGIN, "factor": FACTOR,
+        "answer": answer, "text": text, "gain": found["mean"], "ci": found["ci"],
+        "baseline": stronger, "margin": MARGIN, "factor": found["factor"],
     }  # fmt: skip
 
 
@@ -257,7 +235,3 @@ def _say(found: dict[str, Any]) -> str:
         found["room"]["text"],
     ]
     return "\n".join(lines)
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"

@@ -1,6 +1,7 @@
 """Grouped folds of a set of slices, and random quarters of a training part."""
 
 import warnings
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -9,6 +10,17 @@ from helpers.files import CourseError
 from helpers.preprocessing import FEWEST, SHARES
 
 UNUSED = "unused"  # a further slice of a person whom this fold tests or validates
+FEWEST_IN_SHARE = 4  # images of a class in a random share; a gain measured on fewer says nothing
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: which images train and which are tested, and random shares of the training part."""
+
+    train: np.ndarray  # (n,), bool
+    test: np.ndarray  # (n,), bool
+    quarters: list[np.ndarray] = field(default_factory=list)  # each (n,), bool
+    halves: list[np.ndarray] = field(default_factory=list)
 
 
 def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8) -> np.ndarray:
@@ -143,6 +155,36 @@ def draw_test_folds(
         if len(np.unique(labels[~test])) < 2:
             raise refusal
     return tests
+
+
+def plan_folds(
+    labels: np.ndarray, groups: np.ndarray, seed: int, quarters: int = 12, halves: int = 4
+) -> list[Fold]:
+    """Draw folds in which each image is tested once, and random shares of their training parts.
+
+    Args:
+        labels, groups, seed: As in `draw_test_folds`, whose errors it raises.
+        quarters, halves: How many random quarters and halves a fold. A draw that holds too few
+            images of a class in any fold is left out of all folds.
+    """
+    tests = draw_test_folds(labels, groups, seed)
+
+    def draw(share, count, first):
+        drawn = [
+            [draw_share(labels, groups, ~test, share, [seed, k, j]) for k, test in enumerate(tests)]
+            for j in range(first, first + count)
+        ]
+        return [
+            of_folds
+            for of_folds in drawn
+            if all(np.bincount(labels[x], minlength=2).min() >= FEWEST_IN_SHARE for x in of_folds)
+        ]
+
+    of_quarters, of_halves = draw(0.25, quarters, 0), draw(0.5, halves, 0)
+    return [
+        Fold(~test, test, [x[k] for x in of_quarters], [x[k] for x in of_halves])
+        for k, test in enumerate(tests)
+    ]
 
 
 def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.ndarray:

@@ -36,6 +36,25 @@ ARM_TITLES = {
     "classic_gan": "classic + GAN",
     "control_shuffled": "control: shuffled labels",
     "duplicated": "original, duplicated",
+    "classic_long": "classic, four times the views",
+    "oracle": "classic + true new images",
+    "mixup": "classic + mixup",
+    "part": "a quarter: classic",
+    "part_long": "a quarter: classic, four times the views",
+    "part_gan": "a quarter: classic + GAN",
+    "oracle_part": "a quarter: classic + true new images",
+}
+# The gains of a study, by what they compare (`verdict.judge`).
+GAIN_TITLES = {
+    "exposure": "GAN, each real image as often",
+    "compute": "GAN, against as much effort",
+    "oracle": "true new images, against the better baseline",
+    "stronger": "GAN, against the better baseline",
+    "missing": "true new images, against GAN",
+    "long": "more views instead",
+    "mixup": "mixup instead",
+    "exposure, shifted": "GAN, on shifted slices",
+    "oracle, shifted": "true new images, on shifted slices",
 }
 CLASSIFIER_TITLES = {
     "resnet50": "ResNet-50, trained whole from scratch",
@@ -223,6 +242,25 @@ def show_contrasts(contrasts: dict[str, dict], margin: float, word: str = "accur
     }
     draw_forest(axis, points)
     axis.set_xlabel(f"difference in {word}, points")
+    return figure
+
+
+def show_gains(gains: dict[str, dict], margin: float) -> Figure:
+    """The gains of a study with their intervals, as a forest plot.
+
+    Args:
+        gains: By name, as `course.study` keeps them: `mean` and `ci`, shares.
+        margin: The smallest gain worth having, a share; less than that is shaded.
+    """
+    figure, axis = plt.subplots(figsize=(7, 0.5 * len(gains) + 1.1), layout="constrained")
+    axis.axvspan(-100 * margin, 100 * margin, color="0.9")
+    axis.axvline(0, color="grey", lw=0.8)
+    points = {
+        GAIN_TITLES[name]: 100 * np.array([found["mean"], *found["ci"]])
+        for name, found in gains.items()
+    }
+    draw_forest(axis, points)
+    axis.set_xlabel("difference in balanced accuracy, points")
     return figure
 
 

@@ -243,3 +243,17 @@ def test_missing_weights_are_a_sentence_that_says_how_to_make_them(monkeypatch, 
     monkeypatch.setattr("helpers.judge.JUDGE_WEIGHTS", tmp_path / "judge.weights.h5")
     with pytest.raises(CourseError, match=r"data/judge/make\.py"):
         load_judge()
+
+
+def test_shifted_slices_are_the_same_heads_as_another_scanner_would_show_them():
+    images, _ = preprocessing.fresh_slices(40, seed=5)
+    shifted = preprocessing.shift_domain(images, seed=1)
+    assert shifted.shape == images.shape and shifted.dtype == np.float32
+    assert shifted.min() >= -1 and shifted.max() <= 1
+    assert np.array_equal(shifted, preprocessing.shift_domain(images, seed=1))
+    corner, before = shifted[:, :4, :4], images[:, :4, :4]
+    assert corner.mean() > before.mean() + 0.05, "lighter"
+    assert corner.std() > before.std() + 0.05, "noisier"
+    flat = [x.reshape(len(x), -1) for x in (images, shifted)]
+    alike = np.corrcoef(*flat)[: len(images), len(images) :]
+    assert (alike.argmax(axis=1) == np.arange(len(images))).mean() > 0.9, "the same heads"
