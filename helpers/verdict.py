@@ -81,8 +81,8 @@ def _why(gains, gain, margin, where) -> str:
     """What keeps the answer open."""
     if gains["exposure"]["ci"][0] > 0:
         return f"against the same effort without a GAN it is {gain['compute']}, which may be 0"
-    if "oracle" not in gains:
-        return "the interval holds 0, and what true new images would bring is not known"
+    if "missing" not in gains:
+        return "the interval holds 0, and no GAN was set beside true new images"
     if gains["stronger"]["ci"][1] < margin:
         return (
             f"a gain of {100 * margin:.0f} points is ruled out{where}, but true new images may do "

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import small
 from conftest import ROOT, snapshot
 
 from course import replicate, study, workers
@@ -491,7 +492,7 @@ def test_a_real_study_outlives_a_killed_worker(start, tmp_path):
 
 
 def test_a_study_of_a_folder_runs_whole(folder, tmp_path):
-    """Sixteen units with hardly trained GANs, in this process, and the report at the end."""
+    """Eight units with small, hardly trained GANs in this process, and the report at the end."""
     ask = ["--profile", "smoke", "--data", str(folder), "--out", str(tmp_path / "out")]
     values = tmp_path / "few.yaml"
     values.write_text("gan_steps: 1\ncheckpoint_every: 1\n")
@@ -500,6 +501,7 @@ def test_a_study_of_a_folder_runs_whole(folder, tmp_path):
         assert not any(work(task) for task in todo)
 
     with pytest.MonkeyPatch.context() as patch:
+        small.use(patch)
         patch.setattr(study, "run_with_dask", one_by_one)
         patch.setattr(study, "time_step", lambda _: 0.5)
         assert study.main([*ask, "--params", str(values), "--quarters", "0"]) == 0
