@@ -56,10 +56,12 @@ outputs: .venv/installed
 	    runs/quick/notebooks/06_beyond_the_paper.ipynb
 	$(BIN)/python tests/keep_outputs.py runs/quick runs/smoke
 
-# For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.
+# For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13;
+# and the two conda environments.
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-header --quiet --output-file requirements.lock
+	$(PYTHON) binder/environments.py
 
 clean:
 	rm -rf .venv .venv-lowest*
