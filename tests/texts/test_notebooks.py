@@ -161,16 +161,6 @@ def test_one_parameters_cell_of_plain_commented_literals(path):
         assert "  # " in line, f"{line}: say what it is"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_defaults_are_the_quick_profile(path):
-    quick = yaml.safe_load((ROOT / "params" / "quick.yaml").read_text())
-    tagged = next(c for c in cells(path) if "parameters" in c.metadata.get("tags", []))
-    for node in ast.parse(tagged.source).body:
-        name = node.targets[0].id
-        if name in quick:
-            assert ast.literal_eval(node.value) == quick[name], name
-
-
 def test_profiles_name_only_declared_parameters_and_the_same_ones():
     declared = set().union(*run.declared_parameters().values())
     names = []
@@ -182,12 +172,7 @@ def test_profiles_name_only_declared_parameters_and_the_same_ones():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_reads_in_small_steps(path):
-    code = [c.source for c in cells(path) if "colab" not in c.metadata.get("tags", [])]
-    lengths = sorted(len([x for x in source.splitlines() if x.strip()]) for source in code)
-    assert lengths[len(lengths) // 2] <= 6
-    assert sum(length <= 20 for length in lengths) >= 0.9 * len(lengths)
-    assert len(lengths) <= len(cells(path, "markdown")) <= 1.6 * len(lengths)
+def test_the_opening_says_what_is_in_it(path):
     first = cells(path, "markdown")[0].source
     for promise in ("You will build", "You will learn", "You need", "Takes"):
         assert promise in first
