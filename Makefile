@@ -1,4 +1,4 @@
-# make course | make test | make validate | make bench | make evidence; see README.md
+# make course | make test | make test-all | make validate | make bench | make evidence; see README.md
 PROFILE ?= quick
 DATA ?=
 OUT ?=
@@ -9,16 +9,17 @@ KEEP ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test validate bench evidence outputs lock clean
+.PHONY: course test test-all validate bench evidence outputs lock clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
 	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0 no false off,$(FRESH)),--fresh)
 
-test: .venv/installed
+test: ONLY = -m "not slow"
+test test-all: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ONLY)
 
 validate: .venv/installed
 	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=3600 notebooks

@@ -496,6 +496,7 @@ def test_settings_are_kept_when_a_study_is_stopped(tmp_path, monkeypatch, capsys
     assert "other settings" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_real_study_outlives_a_killed_worker(start, tmp_path):
     """Two runs of the whole course; the worker of one dies while its notebook computes."""
     values = tmp_path / "few.yaml"
