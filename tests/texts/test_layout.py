@@ -131,6 +131,8 @@ def test_the_readme_says_what_was_measured():
     )
     assert "without the penalty, {} and {} times".format(*plain) in README
     assert f"{bench['paper_scale']['hours_for_both_gans']:.1f} hours" in README
+    resnet = bench["resnet_step"]["vs_pytorch_best"]["median"]
+    assert f"a step of ResNet-50, of which the course makes {resnet:.2f} in the same" in README
     fits = {name: spread["median"] for name, spread in bench["evaluation"].items()}
     assert f"were fitted {fits['scratch_vs_plain']:.2f} times as fast, with the trunk" in README
     assert f"it was {fits['scratch_vs_plain_onednn']:.2f} times, and " in README
