@@ -1,4 +1,4 @@
-# make course | make test | make validate | make bench | make evidence; see README.md
+# make course | make test | make validate | make bench | make evidence | make address; see README.md
 PROFILE ?= quick
 DATA ?=
 OUT ?=
@@ -6,10 +6,11 @@ PARAMS ?=
 SEED ?=
 FRESH ?=
 KEEP ?=
+REPO ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test validate bench evidence outputs lock clean
+.PHONY: course test validate bench evidence outputs lock address clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
@@ -60,6 +61,11 @@ outputs: .venv/installed
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-header --quiet --output-file requirements.lock
+
+# For maintainers: the public address, as owner/name, in every place that names it; without REPO,
+# the checksum of a new release.
+address: .venv/installed
+	@$(BIN)/python binder/address.py --repo="$(REPO)"
 
 clean:
 	rm -rf .venv .venv-lowest*
