@@ -1,4 +1,4 @@
-# make course | make test | make test-all | make validate | make bench | make evidence; see README.md
+# make course | test | test-all | validate | bench | evidence | address; see README.md
 PROFILE ?= quick
 DATA ?=
 OUT ?=
@@ -6,10 +6,11 @@ PARAMS ?=
 SEED ?=
 FRESH ?=
 KEEP ?=
+REPO ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test test-all validate bench evidence outputs lock clean
+.PHONY: course test test-all validate bench evidence outputs lock address clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
@@ -63,6 +64,11 @@ lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-header --quiet --output-file requirements.lock
 	$(PYTHON) binder/environments.py
+
+# For maintainers: the public address, as owner/name, in every place that names it; without REPO,
+# the checksum of a new release.
+address: .venv/installed
+	@$(BIN)/python binder/address.py --repo="$(REPO)"
 
 clean:
 	rm -rf .venv .venv-lowest*

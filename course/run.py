@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import os
 import re
-import resource
 import shutil
 import sys
 import threading
@@ -19,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 from course.commands import command
 from course.report import arms_table, write_report
@@ -221,12 +225,18 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
         cost = files.read_json(folder / "metrics.json").get("cost", {})
         seconds = cost.get("seconds", {}) | {name: time.monotonic() - started}
         peak = max(cost.get("peak_memory_gb", 0.0), _peak_memory())
-        files.record(folder, cost={"seconds": seconds, "peak_memory_gb": peak})
+        memory = {"peak_memory_gb": peak} if peak else {}
+        files.record(folder, cost={"seconds": seconds} | memory)
         print(f"{head}: done in {_clock(time.monotonic() - started)}", flush=True)
 
 
 def _peak_memory() -> float:
-    """The most memory that a process started from here has held at once, in GB (1e9 bytes)."""
+    """The most memory that a process started from here has held at once, in GB (1e9 bytes).
+
+    0 on Windows, which does not tell.
+    """
+    if resource is None:
+        return 0.0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
 
@@ -322,7 +332,9 @@ class _Ticker:
             if not live and now - said < 30:  # a log file wants lines, not a flicker
                 continue
             said = now
-            state = files.read_json(self.path)
+            state: dict[str, Any] = {}
+            with contextlib.suppress(OSError):  # Windows: while the kernel replaces it
+                state = files.read_json(self.path)
             where = f"running for {_clock(now - started)}"
             if state:
                 left = _clock(state["seconds_left"])

@@ -184,7 +184,7 @@ def setup() -> str:
         # Advice on retracing and on file formats does not help a reader.
         tf.get_logger().setLevel("ERROR")
         absl.logging.set_verbosity(absl.logging.ERROR)
-        gpus = tf.config.list_physical_devices("GPU")
+        gpus = usable_gpus()
         with contextlib.suppress(RuntimeError):  # set already: a cell run for the second time
             for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
@@ -192,6 +192,8 @@ def setup() -> str:
     if gpus:
         found = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
         where = "GPU: " + ", ".join(map(str, found))
+    if has_metal():
+        where = "no GPU: CPU (Apple's GPU is not used: networks train wrongly on it)"
     if device():
         where = device().describe()
     names = "Python {python} · TensorFlow {tensorflow} · Keras {keras}".format(**versions())
@@ -199,11 +201,29 @@ def setup() -> str:
     return f"{names} · {where}{warning * late}"
 
 
-def on_processor() -> bool:
-    """Whether this machine's processor computes, since nothing else was found."""
+def usable_gpus() -> list[Any]:
+    """The GPUs that compute right; Apple's are hidden from TensorFlow, so its CPU computes.
+
+    Source: keras-team/tf-keras issue 140; for GANs, mrdbourke/m1-machine-learning-test issue 8.
+    """
     import tensorflow as tf
 
-    return not device() and not tf.config.list_physical_devices("GPU")
+    gpus = tf.config.list_physical_devices("GPU")
+    if not (gpus and has_metal()):
+        return gpus
+    with contextlib.suppress(RuntimeError):  # TensorFlow has computed already
+        tf.config.set_visible_devices([], "GPU")
+    return []
+
+
+def has_metal() -> bool:
+    """Whether tensorflow-metal is installed, by which TensorFlow finds Apple's GPU."""
+    return any(importlib.metadata.distributions(name="tensorflow-metal"))
+
+
+def on_processor() -> bool:
+    """Whether this machine's processor computes, since nothing else was found."""
+    return not device() and not usable_gpus()
 
 
 WINOGRAD, XLA = "+winograd", "+xla"  # after a precision: the algorithm of convolutions; compiled

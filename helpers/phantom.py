@@ -327,7 +327,11 @@ def _write_files(folder: Path, n: int, seed: int) -> None:
         picture.convert("RGBA" if rng.random() < 0.06 else "RGB").save(folder / name)
     (folder / names[same[1]]).write_bytes((folder / names[same[0]]).read_bytes())
     rows = [f"{i},{int(i < half)}\n" for i in range(n)]
-    (folder / "labels.csv").write_text("id, hemorrhage\n" + "".join(rows), newline="\n")
+    (folder / "labels.csv").write_text(
+        "id, hemorrhage\n" + "".join(rows), encoding="utf-8", newline="\n"
+    )
     groups = {"same": same, "rescaled": near, "dimmed": dim, "series": series}
     rows = [f"{names[i]},{group}\n" for group, members in groups.items() for i in sorted(members)]
-    (folder / "groups.csv").write_text("file,group\n" + "".join(rows), newline="\n")
+    (folder / "groups.csv").write_text(
+        "file,group\n" + "".join(rows), encoding="utf-8", newline="\n"
+    )

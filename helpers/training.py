@@ -330,6 +330,8 @@ def _read_newest(folder: Path | None) -> dict[str, Any]:
         half_written.unlink(missing_ok=True)
     for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
         try:
+            if files.unpacked_bytes(path) > path.stat().st_size:  # it is written unpacked
+                raise zipfile.BadZipFile
             with np.load(path) as saved:
                 # NumPy may stop before it comes to a checksum, and zipfile doesn't count members.
                 origin, count = json.loads(str(saved["origin"])), len(set(saved))
@@ -343,7 +345,10 @@ def _read_newest(folder: Path | None) -> dict[str, Any]:
 
 def save_generator(generator: keras.Model, path: Path) -> None:
     """Write the generator as one `.h5` file, whole; `sampling.load_generator` reads it back."""
-    with files.atomic_write(path) as temporary:
+    with files.atomic_write(path) as temporary, machine.hold_stderr():
+        # HDF5 ends the process where it can't write on; it takes 65 kB beside the numbers.
+        size = sum(weights.nbytes for weights in generator.get_weights())
+        files.require_room(temporary, size + 10**6)
         generator.save(temporary)
 
 

@@ -313,3 +313,27 @@ def test_versions_know_the_build_for_processors(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert machine.versions()["tensorflow"] == "2.0"
     assert machine.versions()["pillow"] == "2.5"
+
+
+@pytest.mark.parametrize("metal", [True, False])
+def test_apples_gpu_is_left_unused_and_one_line_says_so(metal, tmp_path, monkeypatch):
+    """Simulated: tensorflow-metal is installed, or another plugin that brings a GPU."""
+    tf = pytest.importorskip("tensorflow")
+    name = "tensorflow_metal" if metal else "tensorflow_rocks"
+    folder = tmp_path / f"{name}-1.2.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hidden, gpu = [], tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *given: hidden.append(given))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda *_: None)
+    details = {"device_name": "a card"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
+    said = machine.setup()
+    assert "\n" not in said and machine.on_processor() is metal
+    if metal:
+        assert said.endswith("no GPU: CPU (Apple's GPU is not used: networks train wrongly on it)")
+        assert hidden[0] == ([], "GPU")
+    else:
+        assert said.endswith("GPU: a card") and hidden == []
