@@ -15,6 +15,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST = NOTEBOOKS[0].relative_to(ROOT).as_posix()
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
+PAGES += [ROOT / name / "README.md" for name in ("course", "benchmarks", "experiments")]
 PAGES += sorted((ROOT / "data").rglob("*.md")) + sorted((ROOT / "notebooks").glob("*.md"))
 
 
