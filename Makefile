@@ -1,4 +1,4 @@
-# make course | make test | make validate | make bench | make evidence; see README.md
+# make course | make test | make validate | make book | make bench | make evidence; see README.md
 PROFILE ?= quick
 DATA ?=
 OUT ?=
@@ -9,7 +9,7 @@ KEEP ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test validate bench evidence outputs lock clean
+.PHONY: course test validate bench evidence book outputs lock clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
@@ -32,6 +32,11 @@ validate: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+# The notebooks as committed, as a site: open book/_build/book/index.html.
+book: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-book.lock
+	$(BIN)/sphinx-build --quiet -c book . book/_build
+
 # A reader's figures go to runs/benchmarks.json; a maintainer's, with KEEP=1, to the committed file.
 bench: .venv/installed
 	$(BIN)/python benchmarks/gan_step.py $(if $(KEEP),--keep)
@@ -52,14 +57,17 @@ evidence:
 outputs: .venv/installed
 	$(BIN)/python -m course run --profile smoke --fresh
 	$(BIN)/python -m course run --profile quick --fresh
-	$(BIN)/papermill --no-progress-bar notebooks/06_beyond_the_paper.ipynb \
-	    runs/quick/notebooks/06_beyond_the_paper.ipynb
+	for name in 06_beyond_the_paper 07_your_own_images; do \
+	    $(BIN)/papermill --no-progress-bar notebooks/$$name.ipynb runs/quick/notebooks/$$name.ipynb || exit; \
+	done
 	$(BIN)/python tests/keep_outputs.py runs/quick runs/smoke
 
 # For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-header --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra book --universal --python-version 3.11 \
+	    --constraint requirements.lock --no-header --quiet --output-file requirements-book.lock
 
 clean:
 	rm -rf .venv .venv-lowest*
