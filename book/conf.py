@@ -1,6 +1,7 @@
 """Settings of the book that `make book` builds with Sphinx, without a network."""
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -41,6 +42,7 @@ html_theme_options = {
         "colab_url": "https://colab.research.google.com",
         "notebook_interface": "jupyterlab",
     },
+    "navbar_persistent": [],  # the sidebar has a search field
     "show_navbar_depth": 1,
     "show_toc_level": 1,
 }
@@ -64,7 +66,7 @@ def without_badges(text: str) -> str:
 
 
 def _read(app: Any, name: str, source: list[str]) -> None:
-    if app.env.doc2path(name).endswith(".ipynb"):
+    if os.fspath(app.env.doc2path(name)).endswith(".ipynb"):
         source[0] = adapt(source[0])
     else:
         source[0] = without_badges(source[0])
