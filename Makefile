@@ -32,10 +32,10 @@ validate: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# The notebooks as committed, as a site: open book/_build/book/index.html.
+# The notebooks as committed, as a site: open book/_build/html/book/index.html.
 book: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-book.lock
-	$(BIN)/sphinx-build --quiet -c book . book/_build
+	$(BIN)/sphinx-build --quiet -c book . book/_build/html
 
 # A reader's figures go to runs/benchmarks.json; a maintainer's, with KEEP=1, to the committed file.
 bench: .venv/installed
