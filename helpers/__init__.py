@@ -3,7 +3,7 @@
 Each module imports only from those named before it: injected, files, machine, parameters, phantom,
 planted, preprocessing, folds, alignment, lookalikes, folder, networks, trunk, fast, recipes, gan,
 training, sampling, judge, copies, measures, preparation, intervals, verdict, classifiers, bundled,
-baseline, leaks, plots, exercises.
+baseline, leaks, plots, drawings, interactive, exercises.
 """
 
 __version__ = "0.1.0"

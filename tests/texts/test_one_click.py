@@ -22,6 +22,7 @@ from helpers import __version__
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
+PAGES += [ROOT / name / "README.md" for name in ("course", "benchmarks", "experiments")]
 PAGES += sorted((ROOT / "data").rglob("*.md")) + sorted((ROOT / "notebooks").glob("*.md"))
 
 
