@@ -51,14 +51,17 @@ def test_every_formula_can_be_shown(conf):
     assert seen > 20
 
 
-def test_it_builds(tmp_path):
-    """Without a script or style sheet from a network."""
+def test_it_builds(conf, tmp_path):
+    """Without a script or style sheet from a network; buttons where there is an address."""
     pytest.importorskip("myst_nb")
     pytest.importorskip("sphinx_book_theme")
     command = [sys.executable, "-m", "sphinx", "-q", "-c", "book", ".", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "notebooks" / "04_sampling.html").read_text()
-    assert "<math" in page and "<details>" in page and "colab.research.google.com/github" in page
+    assert "<math" in page and "<details>" in page
+    published = conf.HOME != conf.address.UNSET
+    assert ("colab.research.google.com/github" in page) is published
+    assert (conf.HOME in page) is published
     loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page)
     assert not [address for address in loaded if "canonical" not in address], loaded
