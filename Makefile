@@ -71,7 +71,7 @@ lock:
 	    --no-header --quiet --output-file requirements.lock
 	uv pip compile pyproject.toml --extra dev --extra book --universal --python-version 3.11 \
 	    --constraint requirements.lock --no-header --quiet --output-file requirements-book.lock
-	$(PYTHON) binder/environments.py
+	$(PYTHON) binder/conda_environments.py
 
 # For maintainers: the public address, as owner/name, in every place that names it; without REPO,
 # the checksum of a new release.

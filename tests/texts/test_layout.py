@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conda_environments import environments
 from conftest import ROOT
-from environments import environments
 from packaging.requirements import Requirement
 from PIL import Image
 from scipy import stats

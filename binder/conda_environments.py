@@ -1,4 +1,4 @@
-"""Write both conda environments from pyproject.toml: python binder/environments.py
+"""Write both conda environments from pyproject.toml: python binder/conda_environments.py
 
 `environment.yml` is for your own machine, `binder/environment.yml` for Binder, which has no GPU.
 `make lock` runs this file.
