@@ -3,16 +3,17 @@
 import json
 import os
 import re
-import tomllib
+import sys
 from pathlib import Path
 from typing import Any
 
 from docutils.utils.math.latex2mathml import tex2mathml
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
-    "Repository"
-]
+sys.path.insert(0, str(ROOT / "binder"))
+import address  # noqa: E402
+
+HOME = address.address()
 
 project = "Will GAN augmentation help my classifier?"
 author = "the course's authors"
@@ -32,9 +33,10 @@ html_theme = "sphinx_book_theme"
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {
+# No button leads to Colab, Binder or a repository until `make address` has set the address.
+buttons = {
     "repository_url": HOME,
-    "repository_branch": "main",
+    "repository_branch": address.release(),
     "path_to_docs": "",
     "use_repository_button": True,
     "launch_buttons": {
@@ -42,6 +44,8 @@ html_theme_options = {
         "colab_url": "https://colab.research.google.com",
         "notebook_interface": "jupyterlab",
     },
+}
+html_theme_options = (buttons if HOME != address.UNSET else {}) | {
     "navbar_persistent": [],  # the sidebar has a search field
     "show_navbar_depth": 1,
     "show_toc_level": 1,
@@ -62,6 +66,7 @@ def adapt(source: str) -> str:
 
 def without_badges(text: str) -> str:
     """The text without its line of badges."""
+    text = text.replace(address.NOTEBOOK_UNSET, "")
     return re.sub(r"(?m)^\[!\[Open in .*\n?", "", text)
 
 
