@@ -124,6 +124,8 @@ NOTEBOOKS = {
     # Notebook 06
     "conditional_steps": Parameter(1000, "updates of the GAN for both classes", low=1),
     "fitting_steps": Parameter(150, "updates of the latent vectors that are fitted", low=1),
+    # Notebook 07
+    "upload": Parameter(False, "in Colab: ask for a .zip file"),
 }  # fmt: skip
 
 # --- Of a study ----------------------------------------------------------------------------------
