@@ -30,6 +30,15 @@ def folder(tmp_path):
     return write_folder(tmp_path / "data", 60)
 
 
+@pytest.fixture(scope="module")
+def slices():
+    """40 images: class 1 is bright, class 0 dark, both noisy."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], 20)
+    images = rng.normal(0, 0.2, (40, 32, 32, 1)) + np.where(labels, 0.5, -0.5)[:, None, None, None]
+    return images.clip(-1, 1).astype("float32"), labels
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory, worker_id):
     """The whole course in the smoke profile on simulated slices, once for all test processes."""

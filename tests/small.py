@@ -45,3 +45,18 @@ def train(out: Path) -> None:
     )  # fmt: skip
     variables = gan.generator.variables + gan.discriminator.variables
     np.savez(out / "end.npz", *map(np.asarray, variables), rows=gan.history["penalty"])
+
+
+def train_seeded(images: np.ndarray, steps: int, **more) -> training.Trained:
+    """`train_gan` with the one seed that tests compare."""
+    return training.train_gan(images, steps=steps, seed=3, **more)
+
+
+def weights(trained: training.Trained) -> list[np.ndarray]:
+    """All variables of both networks."""
+    return [np.asarray(v) for v in trained.generator.variables + trained.discriminator.variables]
+
+
+def same(first: training.Trained, second: training.Trained) -> bool:
+    """Whether both have the same weights, bit for bit."""
+    return all(np.array_equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))

@@ -18,15 +18,6 @@ keras = pytest.importorskip("keras")
 
 
 @pytest.fixture(scope="module")
-def slices():
-    """40 images: class 1 is bright, class 0 dark, both noisy."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat([1, 0], 20)
-    images = rng.normal(0, 0.2, (40, 32, 32, 1)) + np.where(labels, 0.5, -0.5)[:, None, None, None]
-    return images.clip(-1, 1).astype("float32"), labels
-
-
-@pytest.fixture(scope="module")
 def synthetic():
     rng = np.random.default_rng(1)
     return rng.uniform(-1, 1, (30, 32, 32, 1)).astype("float32"), np.repeat([1, 0], 15)

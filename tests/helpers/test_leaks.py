@@ -13,15 +13,6 @@ from helpers.files import CourseError
 keras = pytest.importorskip("keras")
 
 
-@pytest.fixture(scope="module")
-def slices():
-    """40 images: class 1 is bright, class 0 dark, both noisy."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat([1, 0], 20)
-    images = rng.normal(0, 0.2, (40, 32, 32, 1)) + np.where(labels, 0.5, -0.5)[:, None, None, None]
-    return images.clip(-1, 1).astype("float32"), labels
-
-
 def test_near_copies_are_found_and_other_heads_are_not():
     images = preprocessing.fresh_slices(150, 98)[0]
     moved = np.roll(images[:, :, ::-1], (2, -1), axis=(1, 2))

@@ -4,9 +4,10 @@ import functools
 import importlib.util
 import json
 
-import numpy as np
 import pytest
 from conftest import ROOT
+from small import same
+from small import train_seeded as train
 
 from helpers.files import CourseError
 from helpers.gan import (
@@ -14,22 +15,9 @@ from helpers.gan import (
 )
 from helpers.training import (
     fingerprint_step,
-    train_gan,
 )
 
 keras = pytest.importorskip("keras")
-
-
-def train(images, steps, **more):
-    return train_gan(images, steps=steps, seed=3, **more)
-
-
-def weights(trained):
-    return [np.asarray(v) for v in trained.generator.variables + trained.discriminator.variables]
-
-
-def same(first, second):
-    return all(np.array_equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
 def learners_step(tmp_path, name, edit=lambda source: source):

@@ -6,6 +6,8 @@ import signal
 
 import numpy as np
 import pytest
+from small import same
+from small import train_seeded as train
 
 from helpers import machine, networks, recipes, sampling
 from helpers.files import CourseError
@@ -30,18 +32,6 @@ from helpers.training import (
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402  after keras, which decides whether there is one
-
-
-def train(images, steps, **more):
-    return train_gan(images, steps=steps, seed=3, **more)
-
-
-def weights(trained):
-    return [np.asarray(v) for v in trained.generator.variables + trained.discriminator.variables]
-
-
-def same(first, second):
-    return all(np.array_equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
 def test_batches_are_epochs_without_the_last_half():
