@@ -1,4 +1,4 @@
-# make course | make test | make validate | make bench | make evidence; see README.md
+# make course | test | test-all | validate | book | bench | evidence | address; see README.md
 PROFILE ?= quick
 DATA ?=
 OUT ?=
@@ -6,19 +6,21 @@ PARAMS ?=
 SEED ?=
 FRESH ?=
 KEEP ?=
+REPO ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test validate bench evidence outputs lock clean
+.PHONY: course test test-all validate bench evidence book outputs lock address clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
 	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0 no false off,$(FRESH)),--fresh)
 
-test: .venv/installed
+test: ONLY = -m "not slow"
+test test-all: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ONLY)
 
 validate: .venv/installed
 	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=3600 notebooks
@@ -31,6 +33,11 @@ validate: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+# The notebooks as committed, as a site: open book/_build/html/book/index.html.
+book: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-book.lock
+	$(BIN)/sphinx-build --quiet -c book . book/_build/html
 
 # A reader's figures go to runs/benchmarks.json; a maintainer's, with KEEP=1, to the committed file.
 bench: .venv/installed
@@ -52,14 +59,24 @@ evidence:
 outputs: .venv/installed
 	$(BIN)/python -m course run --profile smoke --fresh
 	$(BIN)/python -m course run --profile quick --fresh
-	$(BIN)/papermill --no-progress-bar notebooks/06_beyond_the_paper.ipynb \
-	    runs/quick/notebooks/06_beyond_the_paper.ipynb
+	for name in 06_beyond_the_paper 07_your_own_images; do \
+	    $(BIN)/papermill --no-progress-bar notebooks/$$name.ipynb runs/quick/notebooks/$$name.ipynb || exit; \
+	done
 	$(BIN)/python tests/keep_outputs.py runs/quick runs/smoke
 
-# For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13.
+# For maintainers, with uv: the newest versions that pyproject.toml allows, for Python 3.11 to 3.13;
+# and the two conda environments.
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	    --no-header --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra book --universal --python-version 3.11 \
+	    --constraint requirements.lock --no-header --quiet --output-file requirements-book.lock
+	$(PYTHON) binder/conda_environments.py
+
+# For maintainers: the public address, as owner/name, in every place that names it; without REPO,
+# the checksum of a new release.
+address: .venv/installed
+	@$(BIN)/python binder/address.py --repo="$(REPO)"
 
 clean:
 	rm -rf .venv .venv-lowest*

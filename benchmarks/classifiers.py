@@ -79,9 +79,11 @@ def plain(trunk: str) -> None:
 def work(way: str, trunk: str) -> None:
     """In a process of its own: one job; prints its seconds."""
     if way == "plain":
-        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
-    with machine.quiet():
-        from helpers import classifiers  # noqa: F401  to load TensorFlow before the clock starts
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]  # TensorFlow's own choice
+    else:
+        machine.setup()
+    from helpers import classifiers  # noqa: F401  to load TensorFlow before the clock starts
+
     if trunk == "imagenet":  # weights cost time only while they are fetched: any will do here
         import keras
 
@@ -95,8 +97,9 @@ def work(way: str, trunk: str) -> None:
 def said(*command: str) -> str:
     """The last line that a Python process prints."""
     done = subprocess.run(
-        [sys.executable, *command], check=True, cwd=files.PROJECT, capture_output=True, text=True
-    )
+        [sys.executable, *command], check=True, cwd=files.PROJECT, env=machine.environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
     return done.stdout.splitlines()[-1]
 
 

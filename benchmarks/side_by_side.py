@@ -40,7 +40,8 @@ class Contender:
             subprocess.Popen(
                 [sys.executable, *command, "--threads", str(threads)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, cwd=files.PROJECT,
+                text=True, cwd=files.PROJECT,
+                env=machine.environment() | {"OMP_NUM_THREADS": str(threads)},
             )
             for _ in range(processes)
         ]  # fmt: skip

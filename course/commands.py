@@ -7,30 +7,27 @@ import signal
 import sys
 from collections.abc import Callable
 
+from helpers import parameters
 from helpers.files import CourseError
 from helpers.folder import LEAVE_OUT
 
 
 def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] = ()) -> None:
     """Add the options of `folder.read_folder` to a command, except those named in `leave`."""
-    texts = {
-        "listing": "table that lists the images; none: the folders are the classes",
-        "id_column": "column of this table with the names of the images",
-        "label_column": "column with the labels",
-        "patient_column": "column with the patients",
-        "patient_pattern": r"regular expression for the patient in a path, such as 'person(\d+)_'",
-        "positive": "label of class 1, such as malignant; all other labels are class 0",
-    }
-    for name, words in texts.items():
-        if name not in leave:
-            parser.add_argument(f"--{name.replace('_', '-')}", default="", help=words)
-    parser.add_argument("--classes", nargs=2, default=[], help="the two labels to use")
-    parser.add_argument("--given-split", action="store_true", help="keep the split of the data")
+
+    def text(name: str) -> str:
+        return parameters.NOTEBOOKS[name].text
+
+    for name in ("listing", "id_column", "label_column", "patient_column", "patient_pattern"):
+        parser.add_argument(f"--{name.replace('_', '-')}", default="", help=text(name))
+    if "positive" not in leave:
+        words = "label of class 1, such as malignant; all other labels are class 0"
+        parser.add_argument("--positive", default="", help=words)
+    parser.add_argument("--classes", nargs=2, default=[], help=text("classes"))
+    parser.add_argument("--given-split", action="store_true", help=text("given_split"))
+    parser.add_argument("--window", nargs=2, type=float, default=[], help=text("window"))
     parser.add_argument(
-        "--window", nargs=2, type=float, default=[], help="values that become black and white"
-    )
-    parser.add_argument(
-        "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help="kinds of images to leave out"
+        "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help=text("leave_out")
     )
 
 

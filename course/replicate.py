@@ -43,6 +43,7 @@ def run_unit(task: dict[str, Any]) -> str:
             contextlib.redirect_stdout(log),
         ):
             started = time.monotonic()
+            machine.setup()
             unit = _run_set if task["kind"] == "set" else _run_fold
             found = unit(task, folder)
             named = {name: task[name] for name in ("kind", "number", "quarter", "seed")}
@@ -58,8 +59,8 @@ def run_unit(task: dict[str, Any]) -> str:
 
 def _run_fold(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A fold of a set: probabilities of its test images with GAN images beside the real ones."""
-    with machine.quiet():
-        from helpers import bundled, measures
+    from helpers import bundled, measures
+
     with np.load(task["prepared"]) as saved:
         images, labels, groups = (saved[name] for name in ("images", "labels", "groups"))
         train, test = saved["train"][task["number"]], saved["test"][task["number"]]
@@ -69,8 +70,8 @@ def _run_fold(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     drawn, drawn_labels = draw_added(task, folder, *real)
     arm = "classic_gan" if task["quarter"] is None else "part_gan"
     head = bundled.fit_arm(arm, *real, drawn, drawn_labels)
-    with machine.quiet():
-        from helpers import trunk
+    from helpers import trunk
+
     probabilities = head.answer(trunk.features(images[test]))
     audit = {}
     for label in CLASSES:
@@ -91,8 +92,8 @@ def _run_fold(task: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _run_set(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A simulated set: the scores of all arms on fresh slices, and on shifted ones."""
-    with machine.quiet():
-        from helpers import bundled, measures, preprocessing, trunk
+    from helpers import bundled, measures, preprocessing, trunk
+
     seed, count = task["data_seed"], task["images"]
     images, labels = preprocessing.fresh_slices(count, seed)
     true = preprocessing.fresh_slices(ADDED * count, seed + 1)
@@ -133,8 +134,8 @@ def draw_added(
     Returns:
         Images ``(3 n, 32, 32, 1)`` and their labels.
     """
-    with machine.quiet():
-        from helpers import plots, recipes, sampling, training
+    from helpers import plots, recipes, sampling, training
+
     drawn, sheet = [], {}
     for label in CLASSES:
         name, seed = task["classes"][label], task["gan_seed"] + label

@@ -6,24 +6,30 @@ The same command again skips what is finished and resumes what was interrupted.
 """
 
 import argparse
+import contextlib
 import os
 import re
-import resource
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 from course.commands import command
 from course.report import arms_table, write_report
 from helpers import files, machine
 from helpers.files import CourseError
 from helpers.folder import Examined, check_names, examine, from_parameters, lines, refuse_inside
-from helpers.parameters import check_values
+from helpers.parameters import check_values, describe
 
 NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
 # Everything a run writes, and all that FRESH=1 removes; last what says that a run lies here.
@@ -46,9 +52,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     if profile not in known:
         raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
     sources = [f"params/{profile}.yaml"] + ([extra] if extra else [])
-    # Folders are the command's own to give, for it looks at what lies in them, and clears its own.
-    declared = set().union(*declared_parameters().values())
-    declared -= {"data_dir", "out_dir", "checkpoints_dir"}
+    declared = may_change()
     values: dict[str, Any] = {}
     for path in map(files.project_path, sources):
         try:
@@ -68,12 +72,20 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     return values
 
 
+def may_change() -> set[str]:
+    """The parameters of the notebooks that a file may change.
+
+    Folders are the command's own to give: it looks at what lies in them, and clears its own.
+    """
+    declared = set().union(*declared_parameters().values())
+    return declared - {"data_dir", "out_dir", "checkpoints_dir"}
+
+
 def declared_parameters() -> dict[str, set[str]]:
     """The names in each notebook's parameters cell."""
-    with machine.quiet():
-        import papermill
+    import papermill
 
-        return {name: set(papermill.inspect_notebook(str(_source(name)))) for name in NOTEBOOKS}
+    return {name: set(papermill.inspect_notebook(str(_source(name)))) for name in NOTEBOOKS}
 
 
 def _source(name: str) -> Path:
@@ -161,7 +173,7 @@ def require_weights(parameters: dict[str, Any]) -> None:
     if parameters.get("classifier") != "resnet50-imagenet":
         return
     refusal = machine.run_python(
-        "from helpers import files, trunk\n"
+        "from helpers import files, machine\nmachine.setup()\nfrom helpers import trunk\n"
         "try:\n    trunk.build_trunk('imagenet')\n"
         "except files.CourseError as error:\n    print(error)"
     )
@@ -213,57 +225,85 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
         cost = files.read_json(folder / "metrics.json").get("cost", {})
         seconds = cost.get("seconds", {}) | {name: time.monotonic() - started}
         peak = max(cost.get("peak_memory_gb", 0.0), _peak_memory())
-        files.record(folder, cost={"seconds": seconds, "peak_memory_gb": peak})
+        memory = {"peak_memory_gb": peak} if peak else {}
+        files.record(folder, cost={"seconds": seconds} | memory)
         print(f"{head}: done in {_clock(time.monotonic() - started)}", flush=True)
 
 
 def _peak_memory() -> float:
-    """The most memory that a process started from here has held at once, in GB (1e9 bytes)."""
+    """The most memory that a process started from here has held at once, in GB (1e9 bytes).
+
+    0 on Windows, which does not tell.
+    """
+    if resource is None:
+        return 0.0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
 
 
 def _execute(source: Path, target: Path, share: dict, head: str, later: list[str]) -> None:
     """Run one notebook; under its final name only once it has ended well."""
-    with machine.quiet():
-        import papermill
+    import papermill
+
     folder = target.parent.parent
     target.parent.mkdir(exist_ok=True)
-    running = target.with_suffix(".running.ipynb")
-    failed = target.with_suffix(".failed.ipynb")
-    failed.unlink(missing_ok=True)
+    running, failed, stderr = (
+        target.with_suffix(f".{ending}") for ending in ("running.ipynb", "failed.ipynb", "stderr")
+    )
+    for path in (failed, stderr):
+        path.unlink(missing_ok=True)
     progress = folder / "progress.json"
     progress.unlink(missing_ok=True)
-    os.environ[files.KERNEL_LOCK] = str(folder / ".kernel.lock")
-    os.environ[machine.PROGRESS_FILE] = str(progress)
-    # Debian's and conda's default otherwise is a frontend of its own; this one draws PNG inline.
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    try:
-        # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
-        with _Ticker(progress, head, later), machine.quiet():
+    settings = machine.environment() | {
+        files.KERNEL_LOCK: str(folder / ".kernel.lock"),
+        machine.PROGRESS_FILE: str(progress),
+        # Debian's and conda's default otherwise is a frontend of its own; this one draws PNG.
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
+    with _environment(settings), _Ticker(progress, head, later), machine.hold_stderr() as held:
+        try:
             # Papermill fills in what stands between a path's braces, as in a template.
             path = str(running).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(
                 source, path, share, kernel_name="python3", progress_bar=False, cwd=files.PROJECT
             )
-        running.replace(target)
-    except papermill.PapermillExecutionError as error:
-        running.replace(failed)
-        if error.ename == "CourseError":
-            raise CourseError(error.evalue) from None
-        raise CourseError(
-            f"{source.name} stopped at cell {error.cell_index} with {error.ename}: "
-            f"{error.evalue}; see {failed}."
-        ) from error
-    except (RuntimeError, OSError) as error:  # its kernel died, or the disk is full
-        raise CourseError(
-            f"{source.name} was interrupted ({str(error) or type(error).__name__}): free memory or "
-            "disk, then run the same command again, which resumes."
-        ) from error
+            running.replace(target)
+        except papermill.PapermillExecutionError as error:
+            running.replace(failed)
+            if error.ename == "CourseError":
+                raise CourseError(error.evalue) from None
+            raise CourseError(
+                f"{source.name} stopped at cell {error.cell_index} with {error.ename}: "
+                f"{error.evalue}; see {failed}."
+            ) from error
+        except (RuntimeError, OSError) as error:  # its kernel died, or the disk is full
+            held.seek(0)
+            with contextlib.suppress(OSError):
+                stderr.write_text(held.read(), encoding="utf-8")
+            raise CourseError(
+                f"{source.name} was interrupted ({str(error) or type(error).__name__}; what it "
+                f"wrote last is in {stderr}): free memory or disk, then run the same command "
+                "again, which resumes."
+            ) from error
+        finally:
+            progress.unlink(missing_ok=True)
+            running.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """Set environment variables, and put them back as they were at the end."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
     finally:
-        del os.environ[files.KERNEL_LOCK], os.environ[machine.PROGRESS_FILE]
-        progress.unlink(missing_ok=True)
-        running.unlink(missing_ok=True)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _Ticker:
@@ -292,7 +332,9 @@ class _Ticker:
             if not live and now - said < 30:  # a log file wants lines, not a flicker
                 continue
             said = now
-            state = files.read_json(self.path)
+            state: dict[str, Any] = {}
+            with contextlib.suppress(OSError):  # Windows: while the kernel replaces it
+                state = files.read_json(self.path)
             where = f"running for {_clock(now - started)}"
             if state:
                 left = _clock(state["seconds_left"])
@@ -318,7 +360,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m course run",
         description="Run all notebooks in order, then print the table of arms and the verdict.",
-        epilog="The same command again skips what is finished and resumes what was interrupted.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="The same command again skips what is finished and resumes what was interrupted.\n\n"
+        f"What a file for --params may change, with its default:\n{describe(may_change())}",
     )
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
     parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")

@@ -478,19 +478,14 @@ def run_study(
     if folder.is_dir() and not begun and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no study: choose another OUT.")
     changes = load_parameters(profile, extra)
-    numbers = {"seeds": seeds, "threads": threads, "first_seed": first_seed, "sets": sets}
-    parameters.check_values(**changes, **numbers, workers=workers)
-    for name, value, low, high in (
-        ("seeds", seeds, 1, 10), ("quarters", quarters, 0, 8), ("images", images, 36, 10_000),
-    ):  # fmt: skip
-        if not low <= value <= high:
-            raise CourseError(f"{name} is {value}: use a whole number from {low} to {high}.")
+    asked = {"seeds": seeds, "quarters": quarters, "sets": sets, "images": images}
+    asked |= {"threads": threads, "first_seed": first_seed, "workers": workers}
+    parameters.check_values(**changes, **asked)
     choose_recipe(changes["recipe"], changes["recipe_changes"])
     values = {name: changes[name] for name in USED}
     values["fresh_count"] = 2 * (values["fresh_count"] // 2)
     names = {1: changes.get("positive", "haemorrhage"), 0: changes.get("negative", "clear")}
-    settings: dict[str, Any] = {"profile": profile, "data": data, "images": images, **numbers}
-    settings |= {"quarters": quarters, "workers": workers, "values": values}
+    settings: dict[str, Any] = {"profile": profile, "data": data, **asked, "values": values}
     parts: dict[str, Any] = {}
     labels = groups = None
     if data:
@@ -587,16 +582,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", default="runs/study", help="folder for everything")
     parser.add_argument("--plan", dest="only_plan", action="store_true",
                         help="say hours, width and chances, and train nothing")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=1, help="GANs for each fold or set, averaged")
-    parser.add_argument("--quarters", type=int, default=1,
-                        help="random quarters a fold with a GAN of their own")  # fmt: skip
-    parser.add_argument("--sets", type=int, default=12, help="how many simulated sets")
-    parser.add_argument("--images", type=int, default=144, help="real slices in a simulated set")
     parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
     parser.add_argument("--params", dest="extra", type=Path, help="YAML file with values to change")
-    parser.add_argument("--first-seed", type=int, default=1, help="decides folds and networks")
-    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
-    parser.add_argument("--threads", type=int, default=1, help="threads for each process")
+    for name, known in parameters.STUDY.items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=int, default=known.default, help=known.text)
     parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
     study = run_study(**asked)

@@ -60,7 +60,7 @@ MEASURES = ("kid", "coverage", "like_a_slice", "judge_agreement")
 def measure(images: np.ndarray, held_out: np.ndarray, label: int, judge) -> dict[str, float]:
     """How good, varied and true to their label these images are."""
     from helpers import measures
-    from helpers.judge import judge_agreement, judge_features
+    from helpers.judge import judge_accuracy, judge_features
 
     real, drawn = (judge_features(x, judge) for x in (held_out, images))
     value, error = measures.kid(real, drawn)
@@ -70,7 +70,7 @@ def measure(images: np.ndarray, held_out: np.ndarray, label: int, judge) -> dict
         "kid_error": error,
         **measures.neighbour_measures(real, drawn),
         "like_a_slice": float(like.mean()),
-        "judge_agreement": float(like.mean() * judge_agreement(images[like], label, judge)),
+        "judge_agreement": float(like.mean() * judge_accuracy(images[like], label, judge)),
     }
 
 
@@ -107,11 +107,12 @@ def one_thread() -> None:
 
 def train_one(name: str, changes: dict, seed: int, settings: dict, scratch: Path) -> dict:
     """One training and its measures, as a row, in a process of its own."""
-    with machine.quiet():
-        from helpers import preprocessing, sampling
-        from helpers.judge import load_judge
-        from helpers.recipes import choose_recipe
-        from helpers.training import train_gan
+    machine.setup()
+    from helpers import preprocessing, sampling
+    from helpers.judge import load_judge
+    from helpers.recipes import choose_recipe
+    from helpers.training import train_gan
+
     label, count = settings["label"], settings["training_images"]
     images, labels = preprocessing.fresh_slices(
         2 * (count + settings["held_out"]), settings["data_seed"]

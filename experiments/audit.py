@@ -174,8 +174,8 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=20, help="sets of each kind")
     parser.add_argument("--world", choices=list(WORLDS), help="measure only this one")
     asked = parser.parse_args()
-    with machine.quiet():
-        from helpers import planted
+    machine.setup()
+    from helpers import planted
 
     known = files.read_json(RESULTS)
     rows, level = known.get("rows", []), known.get("level", {})

@@ -183,8 +183,8 @@ def main() -> None:
     parser.add_argument("--data", help="folder of the real set; only numbers are kept")
     parser.add_argument("--real-only", action="store_true", help="keep the other rows as they are")
     asked = parser.parse_args()
-    with machine.quiet():
-        from helpers import copies
+    machine.setup()
+    from helpers import copies
 
     rows = [] if not asked.real_only else files.read_json(RESULTS)["rows"]
     rows = [row for row in rows if not row["world"].startswith("real")]

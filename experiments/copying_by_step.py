@@ -38,6 +38,7 @@ def draw_real():
 
 def train(out: Path) -> None:
     """Train what is missing; each kept generator is `step-N.h5` in `out`."""
+    machine.setup()
     import tensorflow as tf
 
     for kind in ("intra", "inter"):

@@ -7,14 +7,13 @@ of failures once more with other seeds. `results/failures.json` gets one row a t
 """
 
 import argparse
-import contextlib
-import io
-import os
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 import nbformat
+import papermill
 
 from course.run import load_parameters
 from helpers import files, machine
@@ -23,15 +22,31 @@ RESULTS = files.RESULTS / "failures.json"
 NOTEBOOK = files.PROJECT / "notebooks" / "03_training.ipynb"
 SEEDS = (2019, 2020, 2021)
 SIGNS = ("variety", "output_on_real", "output_on_fake", "generator_gradient")
+# Runs behind the gallery; its output is read back.
+TELL = f"""
+import json
+told = {{"signs": signs[{list(SIGNS)}].to_dict("index"), "precision": trained[positive].precision}}
+print(json.dumps(told))
+"""
 
 
-def cells_to_run() -> tuple[list[str], list[str]]:
-    """The notebook's code up to its gallery, and that of the gallery up to its table of signs."""
-    cells = [cell for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code"]
-    code = [cell.source for cell in cells if "colab" not in cell.metadata.get("tags", [])]
-    first = next(k for k, source in enumerate(code) if "def train_briefly(" in source)
-    last = next(k for k, source in enumerate(code) if "signs = " in source)
-    return code[:first], code[first : last + 1]
+def compose() -> nbformat.NotebookNode:
+    """Notebook 03 up to its gallery, then the gallery up to its table of signs, with each seed."""
+    notebook = nbformat.read(NOTEBOOK, 4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    first = next(k for k, cell in enumerate(cells) if "def train_briefly(" in cell.source)
+    last = next(k for k, cell in enumerate(cells) if "signs = " in cell.source)
+    notebook.cells = cells[:first]
+    for seed in SEEDS:
+        sources = [f"seed = {seed}", *(cell.source for cell in cells[first : last + 1]), TELL]
+        notebook.cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    return notebook
+
+
+def read_told(notebook: nbformat.NotebookNode) -> list[dict]:
+    """What the cells behind each gallery printed."""
+    tellers = [cell for cell in notebook.cells if cell.source == TELL]
+    return [json.loads("".join(output.text for output in cell.outputs)) for cell in tellers]
 
 
 def copy_run(run: Path, folder: str | Path) -> None:
@@ -47,33 +62,32 @@ def main() -> None:
     )
     parser.add_argument("--run", type=Path, default=files.PROJECT / "runs" / "quick")
     run = parser.parse_args().run.resolve()
-    os.environ["MPLBACKEND"] = "agg"
-    before, gallery = cells_to_run()
-    rows, place = [], {}
-    with tempfile.TemporaryDirectory() as copy, contextlib.redirect_stdout(io.StringIO()):
+    values = load_parameters("quick")
+    with tempfile.TemporaryDirectory() as copy:
         copy_run(run, copy)
-        values = load_parameters("quick") | {
-            "out_dir": copy, "checkpoints_dir": str(run / "checkpoints")
-        }  # fmt: skip
-        for source in before:
-            exec(source, place)
-            place |= {name: value for name, value in values.items() if name in place}
-        for seed in SEEDS:
-            place["seed"] = seed
-            for source in gallery:
-                exec(source, place)
-            for training, signs in place["signs"].iterrows():
-                kept = signs[list(SIGNS)].to_dict()
-                rows.append({"training": training, "seed": seed} | kept)
-        steps = {name: place[name] for name in ("gan_steps", "gallery_steps")}
-        precision = place["trained"][place["positive"]].precision
+        path = Path(copy) / "failures.ipynb"
+        nbformat.write(compose(), path)
+        values |= {"out_dir": copy, "checkpoints_dir": str(run / "checkpoints")}
+        declared = papermill.inspect_notebook(path)
+        told = read_told(
+            papermill.execute_notebook(
+                path, path, {key: values[key] for key in declared if key in values},
+                cwd=files.PROJECT, progress_bar=False,
+            )
+        )  # fmt: skip
+    rows = [
+        {"training": training, "seed": seed} | signs
+        for seed, found in zip(SEEDS, told, strict=True)
+        for training, signs in found["signs"].items()
+    ]
     for row in rows:
         print(row)
+    steps = {name: values[name] for name in ("gan_steps", "gallery_steps")}
     files.write_json(
         RESULTS,
         {
             "command": "python experiments/failures.py",
-            "settings": steps | {"profile": "quick", "precision": precision},
+            "settings": steps | {"profile": "quick", "precision": told[0]["precision"]},
             "versions": machine.versions(),
             "rows": rows,
         },

@@ -87,6 +87,7 @@ def list_trainings(plan: dict) -> list[dict]:
 
 def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
     """One training in this process: all its generators, its log, and `done.json` at the end."""
+    machine.setup()
     import tensorflow as tf
 
     for kind in ("intra", "inter"):
@@ -170,7 +171,7 @@ def run_all(data: Path, out: Path, processes: int) -> None:
                 log = open(out / each["folder"] / "output.txt", "a")  # noqa: SIM115
                 progress = {machine.PROGRESS_FILE: str(out / each["folder"] / "progress.json")}
                 process = subprocess.Popen(
-                    command, stdout=log, stderr=log, env=os.environ | progress
+                    command, stdout=log, stderr=log, env=machine.environment() | progress
                 )
                 running[process] = each
             for process, each in list(running.items()):

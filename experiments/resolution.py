@@ -26,9 +26,10 @@ TRAIN, TEST = 144, 1000
 
 def fit_one(replicate: int, edge: int, data: str, steps: int) -> dict:
     """One fit, in a process of its own."""
-    with machine.quiet():
-        from helpers import classifiers, preprocessing
-        from helpers.folder import find_groups, read_folder
+    machine.setup()
+    from helpers import classifiers, preprocessing
+    from helpers.folder import find_groups, read_folder
+
     seed = 20_000 + replicate
     if data:
         slices = read_folder(files.project_path(data))

@@ -121,10 +121,11 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=files.PROJECT / "runs" / "simulator")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    with machine.quiet():
-        from helpers import classifiers, recipes
-        from helpers.folder import read_folder
-        from helpers.judge import load_judge
+    machine.setup()
+    from helpers import classifiers, recipes
+    from helpers.folder import read_folder
+    from helpers.judge import load_judge
+
     slices = read_folder(files.project_path(asked.data))
     quick = load_parameters("quick")
     results = files.read_json(asked.results)

@@ -43,8 +43,9 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=5)
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    with machine.quiet():
-        from helpers import classifiers, preprocessing
+    machine.setup()
+    from helpers import classifiers, preprocessing
+
     rows = files.read_json(asked.results).get("rows", [])
     classifier = classifiers.build_classifier("resnet50")
     for k in range(asked.sets):

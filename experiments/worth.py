@@ -32,8 +32,9 @@ DOSES = (0.25, 0.5, 1.0, PAPERS_DOSE, 2.0)
 
 def run_replicate(replicate: int, parameters: dict, precision: str) -> list[dict]:
     """All fits of one simulated set, in a process of its own."""
-    with machine.quiet():
-        from helpers import classifiers, preprocessing, recipes, sampling, training
+    machine.setup()
+    from helpers import classifiers, preprocessing, recipes, sampling, training
+
     seed = 10_000 + 10 * replicate  # the GANs take this one and the next
     images, labels = preprocessing.fresh_slices(max(SIZES), seed)
     test = preprocessing.fresh_slices(TEST, seed + 100_000)

@@ -107,8 +107,8 @@ class OneChannelConv2D(layers.Conv2D):
 def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """A convolution to one channel, edges padded: each row of the kernel apart, then their sum.
 
-    Processors compute channels in blocks, of 16 with AVX-512, and would throw 15 away. Here the
-    kernel's rows are channels, so that a k-th of the taps is left; the sum moves each to its place.
+    Processors compute channels in blocks, of 16 with AVX-512, and throw 15 of them away here. So
+    the kernel's rows are computed as channels, and then each is moved to its place and added.
 
     Args:
         images: ``(n, height, width, channels)``, of any float format.
@@ -123,13 +123,13 @@ def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def winograd(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A convolution of 5 by 5, edges padded, with 64 multiplications where its sum has 400.
+    """A 5x5 convolution, edges padded, with 64 multiplications for 16 results instead of 400.
 
-    Convolving is what multiplying does to the coefficients of two polynomials, and polynomials that
-    are known by their values multiply point by point: of 8 neighbours and 5 taps, 8 products give
-    the 4 results that take 20 as a sum. So images and kernel go to 8 points on either axis, are
-    multiplied there, over all channels, and come back in tiles of 4 by 4. Rounding grows a few
-    times over on the way. `float32` can bear that, bfloat16 could not.
+    To multiply two polynomials is to convolve their coefficients. Polynomials that are given by
+    their values multiply point by point. So 8 products give the 4 results, of 8 neighbours and 5
+    taps, that take 20 as a sum. Images and kernel are evaluated at 8 points on each axis,
+    multiplied there, over all channels, and turned back into tiles of 4 by 4. The rounding error
+    grows a few times. `float32` can bear that, bfloat16 cannot.
 
     Args:
         images: ``(n, height, width, channels)``, of any float format; edges are multiples of 4.

@@ -2,15 +2,18 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 
 from helpers.injected import wrong_parameter
 
@@ -113,7 +116,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb") as written:
+        with open(temporary, "r+b") as written:  # Windows flushes no file that is open for reading
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
@@ -121,6 +124,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def require_room(path: Path, size: int) -> None:
+    """Write a file of zeros for a moment, for libraries that a full disk makes crash.
+
+    Args:
+        path: Where the file is going to stand that such a library writes.
+        size: Bytes that it may take.
+
+    Raises:
+        OSError: The disk has not as much room.
+    """
+    try:
+        with open(path, "wb") as file:
+            for _ in range(0, size, 2**20):
+                file.write(bytes(2**20))
+            os.fsync(file.fileno())
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -148,10 +170,38 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _write_error(path: Path, error: OSError) -> CourseError:
+    # HDF5 writes a report of several lines into strerror, and Pillow none.
+    reason = os.strerror(error.errno) if error.errno else str(error).split("\n")[0]
     return CourseError(
-        f"{path} could not be written ({error.strerror or error}): free some space or choose "
-        "another OUT; whatever stood there before is unchanged."
+        f"{path} could not be written ({reason}): free some space or choose another OUT; whatever "
+        "stood there before is unchanged."
     )
+
+
+def unpacked_bytes(path: Path) -> int:
+    """The bytes that an NPY's or NPZ's arrays take in memory, by their headers alone.
+
+    A small NPZ can hold arrays of any size.
+
+    Raises:
+        ValueError, OSError, zipfile.BadZipFile: It is no such file, or damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            return _array_bytes(file)
+    with zipfile.ZipFile(path) as archive:
+        total = 0
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                total += _array_bytes(file)
+        return total
+
+
+def _array_bytes(file: Any) -> int:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}
+    shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(file)
+    return math.prod(shape) * dtype.itemsize
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -53,8 +53,11 @@ def load_judge() -> keras.Model:
     return judge
 
 
-def judge_agreement(images: np.ndarray, label: int, judge: keras.Model) -> float:
+def judge_accuracy(images: np.ndarray, label: int, judge: keras.Model) -> float:
     """Share of images in which the judge sees the class that they are meant to show.
+
+    An audit's `judge_agreement` is another number: the share of all samples that look like slices
+    (`measures.like_a_slice`) and in which the judge sees their class.
 
     Args:
         images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1.

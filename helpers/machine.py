@@ -4,20 +4,54 @@ import contextlib
 import functools
 import gc
 import hashlib
+import importlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any
 
 from helpers import files
 from helpers.files import CourseError
 
+DEVICE = "COURSE_DEVICE"  # names a module that computes in TensorFlow's place
 PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # set by course.run: where a kernel writes its progress
+# What TensorFlow reads while it loads. It turns oneDNN's kernels on by itself only where the
+# processor has AVX-512, though they were faster for these networks on one without it, too; and
+# other kernels give other bits. glibc, which raises its threshold by itself, keeps a tenth of a
+# gigabyte that nothing uses; it reads this when a process starts.
+ENVIRONMENT = {
+    "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "MALLOC_MMAP_THRESHOLD_": "16777216",
+}  # fmt: skip
+
+
+@functools.cache
+def device() -> ModuleType | None:
+    """The module that computes steps elsewhere, where the variable in `DEVICE` names one.
+
+    `experiments/gpu_through_jax` has one, and says what such a module must hold.
+    """
+    name = os.environ.get(DEVICE)
+    return importlib.import_module(name) if name else None
+
+
+def place(function: Callable, owners: Iterable[Any]) -> tuple[Callable, Callable[[], None]]:
+    """The function where this process computes, and a function that brings the variables back.
+
+    Args:
+        function: A TensorFlow function.
+        owners: Models and optimizers whose variables it uses. Where another device computes, they
+            have their old values until the second function is called.
+    """
+    if elsewhere := device():
+        return elsewhere.place(function, owners)
+    return function, lambda: None
 
 
 def versions() -> dict[str, str]:
@@ -27,7 +61,8 @@ def versions() -> dict[str, str]:
     tensorflow = [*find(name="tensorflow"), *find(name="tensorflow-cpu")][0].version
     names = ("keras", "numpy", "scipy", "scikit-learn", "pillow")
     found = {"python": platform.python_version(), "tensorflow": tensorflow}
-    return found | {name: importlib.metadata.version(name) for name in names}
+    found |= {name: importlib.metadata.version(name) for name in names}
+    return found | (device().versions() if device() else {})
 
 
 def digest(*parts: bytes) -> str:
@@ -73,22 +108,33 @@ def check_keras() -> None:
         raise CourseError("TF_USE_LEGACY_KERAS asks for Keras 2: unset it, for Keras 3 is needed.")
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence standard error below Python, to which TensorFlow's C++ code writes while it loads.
+def environment() -> dict[str, str]:
+    """This process's environment variables, with those that TensorFlow needs; for subprocesses."""
+    return ENVIRONMENT | os.environ
 
-    Raises:
-        CourseError: As `check_keras`, which has to come before that.
+
+@contextlib.contextmanager
+def hold_stderr() -> Iterator[IO[str]]:
+    """Hold back what C++ code and subprocesses write to standard error; show it on an exception.
+
+    Yields:
+        A file that contains what was held back. After a `CourseError`, which says all that a user
+        needs, it is not shown.
     """
-    check_keras()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with tempfile.TemporaryFile("w+", errors="replace") as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield held
+        except Exception as error:
+            if not isinstance(error, CourseError):
+                held.seek(0)
+                os.write(shown, held.read().encode())
+            raise
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 def seed_everything(seed: int) -> None:
@@ -115,33 +161,69 @@ def seed_everything(seed: int) -> None:
 
 
 def setup() -> str:
-    """Set TensorFlow up for this machine before its first operation, and say what it found.
+    """Set TensorFlow up for this machine, load it, and say what was found; call it first.
 
-    A GPU's memory is taken as needed rather than whole. A CPU's threads stay as TensorFlow sets
-    them: with oneDNN on, one thread between operations measured slower for both networks.
+    It sets the variables in `ENVIRONMENT` that are not set yet. A GPU's memory is taken as needed
+    rather than whole. A CPU's threads stay as TensorFlow sets them: with oneDNN on, one thread
+    between operations measured slower for both networks.
+
+    Returns:
+        One line: versions and device; and, if TensorFlow was loaded before with other settings,
+        that the kernel must be restarted.
+
+    Raises:
+        CourseError: As `check_keras`.
     """
-    with quiet():
+    check_keras()
+    late = "tensorflow" in sys.modules and not ENVIRONMENT.keys() <= os.environ.keys()
+    os.environ.update(environment())
+    with hold_stderr():  # C++ code writes there while it loads
         import absl.logging
         import tensorflow as tf
 
         # Advice on retracing and on file formats does not help a reader.
         tf.get_logger().setLevel("ERROR")
         absl.logging.set_verbosity(absl.logging.ERROR)
-        gpus = tf.config.list_physical_devices("GPU")
+        gpus = usable_gpus()
         with contextlib.suppress(RuntimeError):  # set already: a cell run for the second time
             for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
-    device = "no GPU: CPU"
+    where = "no GPU: CPU"
     if gpus:
         found = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-        device = "GPU: " + ", ".join(map(str, found))
+        where = "GPU: " + ", ".join(map(str, found))
+    if has_metal():
+        where = "no GPU: CPU (Apple's GPU is not used: networks train wrongly on it)"
+    if device():
+        where = device().describe()
     names = "Python {python} · TensorFlow {tensorflow} · Keras {keras}".format(**versions())
-    return f"{names} · {device}"
+    warning = " · TensorFlow was loaded before machine.setup(): restart, and call that first"
+    return f"{names} · {where}{warning * late}"
+
+
+def usable_gpus() -> list[Any]:
+    """The GPUs that compute right; Apple's are hidden from TensorFlow, so its CPU computes.
+
+    Source: keras-team/tf-keras issue 140; for GANs, mrdbourke/m1-machine-learning-test issue 8.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not (gpus and has_metal()):
+        return gpus
+    with contextlib.suppress(RuntimeError):  # TensorFlow has computed already
+        tf.config.set_visible_devices([], "GPU")
+    return []
+
+
+def has_metal() -> bool:
+    """Whether tensorflow-metal is installed, by which TensorFlow finds Apple's GPU."""
+    return any(importlib.metadata.distributions(name="tensorflow-metal"))
 
 
 def on_processor() -> bool:
-    """Whether no GPU was found to compute on."""
-    return "no GPU" in setup()
+    """Whether this machine's processor computes, since nothing else was found."""
+    return not device() and not usable_gpus()
 
 
 WINOGRAD, XLA = "+winograd", "+xla"  # after a precision: the algorithm of convolutions; compiled
@@ -172,6 +254,8 @@ def choose_precision(asked: str = "auto") -> str:
         return asked
     if asked != "auto":
         raise CourseError(f"precision {asked!r} is unknown: use auto, {' or '.join(PRECISIONS)}.")
+    if device():  # only a processor's precisions can be timed
+        return "float32"
     times = time_precisions() or {"float32": 0.0}
     exact = {name: times[name] for name in ("float32", "float32" + WINOGRAD) if name in times}
     best, fastest = min(exact, key=exact.get), min(times, key=times.get)
@@ -182,14 +266,18 @@ def choose_precision(asked: str = "auto") -> str:
 @functools.cache
 def time_precisions() -> dict[str, float]:
     """Seconds for a pass through layers like the networks', by precision that runs here at all."""
-    timed = run_python("from helpers import fast; fast.print_times()")
+    timed = run_python(
+        "from helpers import machine\nmachine.setup()\nfrom helpers import fast\nfast.print_times()"
+    )
     return {name: float(value) for name, value in map(str.split, timed.splitlines())}
 
 
 def run_python(code: str) -> str:
     """Run Python code in a subprocess and return its output."""
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=files.PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=files.PROJECT, env=environment(), capture_output=True, text=True, check=False
+    )
     return done.stdout
 
 

@@ -10,7 +10,7 @@ from keras import layers, ops
 IMAGE_SHAPE = (32, 32, 1)
 LATENT_DIM = 100
 # The parameter counts do not determine it. Keras' default of 0.99 averages over a few hundred
-# steps, and a generator that is sampled earlier draws black squares.
+# steps. A generator that is sampled earlier draws black squares.
 MOMENTUM = 0.8
 # Variance of the tanh layer's initial weights, relative to Keras' default; a free choice, too. At 1
 # the first updates push the tanh to -1 or 1, where its slope is almost 0: the generator then draws
@@ -21,8 +21,8 @@ LAST_VARIANCE = 0.01
 class ExactBatchNorm(layers.BatchNormalization):
     """Keras' BatchNorm with a correct second derivative, which the gradient penalty needs.
 
-    Keras holds the batch's mean still while it takes the slope of the variance. The slope is right
-    all the same; the slope of a slope is not.
+    Keras treats the batch's mean as a constant when it differentiates the variance. The first
+    derivative is right all the same; the second is not.
     """
 
     def call(
@@ -79,8 +79,9 @@ def build_discriminator(dropout: float = 0.4) -> keras.Model:
 def build_critic(dropout: float = 0.4) -> keras.Model:
     """The discriminator as a Wasserstein critic: a number without bounds, and no BatchNorm.
 
-    BatchNorm lets the images of a batch speak to each other, but the gradient penalty asks for the
-    slope at each image alone. LayerNormalization over the channels has as many parameters.
+    With BatchNorm, the output for one image depends on the other images of its batch, but the
+    gradient penalty needs the slope at each image alone. LayerNormalization over the channels has
+    as many parameters.
 
     Returns:
         A model with 791,169 trainable parameters; its last layer is called "logit" as well.

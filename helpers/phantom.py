@@ -164,7 +164,7 @@ def draw_slices(
     labels = np.arange(n) % 2 if labels is None else np.asarray(labels, int)
     seeds = [SeedSequence(seed, spawn_key=(0, i)) for i in range(n)]
     pairs = zip(seeds, labels, strict=True)
-    return np.stack([_new_patients_slice(s, label, size) for s, label in pairs]), labels
+    return np.stack([new_patients_slice(s, label, size) for s, label in pairs]), labels
 
 
 def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
@@ -197,8 +197,11 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
     return folder
 
 
-def _new_patients_slice(seed: SeedSequence, bleeds: int, size: int) -> np.ndarray:
-    """Draw patient and level before the kind of bleed, so that both classes have them alike."""
+def new_patients_slice(seed: SeedSequence, bleeds: int, size: int) -> np.ndarray:
+    """Draw one slice, ``(size, size)``, of a new patient, with or without a bleed.
+
+    Patient and level are drawn before the kind of bleed, so that both classes have them alike.
+    """
     rng = default_rng(seed)
     patient, level = random_patient(rng), rng.random()
     kind = BLEEDS[rng.choice(len(BLEEDS), p=SHARES)]
@@ -305,7 +308,7 @@ def _write_files(folder: Path, n: int, seed: int) -> None:
     rng = default_rng(SeedSequence(seed, spawn_key=(2,)))
     half, series, sizes = n // 2, np.arange(n - SERIES, n), rng.integers(140, 261, n)
     seeds = (SeedSequence(seed, spawn_key=(1, i)) for i in range(n))
-    slices = [_new_patients_slice(s, i < half, sizes[i]) for i, s in enumerate(seeds)]
+    slices = [new_patients_slice(s, i < half, sizes[i]) for i, s in enumerate(seeds)]
     patient = random_patient(rng)
     for i, level in zip(series, np.linspace(0.04, 0.96, SERIES), strict=True):
         slices[i] = draw_slice(patient, rng, level=level, size=sizes[i])
@@ -324,7 +327,11 @@ def _write_files(folder: Path, n: int, seed: int) -> None:
         picture.convert("RGBA" if rng.random() < 0.06 else "RGB").save(folder / name)
     (folder / names[same[1]]).write_bytes((folder / names[same[0]]).read_bytes())
     rows = [f"{i},{int(i < half)}\n" for i in range(n)]
-    (folder / "labels.csv").write_text("id, hemorrhage\n" + "".join(rows), newline="\n")
+    (folder / "labels.csv").write_text(
+        "id, hemorrhage\n" + "".join(rows), encoding="utf-8", newline="\n"
+    )
     groups = {"same": same, "rescaled": near, "dimmed": dim, "series": series}
     rows = [f"{names[i]},{group}\n" for group, members in groups.items() for i in sorted(members)]
-    (folder / "groups.csv").write_text("file,group\n" + "".join(rows), newline="\n")
+    (folder / "groups.csv").write_text(
+        "file,group\n" + "".join(rows), encoding="utf-8", newline="\n"
+    )

@@ -77,6 +77,8 @@ def show(
     """
     if out is not None:
         save_figure(figure, out, name)
+    if not hasattr(figure, "number"):  # not made by pyplot, so IPython may not know how to draw it
+        plt.close(plt.figure())
     (place.update if place else display)(figure, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
 
@@ -118,6 +120,25 @@ def show_grid(
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     if title:
         figure.suptitle(title)
+    return figure
+
+
+def show_pairs(first: np.ndarray, second: np.ndarray, words: list[str]) -> Figure:
+    """Pairs of slices, large, one above the other, each with its words below.
+
+    Args:
+        first, second: ``(n, height, width, 1)``, -1 to 1: above and below.
+        words: One text for each pair.
+    """
+    figure, axes = plt.subplots(
+        2, len(words), figsize=(2.4 * len(words), 4.9), squeeze=False, layout="constrained", dpi=72
+    )
+    for images, row in zip((first, second), axes, strict=True):
+        for image, axis in zip(images, row, strict=True):
+            axis.imshow(np.squeeze(image), cmap="gray", vmin=-1, vmax=1)
+            axis.set(xticks=[], yticks=[])
+    for axis, text in zip(axes[1], words, strict=True):
+        axis.set_xlabel(text, fontsize=11)
     return figure
 
 

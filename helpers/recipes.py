@@ -83,7 +83,7 @@ class Recipe:
 # For a few hundred steps: larger learning rates than the published 2e-4, and weights averaged over
 # the last steps, because single steps still swing. Best recipe of `experiments/ablation.py`.
 BRIEF = Recipe(generator_learning_rate=5e-4, discriminator_learning_rate=5e-4, average_decay=0.99)
-RECIPES = {"paper": Recipe(), "brief": BRIEF, "best": BRIEF}
+RECIPES = {"paper": Recipe(), "brief": BRIEF}
 
 
 def choose_recipe(name: str, changes: dict[str, Any] | None = None) -> Recipe:

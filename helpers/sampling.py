@@ -1,9 +1,11 @@
 """Draw images from a saved generator and write them as a data set like any other."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from PIL import Image
@@ -61,6 +63,8 @@ def open_generators(
 def load_generator(path: Path) -> keras.Model:
     """Build the generator from code and load only numbers from the file: nothing in it is run.
 
+    What the file holds is checked first (`refuse_unsafe`), so it can't fill the memory either.
+
     Raises:
         CourseError: The file is missing, damaged, or holds another network or weights that are not
             finite.
@@ -68,15 +72,70 @@ def load_generator(path: Path) -> keras.Model:
     files.require_file(Path(path), "03_training")
     generator = networks.build_generator()
     try:
+        # Adam, if it was saved too, keeps two numbers for each weight.
+        refuse_unsafe(path, 4 * generator.count_params())
         generator.load_weights(path)
     except Exception as error:  # Keras and h5py raise whatever they stumble over
+        reason = str(error) if isinstance(error, UnsafeFile) else type(error).__name__
         raise CourseError(
-            f"{path} does not hold this course's generator ({type(error).__name__}): train it "
-            "again with notebooks/03_training.ipynb."
+            f"{path} does not hold this course's generator ({reason}): train it again with "
+            "notebooks/03_training.ipynb."
         ) from None
     if not all(np.isfinite(weights).all() for weights in generator.get_weights()):
         raise CourseError(f"{path} holds weights that are not finite: train it again.")
     return generator
+
+
+# What a model file may hold beside its numbers. An attribute's texts can all be the same long one,
+# so both together bound the memory.
+NAMES, TEXTS = 200, 1_000_000  # texts in an attribute; bytes in the file
+
+
+class UnsafeFile(Exception):
+    """A model file that holds more than a network's numbers and names."""
+
+
+def refuse_unsafe(path: Path, most: int) -> None:
+    """Look through an HDF5 file before anything in it is loaded.
+
+    HDF5 can name other files whose bytes it then reads as its own, and a small file can hold
+    arrays of any size.
+
+    Args:
+        path: The file.
+        most: Numbers that it may hold in all.
+
+    Raises:
+        UnsafeFile: It holds more, a link, data in other files, no plain numbers, or long texts.
+        OSError: It is no HDF5.
+    """
+    numbers, stored, seen = 0, 0, set()
+    with h5py.File(path) as file:
+        groups = [file]
+        while groups:
+            group = groups.pop()
+            for name in group.attrs:  # the names of layers and weights
+                if math.prod(group.attrs.get_id(name).shape) > NAMES:
+                    raise UnsafeFile(f"its attribute {name} is too long")
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise UnsafeFile(f"{name} is a link")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    if item.id not in seen:  # groups may contain each other
+                        seen.add(item.id)
+                        groups.append(item)
+                elif not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
+                    raise UnsafeFile(f"{name} is no array of numbers")
+                elif item.external or item.is_virtual:
+                    raise UnsafeFile(f"{name} lies in another file")
+                else:
+                    numbers += item.size or 0
+                    stored += item.id.get_storage_size()
+    if numbers > most:
+        raise UnsafeFile(f"{numbers:,} numbers instead of at most {most:,}")
+    if Path(path).stat().st_size - stored > TEXTS:
+        raise UnsafeFile("more texts than a network has")
 
 
 def draw_latent(

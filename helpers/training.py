@@ -124,7 +124,7 @@ def train_gan(
         builds = {"bce": networks.build_discriminator, "wasserstein": networks.build_critic}
         plain = networks.build_generator(), builds[recipe.loss](dropout=recipe.dropout)
         averaged = networks.build_generator() if recipe.average_decay else None
-    # What is trained are faster clones; their weights go back to the plain networks.
+    # Faster clones are trained; at the end their weights are copied to the plain networks.
     generator, discriminator = (fast.speed_up(network, precision) for network in plain)
     rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
     optimizers = [gan.Adam(rate, recipe.beta_1) for rate in rates]
@@ -157,6 +157,7 @@ def train_gan(
 
     xla = precision.endswith(machine.XLA)
     train_step = make_step(generator, discriminator, *optimizers, recipe, averaged, xla)
+    train_step, fetch_variables = machine.place(train_step, parts)
     fixed = np.random.default_rng([seed, 16]).standard_normal((16, networks.LATENT_DIM))
     fixed = tf.constant(fixed, tf.float32)
     data = tf.constant(images)
@@ -177,12 +178,14 @@ def train_gan(
             state.seconds += time.perf_counter() - started
             done = step + 1
             if done % preview_every == 0 or done == steps:
+                fetch_variables()
                 if not averaged:
                     drawing.set_weights(generator.get_weights())
                 state.frames.append(np.asarray(drawing(fixed, training=False)))
                 state.frame_steps.append(done)
                 state.watched.append(watch(drawing) if watch else {})
             if checkpoints and (done % checkpoint_every == 0 or done == steps or interrupted):
+                fetch_variables()
                 state.save(checkpoints)
             if interrupted:
                 kept = "run the same again to resume" if checkpoints else "nothing was saved"
@@ -197,10 +200,10 @@ def train_gan(
 
 
 def fingerprint_step(make_step: Callable) -> str:
-    """One hash of a step's code: of the function and of all that it calls from the same module.
+    """One hash of a step's code: of the function and of what it uses from the same module.
 
-    Comments, docstrings and type hints don't count, so that the notebook's step and its copy in
-    `helpers.gan` have the same hash.
+    These are other functions, and numbers and texts under a name. Comments, docstrings and type
+    hints don't count, so the notebook's step and its copy in `helpers.gan` have the same hash.
 
     Raises:
         CourseError: The source cannot be read, as of a function made by `exec`.
@@ -212,16 +215,25 @@ def fingerprint_step(make_step: Callable) -> str:
             tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         except (OSError, TypeError):
             raise CourseError(
-                f"make_step: the source of {function.__name__} cannot be read: define it in a "
-                "notebook cell or in a file."
+                f"make_step: the source of {getattr(function, '__name__', function)} cannot be "
+                "read: define it with `def` in a notebook cell or in a file."
             ) from None
         sources[function.__name__] = ast.dump(_bare(tree))
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        for name in sorted(names - set(sources)):
-            called = function.__globals__.get(name)
-            if inspect.isfunction(called) and called.__module__ == function.__module__:
-                todo.append(called)
+        for name in sorted(_outer_names(tree) - set(sources)):
+            used = function.__globals__.get(name)
+            if inspect.isfunction(used) and used.__module__ == function.__module__:
+                todo.append(used)
+            elif isinstance(used, int | float | str | tuple):
+                sources[name] = repr(used)
     return machine.digest(*[sources[name].encode() for name in sorted(sources)])
+
+
+def _outer_names(tree: ast.AST) -> set[str]:
+    """The names that a function uses and doesn't define itself."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return {node.id for node in names} - own
 
 
 def _bare(tree: ast.AST) -> ast.AST:
@@ -318,6 +330,8 @@ def _read_newest(folder: Path | None) -> dict[str, Any]:
         half_written.unlink(missing_ok=True)
     for path in sorted(folder.glob("step-*.npz"), reverse=True) if folder else []:
         try:
+            if files.unpacked_bytes(path) > path.stat().st_size:  # it is written unpacked
+                raise zipfile.BadZipFile
             with np.load(path) as saved:
                 # NumPy may stop before it comes to a checksum, and zipfile doesn't count members.
                 origin, count = json.loads(str(saved["origin"])), len(set(saved))
@@ -331,7 +345,10 @@ def _read_newest(folder: Path | None) -> dict[str, Any]:
 
 def save_generator(generator: keras.Model, path: Path) -> None:
     """Write the generator as one `.h5` file, whole; `sampling.load_generator` reads it back."""
-    with files.atomic_write(path) as temporary, machine.quiet():
+    with files.atomic_write(path) as temporary, machine.hold_stderr():
+        # HDF5 ends the process where it can't write on; it takes 65 kB beside the numbers.
+        size = sum(weights.nbytes for weights in generator.get_weights())
+        files.require_room(temporary, size + 10**6)
         generator.save(temporary)
 
 

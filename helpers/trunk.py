@@ -227,7 +227,10 @@ def _resnet50(size: int, pretrained: bool) -> keras.Model:
 
 @functools.cache
 def _known_features() -> OrderedDict[bytes, np.ndarray]:
-    """Features by the image's hash, the oldest first."""
+    """Features by the image's hash, the oldest first.
+
+    In memory alone: joblib's cache would leave what was found in people's images on the disk.
+    """
     return OrderedDict()
 
 

@@ -1,7 +1,9 @@
 """What several test files share: small folders that meet the data contract, and the real set."""
 
 import csv
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ from filelock import FileLock
 from PIL import Image
 
 from course import workers
+from helpers import machine
 
+os.environ.update(machine.environment())  # before any test loads TensorFlow
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests in two processes: more threads would only wait
     os.environ.update(dict.fromkeys(workers.THREADS, "1"))
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +28,15 @@ REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 def folder(tmp_path):
     """60 different noise slices, half of each class, in Kaggle's layout."""
     return write_folder(tmp_path / "data", 60)
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """40 images: class 1 is bright, class 0 dark, both noisy."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], 20)
+    images = rng.normal(0, 0.2, (40, 32, 32, 1)) + np.where(labels, 0.5, -0.5)[:, None, None, None]
+    return images.clip(-1, 1).astype("float32"), labels
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +54,30 @@ def smoke(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
+def metrics(smoke):
+    return json.loads((smoke[0] / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="session")
 def real():
     """The real set, where it lies beside the project."""
     if not REAL.is_dir():
         pytest.skip("the real slices are not beside the project (their licence forbids shipping)")
     return REAL
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """Networks of the same kinds of layers as the course's, that train in milliseconds."""
+    import small
+
+    small.use(monkeypatch)
+
+
+@pytest.fixture
+def images():
+    """40 images of noise, -1 to 1."""
+    return np.random.default_rng(0).uniform(-1, 1, (40, 32, 32, 1)).astype("float32")
 
 
 @pytest.fixture
@@ -100,3 +132,11 @@ def call(*arguments, **more):
         [*COMMAND, *map(str, arguments)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **more,
     )  # fmt: skip
+
+
+def refused(pattern, *arguments):
+    """Exit code 2, one sentence, no traceback."""
+    done = call(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.search(pattern, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr

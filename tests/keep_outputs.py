@@ -21,14 +21,16 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-BEYOND = "06_beyond_the_paper"  # the one that is no part of the course's own run
+OTHERS = ("06_beyond_the_paper", "07_your_own_images")  # no part of the course's own run
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
-    """Changes with any code cell."""
+    """Changes with any code cell but the first, which does nothing outside of Colab."""
     from helpers.machine import digest
 
-    return digest(*[cell.source.encode() for cell in notebook.cells if cell.cell_type == "code"])
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    kept = [cell for cell in code if "colab" not in cell.metadata.get("tags", [])]
+    return digest(*[cell.source.encode() for cell in kept])
 
 
 def shrink(png: bytes) -> bytes:
@@ -37,6 +39,10 @@ def shrink(png: bytes) -> bytes:
     target = io.BytesIO()
     picture.save(target, "PNG", optimize=True)
     return target.getvalue()
+
+
+def is_widget(output: nbformat.NotebookNode) -> bool:
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
 def keep(executed: Path, source: Path) -> None:
@@ -54,8 +60,8 @@ def keep(executed: Path, source: Path) -> None:
             continue
         count += 1
         cell.execution_count = count
-        # What libraries say on standard error is no part of the lesson.
-        cell.outputs = [o for o in result.outputs if o.get("name") != "stderr"]
+        # What libraries say on standard error is no part of the lesson, and sliders need a kernel.
+        cell.outputs = [o for o in result.outputs if o.get("name") != "stderr" and not is_widget(o)]
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
@@ -73,7 +79,7 @@ def keep_picture(run: Path) -> None:
 
 
 def keep_numbers(run: Path, smoke: Path | None = None) -> None:
-    """Write what both runs cost, and on what machine; of notebook 06, where it was run as well."""
+    """Write what both runs cost, notebooks 06 and 07 included if they were run, and the machine."""
     from helpers import files
 
     metrics = files.read_json(run / "metrics.json")
@@ -90,10 +96,10 @@ def keep_numbers(run: Path, smoke: Path | None = None) -> None:
     numbers = {"command": "make outputs", "machine": machine}
     if smoke:
         numbers["smoke_cost"] = files.read_json(smoke / "metrics.json")["cost"]
-    beyond = run / "notebooks" / f"{BEYOND}.ipynb"
-    if beyond.exists():
-        notebook = nbformat.read(beyond, as_version=4)
-        metrics["cost"]["seconds"][BEYOND] = notebook.metadata.papermill.duration
+    for name in OTHERS:
+        if (path := run / "notebooks" / f"{name}.ipynb").exists():
+            notebook = nbformat.read(path, as_version=4)
+            metrics["cost"]["seconds"][name] = notebook.metadata.papermill.duration
     kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
     fast = all(gan["precision"].startswith("mixed_bfloat16") for gan in metrics["gan"].values())
     files.write_json(

@@ -43,7 +43,7 @@ def _draw_part(task: tuple[int, int, int]) -> np.ndarray:
 
     seed, start, stop = task
     seeds = [np.random.SeedSequence(seed, spawn_key=(0, i)) for i in range(start, stop)]
-    slices = [phantom._new_patients_slice(s, i % 2, 128) for i, s in enumerate(seeds, start)]
+    slices = [phantom.new_patients_slice(s, i % 2, 128) for i, s in enumerate(seeds, start)]
     return preprocessing.prepare(slices)
 
 
@@ -60,7 +60,7 @@ def drawn_kind(seed: int, index: int) -> str:
     draw_slice = phantom.draw_slice
     phantom.draw_slice = lambda *_, bleed, **__: kinds.append(bleed)
     try:
-        phantom._new_patients_slice(np.random.SeedSequence(seed, spawn_key=(0, index)), 1, 8)
+        phantom.new_patients_slice(np.random.SeedSequence(seed, spawn_key=(0, index)), 1, 8)
     finally:
         phantom.draw_slice = draw_slice
     return kinds[0]
@@ -68,6 +68,7 @@ def drawn_kind(seed: int, index: int) -> str:
 
 def train_judge(images: np.ndarray, labels: np.ndarray, epochs: int, seed: int):
     """Adam with a cosine decay; images are mirrored half of the time, as heads may be."""
+    machine.setup()
     import keras
 
     from helpers.judge import build_judge

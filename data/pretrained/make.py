@@ -46,7 +46,7 @@ def halve(source: Path, target: Path) -> None:
 def measure(generator, real: np.ndarray, label: int, seed: int) -> dict[str, float]:
     """How good and varied its images are, and how true to their label."""
     from helpers import measures, sampling
-    from helpers.judge import judge_agreement, judge_features, load_judge
+    from helpers.judge import judge_accuracy, judge_features, load_judge
 
     judge = load_judge()
     drawn = sampling.generate(generator, sampling.draw_latent(len(real), seed))
@@ -57,7 +57,7 @@ def measure(generator, real: np.ndarray, label: int, seed: int) -> dict[str, flo
         "kid_error": error,
         **measures.neighbour_measures(*features),
         "like_a_slice": float(measures.like_a_slice(drawn, real).mean()),
-        "judge_agreement": judge_agreement(drawn, label, judge),
+        "judge_accuracy": judge_accuracy(drawn, label, judge),
     }
 
 
@@ -72,8 +72,9 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=files.PROJECT / "runs" / "pretrain")
     parser.add_argument("--only", help="train only this class and write nothing")
     asked = parser.parse_args()
-    with machine.quiet():
-        from helpers import preprocessing, recipes, sampling, training
+    machine.setup()
+    from helpers import preprocessing, recipes, sampling, training
+
     out = asked.out or sampling.PRETRAINED
     prepared = preprocessing.load_prepared(asked.run)
     metrics = files.read_json(asked.run / "metrics.json")

@@ -23,7 +23,10 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
-from helpers import files, phantom, preprocessing, trunk  # noqa: E402
+from helpers import files, machine, phantom, preprocessing  # noqa: E402
+
+machine.setup()
+from helpers import trunk  # noqa: E402
 
 HERE = ROOT / "data" / "trunk"
 ORIGINAL = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256

@@ -16,6 +16,7 @@ PACKED = (
     "a compression that pydicom alone cannot read in {}: decompress it with gdcmconv --raw, or "
     "install pylibjpeg"
 )
+DEFLATED = "a deflated file, of which nobody knows the size before, in {}: save it as plain DICOM"
 WIDE_COLOUR = "16 bits a colour in {}: export it as PNG"
 
 
@@ -79,12 +80,25 @@ def _read(path: Path, **options: Any):
         import pydicom
     except ImportError:
         raise Refused(MISSING) from None
+    if _is_deflated(path):  # whole, whatever it becomes, before anything in it can be asked
+        raise Refused(DEFLATED)
     data = pydicom.dcmread(path, force=True, **options)
     if "Rows" not in data or "Columns" not in data:
         raise Refused(NONE)
     if int(data.get("NumberOfFrames", 1) or 1) > 1:
         raise Refused(VOLUME)
     return data
+
+
+def _is_deflated(path: Path) -> bool:
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    try:
+        return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    except InvalidDicomError:  # no such information: then it isn't
+        return False
 
 
 def _window(data) -> tuple[float, float] | None:

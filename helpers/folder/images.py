@@ -283,7 +283,10 @@ def _why(path: Path, error: Exception) -> tuple[str, str]:
 def _in_parallel(
     work: Callable[[Path], Any], paths: list[Path], title: str, pixels: int
 ) -> list[Any]:
-    """The results in order; fewer files at once where they are large."""
+    """The results in order; fewer files at once where they are large.
+
+    Threads are enough, since Pillow decodes beside Python; joblib would save no line.
+    """
     workers = max(1, min(8, os.cpu_count() or 1, AT_ONCE // max(1, pixels)))
     # What pydicom and Pillow find odd and read nevertheless is no news to a user.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(workers) as pool:

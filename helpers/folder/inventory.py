@@ -4,6 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -49,6 +50,12 @@ class Files:
     pictures: list[str]
     volumes: list[str]
     tables: list[str]
+
+    def outside(self, names: Iterable[str]) -> list[str]:
+        """Those of the files that links lead to, out of the folder."""
+        inside = os.path.join(os.path.realpath(self.folder), "")
+        real = {name: os.path.realpath(self.folder / name) for name in names}
+        return sorted(name for name, path in real.items() if not path.startswith(inside))
 
     @cached_property
     def _index(self) -> dict[str, dict]:

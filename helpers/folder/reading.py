@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import machine
-from helpers.files import CourseError, project_path
+from helpers.files import CourseError, project_path, unpacked_bytes
 from helpers.folder.faults import Faults
 from helpers.folder.hazards import are_masks
 from helpers.folder.images import read_pictures
@@ -26,6 +26,8 @@ from helpers.folder.listing import (
 )  # fmt: skip
 from helpers.folder.options import Options
 from helpers.folder.patients import propose_pattern, read_pattern
+
+LARGEST_ARRAYS = 4_000_000_000  # bytes of an NPY's or NPZ's arrays in memory
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,11 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         raise CourseError(f"{source}: of one class no image is left: two classes are needed.")
     read = set(table["file"])
     seen = Counter(ending(name).lstrip(".") or "no ending" for name in files.pictures)
+    if outside := files.outside(read):
+        reading.notes.append(
+            f"{len(outside)} images lie outside of the folder, by links in it: "
+            f"{outside[0]}" + ", \N{HORIZONTAL ELLIPSIS}" * (len(outside) > 1)
+        )
     if files.volumes:
         reading.notes.append(f"{len(files.volumes)} volumes and arrays are not used")
     unused = [name for name in files.pictures if name not in read]
@@ -248,8 +255,15 @@ def read_samples(path: str | Path, **options: Any) -> Samples:
 
 def _read_array(path: Path) -> Samples:
     try:
+        if (size := unpacked_bytes(path)) > LARGEST_ARRAYS:
+            raise CourseError(
+                f"{path} holds arrays of {size / 1e9:,.1f} GB, and at most "
+                f"{LARGEST_ARRAYS / 1e9:.0f} GB are read: save fewer images, or smaller ones."
+            )
         loaded = np.load(path, allow_pickle=False)
         arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except CourseError:
+        raise
     except Exception as error:  # NumPy and zipfile raise many kinds
         reason = str(error).split("\n")[0]
         raise CourseError(

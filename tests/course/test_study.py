@@ -465,6 +465,7 @@ def test_settings_are_kept_when_a_study_is_stopped(chosen, tmp_path, monkeypatch
     assert "other settings" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_real_study_outlives_a_killed_worker(start, tmp_path):
     """Two simulated sets; the worker of one dies while its GAN trains."""
     out = tmp_path / "study"

@@ -1,11 +1,13 @@
 """What the benchmarks compute from what they measure, against another way to the same number."""
 
 import itertools
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pytest
 import side_by_side
@@ -340,6 +342,26 @@ def test_the_gallerys_copy_of_a_run_is_taken_for_one(tmp_path):
     failures.copy_run(run, copy)
     assert files.open_run(copy) == copy
     assert all((copy / name).exists() for name in ("prepared.npz", "split.csv", "metrics.json"))
+
+
+def test_the_gallery_is_composed_of_the_notebooks_own_cells():
+    """Once with each seed, behind what it needs; what the last cells print is read back."""
+    notebook = failures.compose()
+    sources = [cell.source for cell in notebook.cells]
+    own = [cell.source for cell in nbformat.read(failures.NOTEBOOK, 4).cells]
+    added = [f"seed = {seed}" for seed in failures.SEEDS] + [failures.TELL]
+    assert all(source in own + added for source in sources)
+    places = [sources.index(f"seed = {seed}") for seed in failures.SEEDS]
+    assert any("training.train_gan(" in source for source in sources[: places[0]])
+    for start, end in zip(places, [*places[1:], len(sources)], strict=True):
+        gallery = sources[start + 1 : end]
+        assert gallery[-1] == failures.TELL and "signs = " in gallery[-2]
+        assert gallery == sources[places[0] + 1 : places[1]]
+    for k, place in enumerate(k for k, source in enumerate(sources) if source == failures.TELL):
+        text = json.dumps({"signs": {"healthy": {"variety": k}}})
+        notebook.cells[place].outputs = [nbformat.v4.new_output("stream", text=text)]
+    told = failures.read_told(notebook)
+    assert [found["signs"]["healthy"]["variety"] for found in told] == [0, 1, 2]
 
 
 @pytest.fixture

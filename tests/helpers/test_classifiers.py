@@ -9,21 +9,12 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from helpers import classifiers, files, leaks, machine, parameters, plots, preprocessing
+from helpers import classifiers, files, parameters, plots, preprocessing
 from helpers.classifiers import Arm
 from helpers.files import CourseError
 from helpers.folder import read_folder
 
 keras = pytest.importorskip("keras")
-
-
-@pytest.fixture(scope="module")
-def slices():
-    """40 images: class 1 is bright, class 0 dark, both noisy."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat([1, 0], 20)
-    images = rng.normal(0, 0.2, (40, 32, 32, 1)) + np.where(labels, 0.5, -0.5)[:, None, None, None]
-    return images.clip(-1, 1).astype("float32"), labels
 
 
 @pytest.fixture(scope="module")
@@ -477,7 +468,7 @@ def test_the_same_seed_gives_the_same_classifier_to_the_last_bit():
     arm = Arm(rng.uniform(-1, 1, (64, 32, 32, 1)).astype("float32"), np.repeat([1, 0], 32))
     classifier = classifiers.build_classifier("resnet50")
     first, again = (
-        classifiers.fit(classifier, arm, steps=5, seed=3).get_weights() for _ in range(2)
+        classifiers.fit(classifier, arm, steps=2, seed=3).get_weights() for _ in range(2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
@@ -598,48 +589,3 @@ def test_imagenet_trunk_with_a_made_weights_file(imagenet_weights, slices):
     before = [np.asarray(w) for w in body.weights]
     classifiers.fit(classifier, Arm(*slices), steps=1, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, body.weights, strict=True))
-
-
-def test_near_copies_are_found_and_other_heads_are_not():
-    images = preprocessing.fresh_slices(150, 98)[0]
-    moved = np.roll(images[:, :, ::-1], (2, -1), axis=(1, 2))
-    grain = 0.05 * np.random.default_rng(0).standard_normal(images.shape)
-    assert leaks.near_copies(0.8 * moved + grain, images).mean() > 0.9
-    assert not leaks.near_copies(preprocessing.fresh_slices(150, 99)[0], images).any()
-
-
-def test_strangers_are_images_that_are_not_real_to_the_last_bit(slices):
-    images = slices[0]
-    other = images[:4].copy()
-    other[2, 5, 5] += 1e-6
-    assert leaks.not_in_real(other, images).tolist() == [False, False, True, False]
-
-
-def test_a_sealed_test_opens_once(slices):
-    sealed = leaks.SealedTest(*slices)
-    assert np.array_equal(sealed.open()[0], slices[0])
-    with pytest.raises(CourseError, match="opened before"):
-        sealed.open()
-
-
-def test_notebook_05_opens_its_test_once_and_only_for_gans_of_the_same_split():
-    cells = json.loads((ROOT / "notebooks" / "05_evaluation.ipynb").read_text())["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    assert code.count('SealedTest(*prepared.part("test"))') == code.count('part("test"') == 1
-    assert code.count(".open()") == 1
-    assert code.index("check_origin(prepared, ") < code.index(".open()")
-
-
-def test_a_gan_of_another_split_is_refused(slices):
-    images, labels = slices
-    table = pd.DataFrame({"label": labels, "split": "train"})
-    table.loc[16:23, "split"] = "test"
-    prepared = preprocessing.Prepared(images, table)
-    seen = {label: prepared.part("train", label)[0] for label in (1, 0)}
-    gans = {
-        f"class {k}": {"label": k, "trained_on": machine.fingerprint(x)} for k, x in seen.items()
-    }
-    leaks.check_origin(prepared, gans)
-    gans["class 1"]["trained_on"] = machine.fingerprint(images[labels == 1])
-    with pytest.raises(CourseError, match="class 1: its GAN was trained on other images"):
-        leaks.check_origin(prepared, gans)

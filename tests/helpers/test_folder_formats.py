@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from folders import picture, pictures, plain, save, write_csv
+from folders import CT, hounsfield, picture, pictures, plain, save, write_csv, write_dicom
 from PIL import Image
 
 from helpers.files import CourseError
@@ -156,44 +156,6 @@ def test_the_range_is_robust_against_what_few_pixels_have():
 
 
 # --- DICOM ---------------------------------------------------------------------------------------
-
-
-def write_dicom(path, values, **more):
-    """A file as scanners write it, by pydicom."""
-    pydicom = pytest.importorskip("pydicom", reason="DICOM needs the extra `dicom`")
-    from pydicom.dataset import FileDataset, FileMetaDataset
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = (
-        meta.MediaStorageSOPClassUID,
-        meta.MediaStorageSOPInstanceUID,
-    )
-    data.Rows, data.Columns = values.shape[:2]
-    data.SamplesPerPixel = 3 if values.ndim == 3 else 1
-    data.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
-    if values.ndim == 3:
-        data.PlanarConfiguration = 0
-    data.BitsAllocated = data.BitsStored = 8 * values.itemsize
-    data.HighBit = data.BitsStored - 1
-    data.PixelRepresentation = int(values.dtype.kind == "i")
-    for name, value in more.items():
-        setattr(data, name, value)
-    data.PixelData = values.tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
-
-
-def hounsfield(grey):
-    """Pictures as Hounsfield units, -1000 to 700, stored with an offset of 1024."""
-    return (np.round(grey.astype(float) * 20 / 3) - 1000 + 1024).astype(np.int16)
-
-
-CT = {"RescaleIntercept": "-1024", "RescaleSlope": "1", "WindowCenter": ["40", "500"],
-      "WindowWidth": ["80", "2000"]}  # fmt: skip
 
 
 def write_series(folder, ending=".dcm", patients=True, **more):

@@ -54,7 +54,7 @@ def make_venv(folder):
 def lowest():
     """A Python with the lowest supported versions, made once and kept beside `.venv`."""
     folder = ROOT / ".venv-lowest"
-    python = folder / "bin" / "python"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "installed"
     with FileLock(f"{folder}.lock"):  # tests in several processes may ask for it at once
         if not stamp.exists() or stamp.read_text() != " ".join(LOWEST):

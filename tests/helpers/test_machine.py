@@ -1,5 +1,6 @@
 """Whole files, locks, progress."""
 
+import contextlib
 import errno
 import json
 import os
@@ -91,26 +92,65 @@ def test_record_keeps_other_parts(tmp_path):
         files.record(tmp_path, bad=float("nan"))
 
 
-@pytest.mark.parametrize("room", ["networks", "machine", "judge"])
-def test_tensorflow_loads_with_the_same_kernels_whichever_room_comes_first(room):
-    """Other kernels draw other bits, and so other scores, by hand than by command."""
-    script = f"""
+def in_a_new_process(script: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run Python without what `conftest` has set for TensorFlow."""
+    clean = {k: v for k, v in os.environ.items() if k not in machine.ENVIRONMENT}
+    return subprocess.run(
+        [sys.executable, "-c", script], env=clean | variables, cwd=ROOT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
+def test_an_import_sets_nothing_and_loads_no_tensorflow():
+    script = """
+import os, sys
+before = dict(os.environ)
+import course, course.run, course.study
+from helpers import files, folder, intervals, machine, parameters
+print(before == os.environ, {"tensorflow", "keras"} & set(sys.modules))
+"""
+    assert in_a_new_process(script).stdout == "True set()\n"
+
+
+WATCH = """
 import importlib.abc, os, sys
 class Watch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, *_):
         if name == "tensorflow":
-            print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
-            os._exit(0)
+            print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"), flush=True)
+            os.write(2, b"a true error of C++\\n")
+            raise RuntimeError("broken")
 sys.meta_path.insert(0, Watch())
-from helpers import {room}
-import tensorflow
+from helpers import machine
+machine.setup()
 """
-    clean = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=clean, cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+
+
+def test_setup_gives_tensorflow_its_kernels_and_hides_no_true_error():
+    """Other kernels draw other bits; and an error while it loads is shown in full."""
+    done = in_a_new_process(WATCH)
     assert done.stdout == "oneDNN 1\n", done.stderr
+    assert "a true error of C++" in done.stderr and "RuntimeError: broken" in done.stderr
+    assert in_a_new_process(WATCH, TF_ENABLE_ONEDNN_OPTS="0").stdout == "oneDNN 0\n"
+
+
+def test_setup_says_if_it_comes_too_late():
+    said = []
+    for first in ("", "import tensorflow\n"):
+        script = f"{first}from helpers import machine\nprint(machine.setup())"
+        said.append(in_a_new_process(script).stdout)
+    assert all(line.startswith("Python 3.") for line in said)
+    assert "restart" not in said[0]
+    assert said[1].strip().endswith("loaded before machine.setup(): restart, and call that first")
+
+
+def test_what_is_held_back_is_shown_after_an_error_alone(capfd):
+    for error, shown in ((None, ""), (CourseError("mine"), ""), (OSError("theirs"), "noise")):
+        with contextlib.suppress(CourseError, OSError), machine.hold_stderr() as held:
+            os.write(2, b"noise")
+            if error:
+                raise error
+        assert held.closed and capfd.readouterr().err == shown
 
 
 def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
@@ -273,3 +313,27 @@ def test_versions_know_the_build_for_processors(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert machine.versions()["tensorflow"] == "2.0"
     assert machine.versions()["pillow"] == "2.5"
+
+
+@pytest.mark.parametrize("metal", [True, False])
+def test_apples_gpu_is_left_unused_and_one_line_says_so(metal, tmp_path, monkeypatch):
+    """Simulated: tensorflow-metal is installed, or another plugin that brings a GPU."""
+    tf = pytest.importorskip("tensorflow")
+    name = "tensorflow_metal" if metal else "tensorflow_rocks"
+    folder = tmp_path / f"{name}-1.2.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hidden, gpu = [], tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *given: hidden.append(given))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda *_: None)
+    details = {"device_name": "a card"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
+    said = machine.setup()
+    assert "\n" not in said and machine.on_processor() is metal
+    if metal:
+        assert said.endswith("no GPU: CPU (Apple's GPU is not used: networks train wrongly on it)")
+        assert hidden[0] == ([], "GPU")
+    else:
+        assert said.endswith("GPU: a card") and hidden == []

@@ -123,6 +123,7 @@ def test_faults_planted_in_textures_are_said_in_the_first_line(fault):
     assert "do not resemble" in report["verdict"][0]
 
 
+@pytest.mark.slow
 def test_a_gan_that_has_not_learned_its_textures_is_said_so_in_the_first_line():
     """What the judge passed: noise in the textures' grey levels, from too few training steps."""
     textures, _ = planted.draw_textures(100, 6)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from helpers import phantom, preprocessing
 from helpers.files import CourseError
-from helpers.judge import judge_agreement, load_judge
+from helpers.judge import judge_accuracy, load_judge
 
 
 def one_slice(seed: int, bleed: str | None, level: float = 0.4, **changes) -> np.ndarray:
@@ -230,12 +230,12 @@ def fresh():
 def test_the_judge_knows_fresh_slices(fresh):
     images, labels = fresh
     judge = load_judge()
-    shares = [judge_agreement(images[labels == c], c, judge) for c in (0, 1)]
+    shares = [judge_accuracy(images[labels == c], c, judge) for c in (0, 1)]
     assert np.mean(shares) >= 0.96
     assert judge.get_layer("features").output.shape == (None, 64)
     # Planted fault: against labels that say nothing, the same judge must be at chance.
     shuffled = np.random.default_rng(0).permutation(labels)
-    shares = [judge_agreement(images[shuffled == c], c, judge) for c in (0, 1)]
+    shares = [judge_accuracy(images[shuffled == c], c, judge) for c in (0, 1)]
     assert abs(np.mean(shares) - 0.5) < 0.08
 
 

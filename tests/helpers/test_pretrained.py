@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from course import run
 from helpers import files, measures, preprocessing, sampling
-from helpers.judge import judge_agreement, load_judge
+from helpers.judge import judge_accuracy, load_judge
 
 KEPT = json.loads((sampling.PRETRAINED / "generators.json").read_text())
 CARDS = KEPT["generators"]
@@ -56,7 +56,7 @@ def test_they_draw_what_their_cards_say(name):
     said = CARDS[name]["measured"]["half precision"]
     found = {
         "like_a_slice": measures.like_a_slice(drawn, images[labels == CLASSES[name]]).mean(),
-        "judge_agreement": judge_agreement(drawn, CLASSES[name], load_judge()),
+        "judge_accuracy": judge_accuracy(drawn, CLASSES[name], load_judge()),
     }
     for measure, value in found.items():
         share = np.clip(said[measure], 0.02, 0.98)
@@ -70,8 +70,8 @@ def test_the_readme_says_how_good_they_are():
         f"{m['kid'] + 1.96 * m['kid_error']:.2f})"
         for m in found
     ]
-    coverage, agreement = ([m[key] for m in found] for key in ("coverage", "judge_agreement"))
-    readme = (ROOT / "README.md").read_text()
+    coverage, agreement = ([m[key] for m in found] for key in ("coverage", "judge_accuracy"))
+    readme = (ROOT / "experiments" / "README.md").read_text()
     assert f"KID {kids[0]} and {kids[1]}, 0 would be" in readme
     assert f"coverage {coverage[0]:.2f} and {coverage[1]:.2f}, where" in readme
     assert f"one kind have {found[0]['coverage_expected']:.2f};" in readme

@@ -1,71 +1,61 @@
 """A training that is killed, at any moment, ends with the weights of one that never was."""
 
 import errno
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
+import small
 
+from helpers import training
 from helpers.files import CourseError
 
-# Small networks of the same kinds of layers; a checkpoint after every step, so that kills fall into
-# steps, into the writing of checkpoints, and between.
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from helpers import recipes, training
-import numpy as np
-import small
-small.use()
-images = np.random.default_rng(0).uniform(-1, 1, (40, 32, 32, 1)).astype("float32")
-out = Path(sys.argv[1])
-print("ready", flush=True)
-recipe = recipes.choose_recipe("paper", {{"average_decay": 0.9}})
-gan = training.train_gan(images, steps=150, seed=3, recipe=recipe, checkpoints=out / "checkpoints",
-                         checkpoint_every=1, preview_every=10)
-np.savez(out / "end.npz", *[np.asarray(v) for v in gan.generator.variables],
-         *[np.asarray(v) for v in gan.discriminator.variables], rows=gan.history["penalty"])
-"""
+# Processes are forked from one that has loaded TensorFlow and computed nothing.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["helpers.training"])
 
 
 def start(out):
+    """Train small networks in a process of its own; a checkpoint after every step.
+
+    So kills fall into steps, into the writing of checkpoints, and between.
+    """
     out.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(tests=str(ROOT / "tests")), str(out)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == "ready\n"
+    process = PROCESSES.Process(target=small.train, args=(out,))
+    process.start()
     return process
+
+
+def end(process):
+    process.join()
+    return process.exitcode
 
 
 def steps_done(out):
     return max((int(p.stem[5:]) for p in (out / "checkpoints").glob("step-*.npz")), default=0)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no groups of processes to kill")
 def test_killed_at_twenty_moments_it_ends_the_same(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole).wait() == 0
+    assert end(start(whole)) == 0
     rng, reached = random.Random(1), []
     for kill in range(20):
         process = start(killed)
         goal = min(steps_done(killed) + 1 + rng.randrange(6), 149)
-        while steps_done(killed) < goal and process.poll() is None:
+        while steps_done(killed) < goal and process.is_alive():
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.03))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        assert end(process) == -signal.SIGKILL
         reached.append(steps_done(killed))
         assert not (killed / "end.npz").exists(), f"ended before kill {kill + 1}"
     assert reached == sorted(reached) and reached[-1] > reached[0], "no kill fell into training"
-    assert start(killed).wait() == 0
+    assert end(start(killed)) == 0
     with np.load(whole / "end.npz") as first, np.load(killed / "end.npz") as second:
         assert first.files == second.files
         assert all(np.array_equal(first[name], second[name]) for name in first.files)
@@ -74,11 +64,6 @@ def test_killed_at_twenty_moments_it_ends_the_same(tmp_path):
 
 
 def test_a_full_disk_is_a_sentence_and_costs_nothing(tmp_path, monkeypatch):
-    pytest.importorskip("keras")
-    import small
-
-    from helpers import training
-
     small.use(monkeypatch)
     images = np.random.default_rng(0).uniform(-1, 1, (40, 32, 32, 1)).astype("float32")
     arguments = {"steps": 6, "seed": 3, "checkpoint_every": 2}

@@ -12,7 +12,7 @@ import pytest
 import scipy
 import yaml
 from conftest import ROOT
-from keep_outputs import code_hash
+from keep_outputs import OTHERS, code_hash
 
 from course import run
 
@@ -161,16 +161,6 @@ def test_one_parameters_cell_of_plain_commented_literals(path):
         assert "  # " in line, f"{line}: say what it is"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_defaults_are_the_quick_profile(path):
-    quick = yaml.safe_load((ROOT / "params" / "quick.yaml").read_text())
-    tagged = next(c for c in cells(path) if "parameters" in c.metadata.get("tags", []))
-    for node in ast.parse(tagged.source).body:
-        name = node.targets[0].id
-        if name in quick:
-            assert ast.literal_eval(node.value) == quick[name], name
-
-
 def test_profiles_name_only_declared_parameters_and_the_same_ones():
     declared = set().union(*run.declared_parameters().values())
     names = []
@@ -182,12 +172,7 @@ def test_profiles_name_only_declared_parameters_and_the_same_ones():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_reads_in_small_steps(path):
-    code = [c.source for c in cells(path) if "colab" not in c.metadata.get("tags", [])]
-    lengths = sorted(len([x for x in source.splitlines() if x.strip()]) for source in code)
-    assert lengths[len(lengths) // 2] <= 6
-    assert sum(length <= 20 for length in lengths) >= 0.9 * len(lengths)
-    assert len(lengths) <= len(cells(path, "markdown")) <= 1.6 * len(lengths)
+def test_the_opening_says_what_is_in_it(path):
     first = cells(path, "markdown")[0].source
     for promise in ("You will build", "You will learn", "You need", "Takes"):
         assert promise in first
@@ -253,12 +238,16 @@ def test_some_outputs_are_compared(path):
 def test_the_opening_says_the_minutes_that_were_measured(path):
     """Of a quick run, rounded up; those without bfloat16 instructions where they are many more."""
     said = re.search(r"\*\*Takes\*\* .*", cells(path, "markdown")[0].source)[0]
-    minutes = [
-        math.ceil(json.loads(kept.read_text())["cost"]["seconds"].get(path.stem, 0) / 60)
+    seconds = [
+        json.loads(kept.read_text())["cost"]["seconds"].get(path.stem)
         for kept in (
             ROOT / "experiments" / "results" / f"{name}.json" for name in ("quick", "quick_float32")
         )
     ]
+    if None in seconds:  # not measured yet: so no number of minutes may be said
+        assert not re.search(r"\d+ minutes?", said)
+        return
+    minutes = [math.ceil(value / 60) for value in seconds]
     unit = "minute" if minutes[0] == 1 else "minutes"
     assert f"about {minutes[0]} {unit} on two" in said
     if "on one without" in said:
@@ -267,5 +256,5 @@ def test_the_opening_says_the_minutes_that_were_measured(path):
         assert minutes[1] <= 2 * minutes[0]
 
 
-def test_notebooks_are_the_course_and_one_beyond():
-    assert [path.stem for path in NOTEBOOKS] == [*run.NOTEBOOKS, "06_beyond_the_paper"]
+def test_notebooks_are_the_course_and_two_others():
+    assert [path.stem for path in NOTEBOOKS] == [*run.NOTEBOOKS, *OTHERS]

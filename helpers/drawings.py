@@ -1,0 +1,219 @@
+"""Drawings that explain an idea with a few points: balls, slopes, permutations, turns."""
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from helpers import gan, measures, plots
+
+NEIGHBOUR = 2  # the balls of the drawing reach to this one; those of the audit to the fifth
+POSITIONS = np.linspace(-4, 4, 81)  # of the one-dimensional discriminator
+PENALTIES = ("no penalty", "slope 1 on mixtures", "slope 0 on real images")
+
+
+# --- 03 · The gradient penalty -------------------------------------------------------------------
+
+
+def fit_discriminator(penalty: str, steps: int = 800, weight: float = 10.0) -> np.ndarray:
+    """Train a small discriminator of images that are one number, under a gradient penalty.
+
+    Real images lie around 2, generated ones around -2. Loss and penalty are those of notebook 03.
+
+    Args:
+        penalty: One of `PENALTIES`.
+        steps: Updates, each on all images.
+        weight: Of the penalty, as in a recipe.
+
+    Returns:
+        ``(81,)``: the logit at `POSITIONS`.
+    """
+    layers = [keras.layers.Flatten()]
+    for units, act in ((32, "tanh"), (32, "tanh"), (1, None)):
+        start = keras.initializers.GlorotUniform(seed=len(layers))
+        layers.append(keras.layers.Dense(units, act, kernel_initializer=start))
+    critic = keras.Sequential([keras.Input((1, 1, 1)), *layers])
+    optimizer = keras.optimizers.Adam(0.005)
+    optimizer.build(critic.trainable_variables)
+    spread = np.linspace(-0.5, 0.5, 11)
+    real, fake = (tf.constant(_as_images(at + spread)) for at in (2.0, -2.0))
+    places = np.random.default_rng(0).uniform(-2.5, 2.5, 64)
+    on_mixtures = tf.constant(_as_images(places))
+
+    @tf.function
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            on_real, on_fake = critic(real, training=True), critic(fake, training=True)
+            loss = gan.cross_entropy(tf.ones_like(on_real), on_real)
+            loss += gan.cross_entropy(tf.zeros_like(on_fake), on_fake)
+            if penalty == PENALTIES[1]:
+                loss += weight * gan.gradient_penalty(critic, on_mixtures, slope=1.0)
+            elif penalty == PENALTIES[2]:
+                loss += weight * gan.gradient_penalty(critic, real, slope=0.0)
+        gradients = tape.gradient(loss, critic.trainable_variables)
+        optimizer.apply(gradients, critic.trainable_variables)
+
+    for _ in range(steps):
+        step()
+    return critic(_as_images(POSITIONS)).numpy()[:, 0]
+
+
+def _as_images(numbers: np.ndarray) -> np.ndarray:
+    return numbers.reshape(-1, 1, 1, 1).astype(np.float32)
+
+
+def show_penalties() -> Figure:
+    """The logit of a one-dimensional discriminator under each penalty, and its slope."""
+    figure, axes = plt.subplots(
+        2, 3, figsize=(10, 4.4), sharex=True, sharey="row", layout="constrained",
+        height_ratios=(2, 1),
+    )  # fmt: skip
+    for penalty, (logit, slope) in zip(PENALTIES, axes.T, strict=True):
+        found = fit_discriminator(penalty)
+        logit.plot(POSITIONS, found, color=plots.DARK)
+        slope.plot(POSITIONS, np.gradient(found, POSITIONS), color=plots.DARK)
+        for at, colour in ((-2, plots.LIGHT), (2, plots.DARK)):
+            for axis in (logit, slope):
+                axis.axvspan(at - 0.5, at + 0.5, color=colour, alpha=0.15, lw=0)
+        logit.set_title(penalty)
+        slope.axhline(0, color="grey", lw=0.6)
+        slope.set_xlabel("image (one number)")
+    axes[0, 0].set_ylabel("logit: real?")
+    axes[1, 0].set_ylabel("slope")
+    axes[0, 0].text(-2, axes[0, 0].get_ylim()[1], "generated", ha="center", va="top")
+    axes[0, 0].text(2, axes[0, 0].get_ylim()[0], "real", ha="center", va="bottom")
+    return figure
+
+
+# --- 04 · Balls and permutations -----------------------------------------------------------------
+
+
+def draw_cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Twelve real points in two groups, and generated ones: good, odd, one kind, one far away."""
+    rng = np.random.default_rng(270)
+    centres = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 6, axis=0)
+    real = centres + 0.35 * rng.standard_normal((12, 2))
+    good = centres + 0.35 * rng.standard_normal((12, 2))
+    odd = np.concatenate([good[::2], [0.0, 1.35] + 0.15 * rng.standard_normal((6, 2))])
+    one = [-1.0, 0.0] + 0.35 * rng.standard_normal((12, 2))
+    far = one.copy()
+    far[0] = 2.6, 1.1
+    return {
+        "good": (real, good), "half are odd": (real, odd), "one kind is missing": (real, one),
+        "missing, and one far away": (real, far),
+    }  # fmt: skip
+
+
+def show_balls() -> Figure:
+    """Real points with their balls, generated crosses, and the four shares of each case."""
+    cases = draw_cases()
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.6), layout="constrained")
+    for (name, (real, generated)), axis in zip(cases.items(), axes, strict=True):
+        found = measures.neighbour_measures(real, generated, k=NEIGHBOUR)
+        for point, radius in zip(real, _radii(real), strict=True):
+            axis.add_patch(Circle(point, radius, color=plots.DARK, alpha=0.12, lw=0))
+        axis.plot(*real.T, "o", color=plots.DARK, ms=5)
+        axis.plot(*generated.T, "x", color=plots.LIGHT, ms=6, mew=2)
+        if name == "missing, and one far away":
+            ball = Circle(
+                generated[0], _radii(generated)[0], fill=False, ec=plots.LIGHT, ls="--", lw=1.5
+            )
+            axis.add_patch(ball)
+        axis.set(xlim=(-2.3, 3.1), ylim=(-1.9, 2.2), xticks=[], yticks=[], aspect="equal")
+        axis.set_title(name, fontsize=11)
+        shares = [f"{m} {found[m]:.2f}" for m in ("precision", "recall", "density", "coverage")]
+        axis.set_xlabel(f"{shares[0]}, {shares[1]}\n{shares[2]}, {shares[3]}", fontsize=9)
+    return figure
+
+
+def _radii(points: np.ndarray) -> np.ndarray:
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return np.sort(apart, axis=1)[:, NEIGHBOUR]
+
+
+def show_intervals(middle: np.ndarray, reach: np.ndarray, truth: float) -> Figure:
+    """Many intervals beside each other; those that miss the truth are orange.
+
+    Args:
+        middle: ``(n,)``, the middle of each interval.
+        reach: ``(n,)``, half its width.
+        truth: A dotted line.
+    """
+    figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
+    missed = np.abs(middle - truth) > reach
+    for some, colour, style in ((~missed, plots.DARK, "o"), (missed, plots.LIGHT, "s")):
+        axis.errorbar(
+            np.flatnonzero(some), middle[some], reach[some], fmt=style, color=colour, ms=4, lw=2
+        )
+    axis.axhline(truth, color="black", ls=":")
+    axis.set(xticks=[], xlabel="draws of 20 slices", ylabel="mean brightness")
+    return figure
+
+
+def show_permutations(values: np.ndarray, labels: np.ndarray, seed: int, rows: int = 5) -> Figure:
+    """A strip of labels below the values that they belong to, and permuted strips below that.
+
+    Args:
+        values: ``(n,)``, one number for each image.
+        labels: ``(n,)``, 0 or 1.
+        seed: Of the permutations.
+        rows: How many permuted strips.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(values, kind="stable")
+    strips = [labels[order], *(rng.permutation(labels)[order] for _ in range(rows))]
+    figure, (top, below) = plt.subplots(
+        2, 1, figsize=(8, 3.6), layout="constrained", height_ratios=(1, 2), sharex=True
+    )
+    top.plot(values[order], ".-", color="0.4")
+    top.set_ylabel("brightness")
+    for row, strip in enumerate(strips):
+        for label, colour in ((0, plots.DARK), (1, plots.LIGHT)):
+            below.plot(*_marks(strip == label, row), "s", color=colour, ms=8)
+        apart = values[order][strip == 1].mean() - values[order][strip == 0].mean()
+        below.text(len(values) + 0.2, row, f"{apart:+.3f}", va="center")
+    names = ["true labels", *(f"permuted {k + 1}" for k in range(rows))]
+    below.set_yticks(range(len(names)), names)
+    below.set(ylim=(rows + 0.6, -0.6), xlim=(-0.8, len(values) + 3.5), xticks=[])
+    below.text(len(values) + 0.2, -0.95, "difference", va="center", fontsize=9)
+    below.spines[:].set_visible(False)
+    return figure
+
+
+def _marks(chosen: np.ndarray, row: int) -> tuple[np.ndarray, np.ndarray]:
+    places = np.flatnonzero(chosen)
+    return places, np.full(len(places), row)
+
+
+# --- 05 · Turns ----------------------------------------------------------------------------------
+
+
+def show_turns(real: int, steps: int, batch: int = 32, rows: int = 4) -> Figure:
+    """The batches of an arm without and with generated images, and the turns of a real slice.
+
+    Args:
+        real: Real training images.
+        steps: Batches in all.
+        batch: Images in each.
+        rows: Batches that are drawn.
+    """
+    kinds = ("real alone", batch), ("half generated", batch // 2)
+    figure, axes = plt.subplots(2, 1, figsize=(8.5, 3.4), layout="constrained")
+    for axis, (name, half) in zip(axes, kinds, strict=True):
+        for row in range(rows):
+            for place in range(batch):
+                kind = place < half
+                axis.plot(place, row, "s", ms=7, color=plots.DARK if kind else plots.LIGHT,
+                          mfc=None if kind else "white")  # fmt: skip
+        turns = steps * half / real
+        axis.set_title(
+            f"{name}: {steps} batches × {half} real places / {real} real slices "
+            f"= {turns:.1f} turns for each slice",
+            fontsize=10,
+        )
+        axis.set(xticks=[], yticks=range(rows), yticklabels=[f"batch {k + 1}" for k in range(rows)])
+        axis.set_ylim(rows - 0.4, -0.6)
+        axis.spines[:].set_visible(False)
+    return figure

@@ -1,0 +1,228 @@
+"""Pictures with controls: a still picture for print, and sliders that draw it again.
+
+Each ``draw_…`` is a plain function from the controls' values to a figure.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import clear_output, display
+from matplotlib.figure import Figure
+from scipy import stats
+
+from helpers import intervals, networks, plots, sampling
+
+TESTED = 25  # test images in a fold for which the spread is given: 8 folds of 200 images
+FIRST_MEAN, TRUE_MEAN = 0.0, 1.0  # Keras starts BatchNorm's moving mean at 0
+
+
+def touch(
+    draw: Callable[..., Figure], alt: str, **controls: tuple[Sequence[Any], Any]
+) -> dict[str, Any]:
+    """Show the picture for the first values, and below it a slider for each control.
+
+    A slider that is moved draws a second picture below the sliders, so the first one stays in
+    print, on GitHub and in papermill's outputs. Without ipywidgets only the first is shown.
+
+    Args:
+        draw: From a value for each control to a figure.
+        alt: Alt text of the pictures.
+        controls: By argument of `draw`: the values to choose from, and the first.
+
+    Returns:
+        The sliders by name; empty without ipywidgets.
+    """
+    first = {name: value for name, (_, value) in controls.items()}
+    plots.show(draw(**first), alt)
+    try:
+        import ipywidgets
+    except ImportError:
+        print("To move sliders here, install ipywidgets.")
+        return {}
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=list(values), value=value, description=name.replace("_", " "),
+            continuous_update=False, style={"description_width": "120px"}, layout={"width": "60%"},
+        )
+        for name, (values, value) in controls.items()
+    }  # fmt: skip
+    output = ipywidgets.Output()
+
+    def redraw(_: Any) -> None:
+        with output:
+            clear_output(wait=True)
+            plots.show(draw(**{name: slider.value for name, slider in sliders.items()}), alt)
+
+    for slider in sliders.values():
+        slider.observe(redraw, "value")
+    display(ipywidgets.VBox([*sliders.values(), output]))
+    return sliders
+
+
+# --- 03 · BatchNorm ------------------------------------------------------------------------------
+
+
+def draw_momentum(momentum: float, batches: int) -> Figure:
+    """How a moving mean of BatchNorm comes from its start, 0, to the true mean, 1.
+
+    Args:
+        momentum: Share of the old average that is kept at each batch, 0 to 1.
+        batches: How many batches are shown, at least 1.
+    """
+    steps = np.arange(batches + 1)
+    means = TRUE_MEAN + 0.1 * np.random.default_rng(0).standard_normal(batches)
+    average = [FIRST_MEAN]
+    for mean in means:
+        average.append(momentum * average[-1] + (1 - momentum) * mean)
+    figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    axis.plot(steps[1:], means, ".", color="0.6", label="mean of each batch")
+    axis.plot(steps, average, color=plots.DARK, label=f"moving mean, momentum {momentum:g}")
+    axis.axhline(TRUE_MEAN, color=plots.LIGHT, ls="--", label="true mean")
+    axis.set(xlabel="batches since the reset", ylabel="mean", ylim=(-0.05, 1.45))
+    axis.set_title(f"after {batches} batches: {average[-1]:.2f} of 1")
+    axis.legend(frameon=False, loc="upper right", ncols=3)
+    return figure
+
+
+# --- 04 · Latent space, and copies ---------------------------------------------------------------
+
+
+def draw_latent_space(
+    position: float, truncation: float | str, generator: keras.Model, ends: np.ndarray, seed: int
+) -> Figure:
+    """A head on the walk between two others, and ten samples with truncated latent vectors.
+
+    Args:
+        position: On the walk, from 0 (the first head) to 1 (the second).
+        truncation: No latent number is farther from 0; "none": all are allowed.
+        generator: Of one class.
+        ends: ``(2, latent_dim)``: latent vectors of the two heads.
+        seed: Of the ten samples.
+    """
+    path = sampling.walk(*ends, 101)[[0, round(100 * position), 100]]
+    limit = None if truncation == "none" else float(truncation)
+    drawn = sampling.draw_latent(10, seed, truncation=limit)
+    images = sampling.generate(generator, np.concatenate([path, drawn]))
+    blank = np.full((3, *networks.IMAGE_SHAPE), np.nan, np.float32)
+    names = f"first, {position:.0%} of the way, second", f"truncation {truncation}"
+    rows = {names[0]: np.concatenate([blank, images[:3], blank, blank[:1]]), names[1]: images[3:]}
+    return plots.show_grid(rows, size=0.8)
+
+
+def draw_suspect(
+    suspect: int, images: np.ndarray, known: np.ndarray, distances: np.ndarray, chance: np.ndarray
+) -> Figure:
+    """One image beside the known slice that is nearest to it, with its chance.
+
+    Args:
+        suspect: Which image, from 0.
+        images, known: ``(n, 32, 32, 1)`` and ``(m, 32, 32, 1)``, -1 to 1.
+        distances: ``(n, m)``, from 0 (equal) on.
+        chance: ``(n,)``: how often a new person's slice is as near to one known slice.
+    """
+    nearest = int(distances[suspect].argmin())
+    figure, axes = plt.subplots(1, 2, figsize=(5, 2.7), layout="constrained", dpi=72)
+    titles = f"suspect {suspect}", f"nearest known slice, {nearest}"
+    for axis, image, title in zip(axes, (images[suspect], known[nearest]), titles, strict=True):
+        axis.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1)
+        axis.set_title(title, fontsize=10)
+        axis.axis("off")
+    likeness = 1 - distances[suspect, nearest]
+    figure.suptitle(f"correlation {likeness:.2f}, chance {chance[suspect]:.2g}")
+    return figure
+
+
+# --- 05 · Steps, dose, and a plan ----------------------------------------------------------------
+
+
+def draw_steps_and_dose(
+    steps: int, dose: float, by_steps: list[dict], by_dose: list[dict]
+) -> Figure:
+    """Measured accuracies: two arms after a number of steps, and the gain by a dose of GAN images.
+
+    Args:
+        steps: Of the classifiers.
+        dose: Generated images for each real one.
+        by_steps: Rows of `experiments/results/steps.json`.
+        by_dose: Rows of `experiments/results/worth.json`.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    table = {(row["set"], row["arm"]): row["accuracy"] for row in by_steps if row["steps"] == steps}
+    sets = sorted({number for number, _ in table})
+    for number in sets:
+        pair = [100 * table[number, arm] for arm in ("original", "classic")]
+        left.plot([0, 1], pair, "o-", color=plots.DARK, mfc="white")
+    left.set_xticks([0, 1], ["original", "classic\naugmentation"])
+    left.set(xlim=(-0.4, 1.4), ylim=(45, 100), ylabel="accuracy, %")
+    left.set_title(f"{steps} steps, one line for each simulated set", fontsize=10)
+    gains = gain_by_dose(by_dose)
+    for one, (mean, low, high) in gains.items():
+        colour = plots.LIGHT if np.isclose(one, dose) else "0.6"
+        right.plot([one, one], [low, high], color=colour, lw=2)
+        right.plot(one, mean, "o", color=colour)
+    right.axhline(0, color="grey", lw=0.8)
+    mean, low, high = next(found for one, found in gains.items() if np.isclose(one, dose))
+    right.set(xlabel="GAN images for each real image", ylabel="gain, points")
+    right.set_title(f"dose {dose:g}: {mean:+.1f} points ({low:+.1f} to {high:+.1f})", fontsize=10)
+    return figure
+
+
+def gain_by_dose(rows: list[dict], images: int = 144) -> dict[float, tuple[float, float, float]]:
+    """By dose: the mean gain over no GAN images in points, and its 95 % interval."""
+    arms: dict[float, dict[int, float]] = {}
+    for row in rows:
+        if row["images"] == images:
+            arms.setdefault(round(row["dose"], 2), {})[row["replicate"]] = 100 * row["accuracy"]
+    none = arms.pop(0.0)
+    found = {}
+    for dose, by_set in sorted(arms.items()):
+        gains = np.array([by_set[number] - none[number] for number in none])
+        ends = stats.ttest_1samp(gains, 0).confidence_interval()
+        found[dose] = float(gains.mean()), float(ends.low), float(ends.high)
+    return found
+
+
+# --- 05, 07 · The planner ------------------------------------------------------------------------
+
+
+def smallest_gain(images: int, spread: float, folds: int) -> float:
+    """The smallest true gain that a study finds in four of five cases, in points.
+
+    Folds of one set share their training images, so Nadeau and Bengio's ratio is 1 / (folds − 1).
+    The spread is taken to fall with the root of the number of test images in a fold.
+
+    Args:
+        images: In the whole set.
+        spread: Standard deviation of the gain from fold to fold, with 25 test images in each fold;
+            points.
+        folds: At least 2.
+    """
+    sd = spread / 100 * np.sqrt(TESTED * folds / images)
+    return 100 * intervals.smallest_detectable_effect(sd, folds, 1 / (folds - 1))
+
+
+def draw_plan(images: int, spread: float, folds: int, margin: float = 5.0) -> Figure:
+    """The smallest gain that a study can find, by the number of images.
+
+    Args:
+        images, spread, folds: As in `smallest_gain`.
+        margin: The smallest gain worth having, points.
+    """
+    sizes = np.geomspace(50, 5000, 60)
+    gains = [smallest_gain(size, spread, folds) for size in sizes]
+    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+    axis.plot(sizes, gains, color=plots.DARK, label=f"{folds} folds")
+    found = smallest_gain(images, spread, folds)
+    axis.plot(images, found, "o", color=plots.LIGHT, ms=9, mec="black")
+    axis.axhline(margin, color="grey", ls=":", label=f"{margin:g} points")
+    axis.set_xscale("log")
+    ticks = [50, 100, 200, 500, 1000, 2000, 5000]
+    axis.set_xticks(ticks, [f"{size:,}" for size in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="images", ylabel="smallest gain, points", ylim=(0, 30))
+    axis.set_title(f"{images:,} images, {folds} folds, spread {spread:g}: {found:.1f} points")
+    axis.legend(frameon=False)
+    return figure
