@@ -20,12 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from side_by_side import add_keep, describe_machine, ratio, write
 
 from helpers import files, machine
 
 STEPS, TEST = 120, 22
+STUDY_STEPS = 50  # of each GAN of a study
 SEEDS = {"scratch": 2, "imagenet": 10}
 # Through a frozen trunk the plain way takes so long that it is timed with the faster kernels alone.
 WAYS = {"scratch": ("course", "plain", "plain_onednn"), "imagenet": ("course", "plain_onednn")}
@@ -124,10 +126,13 @@ def compare_study(rounds: int) -> dict[str, dict]:
     for k in range(rounds):
         for way in list(ways) if k % 2 == 0 else list(ways)[::-1]:
             workers, threads = ways[way]
-            with tempfile.TemporaryDirectory() as out:
+            with tempfile.TemporaryDirectory() as folder:
+                values = Path(folder, "values.yaml")
+                values.write_text(f"gan_steps: {STUDY_STEPS}\n")
+                asked = f"--profile smoke --params {values} --sets 2 --workers {workers}"
+                asked += f" --threads {threads} --out {folder}/study"
                 started = time.perf_counter()
-                asked = f"--profile smoke --splits 2 --seeds 1 --workers {workers}"
-                said("-m", "course", "study", *f"{asked} --threads {threads} --out {out}".split())
+                said("-m", "course", "study", *asked.split())
                 times[way].append(time.perf_counter() - started)
         print({way: [round(t) for t in each] for way, each in times.items()}, flush=True)
     two, one, threads = times.values()

@@ -16,7 +16,7 @@ the place of GANs stand generators whose quality is known, two of these five in 
 
 The truth of each gain is its mean over all studies, scored on 2,000 further slices. `factors` are
 how many times as wide as the bootstrap's own the intervals must be to cover the truth in 95 of 100
-studies; `answers` says how often the rule gives which answer with intervals of that width, and
+studies, and at least 1; `answers` says how often the rule gives which answer with intervals of that width, and
 `errors` how often it is wrong: *helps* at a true gain of 0 or less, *harms* at 0 or more, *no_gain*
 and *no_room* where the truth is the margin or more. Rows are written one by one: the same command
 goes on where it was stopped.
@@ -210,7 +210,9 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 side = high - mean if error > 0 else mean - low
                 needed[gain].append(abs(error) / max(side, 1e-9))
                 covered[gain].append(low <= truth[kind][gain] <= high)
-    factors = {gain: round(float(np.quantile(found, 0.95)), 2) for gain, found in needed.items()}
+    factors = {
+        gain: max(1.0, round(float(np.quantile(found, 0.95)), 2)) for gain, found in needed.items()
+    }
     answers: dict[str, dict[str, float]] = {}
     wrong: dict[str, list[bool]] = {name: [] for name in ("helps", "harms", "no_gain", "no_room")}
     for kind in GENERATORS:
@@ -259,6 +261,23 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def keep(results: Path, positives: int, rows: list[dict[str, Any]]) -> None:
+    """Write what is finished, with its summary."""
+    settings = {
+        "slices": SIZE, "positives": positives, "pool": POOL, "test": TEST, "quarters": QUARTERS,
+        "generators": GENERATORS, "few": FEW,
+    }  # fmt: skip
+    content = {
+        "command": " ".join(["python experiments/rule.py", *sys.argv[1:]]),
+        "settings": settings,
+        "versions": machine.versions(),
+        "summary": summarise(rows),
+        "rows": rows,
+    }
+    files.write_json(results, content)
+    print(len(rows), "studies", flush=True)
+
+
 def main() -> None:
     """Run the studies that are missing, and write after each."""
     parser = argparse.ArgumentParser(
@@ -289,22 +308,9 @@ def main() -> None:
         for finished in as_completed(todo):
             rows.append(finished.result())
             rows.sort(key=lambda row: row["study"])
-            if len(rows) % 10 and len(rows) < asked.studies:
-                continue
-            files.write_json(
-                results,
-                {
-                    "command": " ".join(["python experiments/rule.py", *sys.argv[1:]]),
-                    "settings": {
-                        "slices": SIZE, "positives": asked.positives, "pool": POOL, "test": TEST,
-                        "quarters": QUARTERS, "generators": GENERATORS, "few": FEW,
-                    },
-                    "versions": machine.versions(),
-                    "summary": summarise(rows),
-                    "rows": rows,
-                },
-            )  # fmt: skip
-            print(len(rows), "studies", flush=True)
+            if len(rows) % 10 == 0:
+                keep(results, asked.positives, rows)
+        keep(results, asked.positives, rows)
     finally:
         workers.shutdown(cancel_futures=True)
 

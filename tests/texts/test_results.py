@@ -11,6 +11,7 @@ from conftest import ROOT
 from scipy import stats
 
 from experiments import worth as benchmark
+from helpers import verdict
 
 
 def kept(name):
@@ -40,38 +41,60 @@ def wilson(hits, n):
     return list(stats.binomtest(hits, n).proportion_ci(method="wilson"))
 
 
-@pytest.mark.parametrize("kind", range(6))
-@pytest.mark.parametrize(("name", "wider"), [("verdict", 1), ("verdict_9_to_1", 1 + 1.25 * 9 / 22)])
-def test_the_verdict_rule(name, wider, kind):
-    """From each study's whole numbers: the corrected interval, the naive test, the power."""
-    content = kept(name)
-    row, replicates = content["rows"][kind], content["replicates"][kind]
-    pool, test = (content["settings"][k] for k in ("pool", "test"))
-    unit = content["settings"].get("unit", test)  # the smallest step of balanced accuracy
-    splits, seeds = row["splits"], row["seeds"]
-    ahead, by_split, by_fit = (np.array(replicates[k]) for k in ("ahead", "by_split", "by_fit"))
-    assert len(ahead) == len(by_split) == len(by_fit) == row["studies"] == 2000
-    fits, answers = splits * seeds, seeds * unit  # of a study; of a split
-    mean = ahead / (fits * unit)
-    between_splits = np.sqrt((by_split - ahead**2 / splits) / (splits - 1)) / answers
-    between_fits = np.sqrt((by_fit - ahead**2 / fits) / (fits - 1)) / unit
-    widened = np.sqrt(1 / splits + wider * test / (pool - test))
-    low, high = stats.t.interval(0.95, splits - 1, mean, widened * between_splits)
-    yes = (low > 0) & (high >= 0.05)
-    naive_low = stats.t.interval(0.95, fits - 1, mean, between_fits / np.sqrt(fits))[0]
-    assert row["yes"] == yes.mean() and row["naive_yes"] == np.mean(naive_low > 0)
-    assert row["no"] == np.mean(high < 0.05)
-    for answer, said in (("yes", yes), ("no", high < 0.05)):
-        assert row[f"{answer}_ci"] == pytest.approx(wilson(int(said.sum()), len(said)))
-    assert row["sd_between_splits"] == pytest.approx(between_splits.mean())
-    effect = np.mean(replicates["true_ahead"] or 0) / content["settings"]["new_cases"]
-    assert row["true_effect"] == pytest.approx(effect)
-    shift = effect / (widened * between_splits.mean())
-    power = stats.nct.sf(stats.t.ppf(0.975, splits - 1), splits - 1, shift)
-    assert row["promised"] == pytest.approx(power)
-    if name == "verdict_9_to_1":  # what is said by mistake stays under one in forty
-        wrong = row["no"] if row["true_effect"] else row["yes"]
-        assert wrong < 0.025
+GAINS = {
+    "exposure": ("gan_{}", "classic"), "compute": ("gan_{}", "classic_long"),
+    "oracle": ("oracle_part", "part"), "stronger": ("part_gan_{}", "part"),
+    "missing": ("oracle_part", "part_gan_{}"),
+}  # fmt: skip
+
+
+def test_the_rule_and_its_factors():
+    """From each study's row: true gains, factors, answers and errors, by a second hand."""
+    content = kept("rule")
+    rows, summary = content["rows"], content["summary"]
+    assert len(rows) == summary["studies"] == len({row["study"] for row in rows})
+    true = pd.DataFrame([row["true"] for row in rows]).mean()
+    kinds = content["settings"]["generators"]
+    needed, answers = {gain: [] for gain in GAINS}, {kind: [] for kind in kinds}
+    truth = {
+        kind: {g: true[a.format(kind)] - true[b.format(kind)] for g, (a, b) in GAINS.items()}
+        for kind in kinds
+    }
+    for kind, found in truth.items():
+        assert summary["true_gains"][kind] == pytest.approx(found)
+    for row in rows:
+        for kind, gains in row["gains"].items():
+            for gain, (mean, low, high) in gains.items():
+                apart = truth[kind][gain] - mean
+                needed[gain].append(max(apart / (high - mean), -apart / (mean - low)))
+    factors = {gain: max(1, np.quantile(found, 0.95)) for gain, found in needed.items()}
+    assert summary["factors"] == pytest.approx(factors, abs=0.006)
+    assert summary["factors"] == verdict.FACTORS, "helpers.verdict has other factors"
+    assert summary["stronger"] == verdict.STRONGER
+    for row in rows:
+        for kind, gains in row["gains"].items():
+            low, high = (
+                {g: x[0] + factors[g] * (x[end] - x[0]) for g, x in gains.items()} for end in (1, 2)
+            )
+            if high["exposure"] < 0:
+                answers[kind].append("harms")
+            elif low["exposure"] > 0 and low["compute"] > 0:
+                answers[kind].append("helps")
+            elif high["oracle"] < 0.05:
+                answers[kind].append("no_room")
+            elif high["stronger"] < 0.05 and low["missing"] > 0:
+                answers[kind].append("no_gain")
+            else:
+                answers[kind].append("undecided")
+    for kind, said in answers.items():
+        found = dict(summary["answers"][kind])
+        assert found.pop("studies") == len(said)
+        shares = {name: said.count(name) / len(said) for name in found}
+        assert found == pytest.approx(shares, abs=2 / len(said))  # factors are rounded
+    for name, error in summary["errors"].items():
+        assert error["ci"] == pytest.approx(wilson(round(error["wrong"] * error["studies"]),
+                                                   error["studies"]))  # fmt: skip
+        assert error["ci"][0] <= 0.025, f"{name} is wrong too often"
 
 
 @pytest.mark.parametrize(("name", "words", "number"), [
@@ -322,6 +345,39 @@ def test_a_study(name, measure):
         assert [found["accuracy"], *found["ci"]] == pytest.approx([mean, *np.clip(ends, 0, 1)])
     low, high = contrasts["classic_gan - classic"]["ci"]
     assert low < 0 and high < 0.05 and summary["verdict"]["answer"] == "no"
+
+
+def test_the_controls():
+    """Each arm's mean and t interval over sets; each gain, and the answer by the rule, once more."""
+    content = kept("controls")
+    rows = pd.DataFrame(content["rows"])
+    for size, found in content["summary"].items():
+        some = rows[rows["images"] == int(size)]
+        assert len(some) == some["number"].nunique() == found["sets"] >= 12
+        scores = pd.json_normalize(some["arms"]).filter(regex=r"\.fresh\.balanced_accuracy$")
+        scores.columns = [name.split(".")[0] for name in scores]
+        for name, arm in found["arms"].items():
+            mean, *ends = interval(scores[name])
+            assert [arm["balanced_accuracy"], *arm["ci"]] == pytest.approx(
+                [mean, *np.clip(ends, 0, 1)]
+            )
+        for kind, each in found["generators"].items():
+            for gain, (first, second) in {
+                "exposure": (kind, "classic"), "compute": (kind, "classic_long"),
+                "oracle": ("oracle", "classic"), "stronger": (kind, "classic"),
+                "missing": ("oracle", kind),
+            }.items():  # fmt: skip
+                kept_gain = each["gains"][gain]
+                expected = interval(scores[first] - scores[second])
+                assert [kept_gain["mean"], *kept_gain["ci"]] == pytest.approx(expected)
+
+
+def test_the_answers_to_planted_generators():
+    """At 36 slices: true slices help, copies never do, wrong labels harm; others may be new."""
+    found = kept("controls")["summary"]["36"]["generators"]
+    assert found["true"]["answer"] == "helps"
+    assert found["copies"]["answer"] != "helps"
+    assert found["wrong labels"]["answer"] == "harms"
 
 
 def test_what_the_generated_images_are_worth():
