@@ -16,10 +16,10 @@ the place of GANs stand generators whose quality is known, two of these five in 
 
 The truth of each gain is its mean over all studies, scored on 2,000 further slices. `factors` are
 how many times as wide as the bootstrap's own the intervals must be to cover the truth in 95 of 100
-studies, and at least 1; `answers` says how often the rule gives which answer with intervals of that width, and
-`errors` how often it is wrong: *helps* at a true gain of 0 or less, *harms* at 0 or more, *no_gain*
-and *no_room* where the truth is the margin or more. Rows are written one by one: the same command
-goes on where it was stopped.
+studies, and at least 1. `answers` says how often the rule gives which answer with intervals of that
+width. `errors` says how often it is wrong: *helps* at a true gain of 0 or less, *harms* at 0 or
+more, *no_gain* and *no_room* where the truth is the margin or more. Rows are written as they come,
+ten at a time: the same command goes on where it was stopped.
 """
 
 import argparse

@@ -348,7 +348,7 @@ def test_a_study(name, measure):
 
 
 def test_the_controls():
-    """Each arm's mean and t interval over sets; each gain, and the answer by the rule, once more."""
+    """Each arm's mean and t interval over sets, and each gain's, computed once more."""
     content = kept("controls")
     rows = pd.DataFrame(content["rows"])
     for size, found in content["summary"].items():
