@@ -139,12 +139,14 @@ def main() -> None:
     os.environ.update(dict.fromkeys(THREADS, "1"))
     rows = files.read_json(asked.results).get("rows", [])
     done = {row["number"] for row in rows}
+    from helpers import bundled
+
     todo = [joblib.delayed(run_set)(k) for k in range(asked.sets) if k not in done]
     for found in joblib.Parallel(asked.at_once, return_as="generator_unordered")(todo):
         rows = sorted(rows + found, key=lambda row: (row["number"], row["images"]))
         content = {
             "command": " ".join(["python experiments/controls.py", *sys.argv[1:]]),
-            "settings": {"sizes": SIZES, "fresh": FRESH, "added": ADDED},
+            "settings": {"sizes": SIZES, "fresh": FRESH, "added": ADDED, "C": bundled.C},
             "versions": machine.versions(),
         }
         if len(rows) > len(SIZES):

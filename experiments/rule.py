@@ -262,9 +262,11 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def keep(results: Path, positives: int, rows: list[dict[str, Any]]) -> None:
     """Write what is finished, with its summary."""
+    from helpers import bundled
+
     settings = {
         "slices": SIZE, "positives": positives, "pool": POOL, "test": TEST, "quarters": QUARTERS,
-        "generators": GENERATORS, "few": FEW,
+        "generators": GENERATORS, "few": FEW, "C": bundled.C,
     }  # fmt: skip
     content = {
         "command": " ".join(["python experiments/rule.py", *sys.argv[1:]]),

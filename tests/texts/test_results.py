@@ -11,7 +11,7 @@ from conftest import ROOT
 from scipy import stats
 
 from experiments import worth as benchmark
-from helpers import verdict
+from helpers import bundled, verdict
 
 
 def kept(name):
@@ -39,6 +39,15 @@ def test_simulator():
 
 def wilson(hits, n):
     return list(stats.binomtest(hits, n).proportion_ci(method="wilson"))
+
+
+def test_the_classifiers_penalty_was_chosen_on_pilots():
+    """The smallest C within half a point of the best; and studies were simulated with it."""
+    content = kept("pilot")
+    means = pd.DataFrame(content["rows"]).groupby("C")["score"].mean()
+    assert content["summary"]["chosen"] == means[means > means.max() - 0.005].index.min()
+    used = [bundled.C, *(kept(name)["settings"]["C"] for name in ("rule", "controls"))]
+    assert used == [content["summary"]["chosen"]] * 3
 
 
 GAINS = {
