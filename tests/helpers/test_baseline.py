@@ -42,6 +42,9 @@ def test_room_is_found_where_more_images_help(measure):
     assert room["text"].startswith("There is room for more images: +")
     assert "too narrow" in room["text"] and room["text"] in found["text"]
     assert room["gain"] == pytest.approx(room["oracle_part"] - room[room["baseline"]])
+    *_, diamond = baseline.draw_curve(found).axes[0].containers
+    ends = diamond.lines[2][0].get_segments()[0][:, 1] / 100 - room[room["baseline"]]
+    assert list(ends) == pytest.approx(room["ci"])
     assert room["baseline"] == max(("part", "part_long"), key=room.get)
     scores = [point["balanced_accuracy"] for point in found["curve"]]
     assert [point["share"] for point in found["curve"]] == [0.25, 0.5, 1.0]
