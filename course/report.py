@@ -56,7 +56,7 @@ def arms_table(metrics: dict[str, Any]) -> str:
     """The arms as a plain table for the terminal."""
     decides = deciding(metrics["arms"])
     shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
-    interval = "95 % (Wilson)" if decides == "accuracy" else f"95 % ({WORDS[decides]})"
+    interval = f"95 % ({WORDS[decides]})"
     rows = {
         plots.ARM_TITLES[name]: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
         | {

@@ -132,7 +132,7 @@ def run(
         data_folder = files.project_path(data)
         refuse_inside(folder, data_folder)
         examined = examine(data_folder, parameters["split_seed"], parameters)
-        fingerprint = examined.fingerprint
+        fingerprint = examined.fingerprint_with_groups
         print(f"{data_folder}", *lines(examined), sep="\n", flush=True)
         parameters |= class_names(examined, parameters) | {"data_dir": str(data_folder)}
     check_names(parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear"))

@@ -491,7 +491,7 @@ def run_study(
     if data:
         refuse_inside(folder, files.project_path(data))
         examined = examine(data, first_seed, changes, strict=False)
-        settings["fingerprint"] = examined.fingerprint
+        settings["fingerprint"] = examined.fingerprint_with_groups
         found = class_names(examined, changes)
         names |= {1: found.get("positive", names[1]), 0: found.get("negative", names[0])}
         parts["data"] = lines(examined)

@@ -20,7 +20,7 @@ MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Classifier:
     """A compiled network that can be put back to its first weights.
 

@@ -13,13 +13,14 @@ from helpers.recipes import Recipe
 def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
     """Targets of the discriminator for `count` images, one number for each image.
 
-    Soft: real images get targets from 1 - softness to 1, generated ones from 0 to softness; noisy:
-    drawn for each image. Flipped: a share `flip_share` gets a target of the other kind.
+    Real images get targets from 1 - `soften_real` to 1, generated ones from 0 to
+    `soften_generated`. With `noisy_labels` the target of each image is drawn from this range;
+    without, it is the soft end of the range. A share `flip_share` gets a target of the other kind.
 
     Args:
         real: Whether the images are real.
         count: How many images.
-        recipe: Gives softness, noise and flips.
+        recipe: Gives these four settings.
         seed: Two integers; the same two give the same targets.
 
     Returns:
@@ -177,7 +178,8 @@ def gan_losses(
         generator: Latent vectors to images.
         critic: The discriminator up to its logit.
         real: ``(n, 32, 32, 1)``, -1 to 1.
-        seed: The run's seed and the step's number, which decide all random numbers here.
+        seed: The run's seed and the step's number, which decide all random numbers here except
+            dropout's.
         recipe: Losses and tricks.
 
     Returns:
@@ -250,7 +252,7 @@ def make_train_step(
 
     Returns:
         A function of the real images ``(n, 32, 32, 1)`` and of two integers, the run's seed and
-        the step's number; it gives what `losses_of` gives, and the length of both gradients.
+        the step's number; it gives what `gan_losses` gives, and the length of both gradients.
     """
     critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
 

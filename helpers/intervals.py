@@ -63,8 +63,8 @@ def score(
 
     Returns:
         accuracy, balanced_accuracy, sensitivity (of label 1), specificity (of label 0), auc, each
-        0 to 1; for all but auc the 95 % interval as `..._ci`, Wilson's or `balanced_interval`'s;
-        `confusion` as [[tn, fp], [fn, tp]].
+        0 to 1; for all but auc the 95 % interval as `..._ci`, from `patient_interval` or
+        `balanced_interval`; `confusion` as [[tn, fp], [fn, tp]].
     """
     matrix = confusion_matrix(labels, probabilities >= 0.5, labels=[0, 1])
     (tn, fp), (fn, tp) = matrix.tolist()
@@ -295,8 +295,8 @@ def resampled_t(differences: np.ndarray, ratio: float = 0.0, level: float = 0.95
     splits of new pools would: Nadeau and Bengio's correction widens the interval for that.
 
     Args:
-        differences: ``(J,)``: second arm minus first, one number a replicate (a split, or a fresh
-            set), already averaged over seeds; J at least 2.
+        differences: ``(J,)``: one arm minus the other, one number per replicate (a split, or a
+            fresh set), already averaged over seeds; J at least 2. `mean` has the same sign.
         ratio: Test images over all images used to fit or to select; 0 where every replicate has
             images of its own, which gives the plain paired t.
 

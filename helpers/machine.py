@@ -265,7 +265,11 @@ def choose_precision(asked: str = "auto") -> str:
 
 @functools.cache
 def time_precisions() -> dict[str, float]:
-    """Seconds for a pass through layers like the networks', by precision that runs here at all."""
+    """Seconds for a pass through layers like the networks', by precision that runs here at all.
+
+    `fast.print_times` measures, in a subprocess: this module, which comes before `fast`, doesn't
+    import it.
+    """
     timed = run_python(
         "from helpers import machine\nmachine.setup()\nfrom helpers import fast\nfast.print_times()"
     )

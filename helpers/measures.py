@@ -17,6 +17,7 @@ from helpers.files import CourseError
 from helpers.judge import SPACES, describe
 
 FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
+NEIGHBOURLY = ("precision", "recall", "density", "coverage")
 RESEMBLE = ("precision", "coverage")  # what decides whether generated images resemble real ones
 NOT_SYNTHETIC = "Its images may show real patients: do not hand them on as synthetic."
 PENALTY = 80.0  # of the ridge regression; with 30 images and 20 features, a small one overfits
@@ -92,7 +93,8 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     Returns:
         `precision`: share of generated images in some real image's ball; `recall`: the reverse;
         `density`: how many real balls hold a generated image, over k; `coverage`: share of real
-        balls that hold one; `coverage_expected`: what two sets of one distribution give.
+        balls that hold one; `coverage_expected`: the coverage that two sets of one distribution
+        give on average, by a formula. (`quality` measures this number instead.)
 
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797.
     """
@@ -154,7 +156,7 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
         "kid_ci": [value - 1.96 * error, value + 1.96 * error],
         "kid_floor": float(np.quantile(floor, 0.95)),
         **means[0],
-        **{f"{name}_expected": means[1][name] for name in means[1] if "_" not in name},
+        **{f"{name}_expected": means[1][name] for name in NEIGHBOURLY},
         "compared": half,
         "resembles": all(means[0][name] >= lowest[name] for name in RESEMBLE),
     }
@@ -297,8 +299,8 @@ def audit_class(
         held_out: Real images of validation, which it never saw; never those of test.
         groups: Of train and held_out, in this order.
         seed: Of all that is drawn.
-        fresh: Real images without limit to measure quality by, where they are simulated; otherwise
-            it is measured by train and held_out together.
+        fresh: Newly simulated images to measure quality against, if the data are simulated; by
+            default it is measured against train and held_out together.
         simulated: Whether the images show simulated slices, so that the judge can be asked too; by
             default, where there are fresh ones.
 

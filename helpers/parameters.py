@@ -45,7 +45,7 @@ class Parameter:
             fits = type(value) in {int, kind} and self.low <= value <= self.high
             instead = f"use a whole number from {self.low} to {self.high}"
             if kind is float:
-                instead = f"use a number, {self.low:g} or more, with a point"
+                instead = f"use a number, {self.low:g} or more, such as 1.5"
         else:
             fits, instead = isinstance(value, kind), self.instead or INSTEAD[kind]
         if not fits:

@@ -120,10 +120,12 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
     Args:
         arms: Scores by arm, as `intervals.score` gives them, with "original" and "original_gan".
         n: Test images.
-        settle: The command for one more split.
+        settle: The command that repeats everything on more splits.
 
     Returns:
-        answer, text and smallest_detectable_effect (a share, or None).
+        `answer`, `text`, and `smallest_detectable_effect`: the smallest gain that McNemar's test
+        could call significant (`intervals.smallest_significant_gain`), a share, or None. No power
+        is in it, unlike in the function `intervals.smallest_detectable_effect`.
     """
     measure = deciding(arms)
     gain = arms["original_gan"][measure] - arms["original"][measure]

@@ -74,12 +74,12 @@ def read_pictures(
     elif window is not None:
         found = {"low": window[0], "high": window[1]}
     edge = _edge(sizes)
-    only_deep = any(deep)
+    window_for_deep_only = any(deep)
 
     def read(path: Path):
         try:
             stored = load(path)
-            grey = to_grey_levels(stored, applies, only_deep, window is not None)
+            grey = to_grey_levels(stored, applies, window_for_deep_only, window is not None)
             own = {"own_window": window is None and stored.window is not None}
             return shrink_to(grey, edge), stored.facts | own | describe_grey(grey, path), None
         except Exception as error:  # Pillow and pydicom raise whatever they stumble over
@@ -154,12 +154,25 @@ def robust_range(samples: list[np.ndarray]) -> tuple[tuple[float, float], dict[s
 
 
 def to_grey_levels(
-    stored: Stored, window: tuple[float, float] | None, only_deep: bool, asked: bool
+    stored: Stored, window: tuple[float, float] | None, window_for_deep_only: bool, asked: bool
 ) -> np.ndarray:
-    """Apply a window: the one asked for, the file's own, or the set's."""
+    """Apply a window: the one asked for, the file's own, or the set's.
+
+    Images of 8 bits keep their values, unless a window is asked for and no image of the set has
+    more bits.
+
+    Args:
+        stored: One file's pixels.
+        window: Stored values of black and white: the one asked for, or the set's.
+        window_for_deep_only: Whether some image of the set has more than 8 bits.
+        asked: Whether the user gave the window.
+
+    Returns:
+        ``(height, width)``, ``uint8``, 0 black to 255 white.
+    """
     values = stored.values
     of_8_bits = values.dtype == np.uint8
-    if of_8_bits and not (asked and not only_deep):
+    if of_8_bits and (window_for_deep_only or not asked):
         grey = values
     else:
         low, high = window if asked or stored.window is None else stored.window

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from helpers.files import CourseError
@@ -142,7 +142,8 @@ def read_listing(
     base = "" if parent == "." else parent
     if ending(path) not in (".csv", ".tsv", ""):
         raise CourseError(f"{table.path} is a spreadsheet: save it as CSV (UTF-8).")
-    table.header[:] = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
+    header = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
+    table = replace(table, header=header)
     _refuse_missing_header(table, files, base)
     hits = {
         name: [files.find(value, base) if value else [] for value in table.column(name)]

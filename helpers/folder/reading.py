@@ -57,7 +57,7 @@ class Slices:
 
     @property
     def fingerprint(self) -> str:
-        """One hash of all names, labels and pixels."""
+        """One hash of all names, labels and pixels, without groups."""
         rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
         return machine.digest(*[row.encode() for row in sorted(rows)])
 

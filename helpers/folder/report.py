@@ -31,8 +31,8 @@ class Examined:
     warnings: list[dict[str, str]]
 
     @property
-    def fingerprint(self) -> str:
-        """One hash of images, labels and groups."""
+    def fingerprint_with_groups(self) -> str:
+        """One hash of names, labels, pixels and groups; `Slices.fingerprint` has no groups."""
         groups = self.grouping.groups.tobytes()
         return machine.digest(self.slices.fingerprint.encode(), groups)
 

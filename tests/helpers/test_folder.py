@@ -328,9 +328,9 @@ def test_an_unreadable_groups_csv_is_named(folder, text):
 
 def test_examining_a_folder_sees_another_grouping(folder):
     """The same pictures and labels under other groups are other data: their split differs."""
-    before = examine(folder, 0, {}).fingerprint
+    before = examine(folder, 0, {}).fingerprint_with_groups
     (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
-    assert examine(folder, 0, {}).fingerprint != before
+    assert examine(folder, 0, {}).fingerprint_with_groups != before
 
 
 # --- The real set --------------------------------------------------------------------------------
