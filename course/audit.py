@@ -78,13 +78,13 @@ def run(
     real, drawn = preprocessing.prepare(slices.greys), preprocessing.prepare(made.greys)
     report = {}
     for name, label in ((positive, 1), (negative, 0)):
-        if made.labels is None and label != label_of_all:
+        images = drawn[drawn_labels == label]
+        if not len(images):
             continue
         parts = [
             np.flatnonzero((table["label"] == label) & (table["split"] == part))
             for part in ("train", "validation")
         ]
-        images = drawn[drawn_labels == label]
         groups = table["group"].to_numpy()[np.concatenate(parts)]
         train, held_out = (real[part] for part in parts)
         report[name] = measures.audit_class(
@@ -92,7 +92,7 @@ def run(
         )
         report[name]["prepared_otherwise"] = (
             preparation.find_differences(images, np.concatenate([train, held_out]))
-            if len(images) and "warning" not in report[name]
+            if "warning" not in report[name]
             else []
         )
         if "copying" in report[name]:

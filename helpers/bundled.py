@@ -106,18 +106,21 @@ def run_arms(
     """Fit and score notebook 05's arms, as `classifiers.run_arms` does with ResNet-50.
 
     Args:
-        arms: By name. "original" is among them where "gan_only" is. One that has no name here is
-            a part of the real slices under classic augmentation.
+        arms: By name. "original" is among them where "gan_only" is. An arm whose key is a number
+            is a share of the real slices under classic augmentation.
         test, validation, fresh, groups: As in `classifiers.run_arms`. Its other arguments are
             passed over: this classifier has no steps and no seed.
+
+    Raises:
+        KeyError: An arm that is neither in `VIEWS` nor in `FITTED_LIKE`.
     """
     scores, probabilities = {}, {}
     for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
         real, added = (arm.images, arm.labels), (arm.synthetic_images, arm.synthetic_labels)
         if name == "gan_only":  # its images stand in the real ones' place
             real, added = (arms["original"].images, arms["original"].labels), real
-        like = FITTED_LIKE.get(name, name)
-        head = fit_arm(like if like in VIEWS else "classic", *real, *added)
+        like = "classic" if isinstance(name, float) else FITTED_LIKE.get(name, name)
+        head = fit_arm(like, *real, *added)
 
         def answer(images, head=head):
             return head.answer(trunk.features(images))

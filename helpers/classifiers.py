@@ -41,6 +41,7 @@ class Classifier:
             if not variable.path.endswith("learning_rate"):
                 variable.assign(np.zeros(variable.shape))
         # Dropout's is the only random state; seeding TensorFlow would throw away its compiled step.
+        # The path to it is not part of Keras' documented interface.
         self.model.get_layer("head").layers[0].seed_generator.state.assign([seed, 0])
 
     def inputs(self, images: np.ndarray) -> np.ndarray:

@@ -215,6 +215,8 @@ class Adam(keras.optimizers.Adam):
 
     def update_step(self, gradient, variable, learning_rate):
         """Moves the variable and both of its moments; Keras calls it for each variable."""
+        # Private to Keras: `_get_variable_index`, `_momentums` and `_velocities`. If they change,
+        # tests/helpers/test_gan.py fails.
         index, steps = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,

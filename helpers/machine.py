@@ -153,6 +153,7 @@ def seed_everything(seed: int) -> None:
     keras.utils.clear_session()
     # Each traced step of an optimizer leaves an entry here that holds its graph, and so its
     # variables, for good (tensorflow issue 97697), though it is read only while that is traced.
+    # The registry is private to TensorFlow: without it nothing is freed, and nothing else changes.
     registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
     for name in [name for name in registry if name.startswith("CustomGradient-")]:
         del registry[name]

@@ -387,6 +387,6 @@ def _add(found: dict[str, Any], measure: Callable[[], dict[str, Any]], refused: 
     with threadpool_limits(1):
         try:
             found |= measure()
-        except (CourseError, ValueError) as error:  # scikit-learn's, of few images
+        except CourseError as error:  # too few images
             if str(error) not in refused:
                 refused.append(str(error))

@@ -233,6 +233,6 @@ def write_samples(
     with files.atomic_folder(folder) as made:
         for i, image in enumerate(preprocessing.to_grey_levels(images[..., 0])):
             Image.fromarray(image).save(made / f"{i:03d}.png")
-        lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
+        lines = ["id,label", *(f"{i},{label}" for i, label in enumerate(labels))]
         (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         files.write_json(made / "manifest.json", manifest)

@@ -86,13 +86,13 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         warn("copies", text + f"turned or with other contrast), and are grouped: {shown}")
     if grouping.augmented:
         warn("augmented", grouping.augmented)
-    _warn_of_patients(slices, groups, warn)
-    for name, kind, text in (
-        ("pages", "pages", "hold several pages or frames, of which the first is used"),
-        ("burned_in", "burned_in", "have text burned into the picture, as their DICOM header says"),
+    _warn_of_patients(slices, warn)
+    for kind, most, text in (
+        ("pages", 1, "hold several pages or frames, of which the first is used"),
+        ("burned_in", 0, "have text burned into the picture, as their DICOM header says"),
     ):
-        values = table[name].fillna(0).astype(int) if name in table else pd.Series([0])
-        hit = (values > 1 if name == "pages" else values > 0).to_numpy()
+        values = table[kind].fillna(0).astype(int) if kind in table else pd.Series([0])
+        hit = (values > most).to_numpy()
         if hit.any():
             warn(kind, f"{hit.sum()} images {text}: {_some(np.array(files)[hit])}")
     return [{"kind": kind, "text": text} for kind, text in found]
@@ -205,7 +205,7 @@ def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
         warn("colour", text + "see grey")
 
 
-def _warn_of_patients(slices, groups, warn) -> None:
+def _warn_of_patients(slices, warn) -> None:
     table = slices.table
     unknown = int(table["unknown"].sum())
     if unknown:

@@ -137,14 +137,14 @@ def read_listing(
     Raises:
         CourseError: Two readings work, or none.
     """
+    if ending(path) not in (".csv", ".tsv", ""):
+        raise CourseError(f"{files.folder / path} is a spreadsheet: save it as CSV (UTF-8).")
     table = read_table(files.folder / path, faults)
     parent = str(PurePosixPath(path).parent)
     base = "" if parent == "." else parent
-    if ending(path) not in (".csv", ".tsv", ""):
-        raise CourseError(f"{table.path} is a spreadsheet: save it as CSV (UTF-8).")
     header = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
     table = replace(table, header=header)
-    _refuse_missing_header(table, files, base)
+    _refuse_missing_header(table)
     hits = {
         name: [files.find(value, base) if value else [] for value in table.column(name)]
         for name in table.header
@@ -175,13 +175,12 @@ def read_listing(
     return entries, reading, lambda given: two_classes(given, where, positive, options.classes)
 
 
-def _refuse_missing_header(table: Table, files: Files, base: str) -> None:
-    """The first line is data where a cell names an image, or stands below itself again."""
+def _refuse_missing_header(table: Table) -> None:
+    """Refuse a first line that is data: a cell ends as a file name, or is below itself again."""
     line = table.lines[0] - 1 if table.lines else 1
     for place, name in enumerate(table.header):
         below = {word(row[place]) for row in table.rows}
-        pictured = ending(name) and files.find(name, base)
-        if name and (pictured or ending(name) or (word(name) in below)):
+        if name and (ending(name) or word(name) in below):
             raise CourseError(
                 f"{table.path} line {max(line, 1)}: {name!r} is no column's name: begin with a "
                 "header such as file,label, and have it once."

@@ -17,10 +17,11 @@ from helpers.folder.listing import Entry, patient_key
 from helpers.folder.tables import read_table
 from helpers.preprocessing import join_groups, propose_lookalikes
 
-# How file names tell patients, most telling first.
+# How file names tell patients, most telling first. Each with a simpler pattern, which is proposed
+# if it finds the same.
 PATTERNS = (
     *(
-        rf"(?i:(?<![a-z]){name}[_-]?)(\d+)"
+        (rf"(?i:(?<![a-z]){name}[_-]?)(\d+)", rf"{name}(\d+)")
         for name in (
             "person",
             "patient",
@@ -36,9 +37,14 @@ PATTERNS = (
             "s",
         )
     ),
-    r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
-    r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
-    r"([^/]+)/[^/]+$",
+    *(
+        (pattern, pattern)
+        for pattern in (
+            r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
+            r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
+            r"([^/]+)/[^/]+$",
+        )
+    ),
 )
 # How file names tell augmented copies: words that stand before or after the original's name.
 _WORDS = (
@@ -148,17 +154,14 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
 
 def propose_pattern(files: list[str]) -> str:
     """A sentence with the pattern by which file names may tell patients, or nothing."""
-    for pattern in PATTERNS:
-        found = [re.search(pattern, name) for name in files]
-        keys = [match[1].casefold() for match in found if match]
+    for pattern, simpler in PATTERNS:
+        matches = [re.search(pattern, name) for name in files]
+        keys = [match[1].casefold() for match in matches if match]
         if len(keys) < 0.95 * len(files) or not 5 <= len(set(keys)) <= 0.75 * len(keys):
             continue
-        short = pattern.split("[_-]?")[0].removeprefix("(?i:(?<![a-z])")
-        simple = rf"{short}(\d+)"
-        if [m and m[1] for m in found] == [
-            m and m[1] for m in (re.search(simple, name) for name in files)
-        ]:
-            pattern = simple
+        again = [re.search(simpler, name) for name in files]
+        if [m and m[1] for m in matches] == [m and m[1] for m in again]:
+            pattern = simpler
         return (
             f"file names may tell patients ({files[0]}: {keys[0]}; {len(set(keys))} for "
             f"{len(files)} images): if they do, give patient_pattern: '{pattern}'"

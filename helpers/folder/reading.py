@@ -182,7 +182,11 @@ def _row(entry: Entry, classes: Classes) -> dict[str, Any]:
 
 
 def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Reading) -> None:
-    """Add what DICOM files say about whose they are; one name for everybody says nothing."""
+    """Add the patients and studies of DICOM files; one name for all patients is not used.
+
+    It takes `patient` and `study` out of the facts, which would otherwise replace the patient of
+    the entry in the table.
+    """
     told = {"patient": "PatientID", "study": "StudyInstanceUID"}
     values = {name: [fact.pop(name, "") for fact in facts] for name in told}
     if any(values["study"]) or any(values["patient"]):

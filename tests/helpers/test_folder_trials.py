@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from course import check
 from helpers.files import CourseError
 from helpers.folder import choose_parts, examine, find_groups, lines, read_folder
+from helpers.folder.patients import PATTERNS
 
 
 def labels_of(slices) -> dict[str, int]:
@@ -474,6 +475,7 @@ def test_patients_in_file_names_are_offered_and_read_on_request(tmp_path):
     ("name", "patients"),
     [
         (lambda i: f"{i // 4:08}_{i % 4:03}.png", 20),  # NIH's chest X-rays
+        (lambda i: f"AB{i // 4}_{i % 4}.png", 20),
         (lambda i: f"SOB_B_A-14-{22000 + i // 4}AB-40-{i % 4:03}.png", 20),  # BreaKHis
         (lambda i: f"{10000 + i // 4}_idx5_x{i}_y{i}_class0.png", 20),  # IDC
         (lambda i: f"Patient-{i // 4}/slice_{i % 4}.png", 20),
@@ -494,6 +496,7 @@ def test_patterns_are_proposed_only_where_one_shows(tmp_path, name, patients):
     if patients:
         assert f"{patients} for 80 images" in proposals[0]
         pattern = proposals[0].split("'")[1]
+        assert pattern in {shown for pair in PATTERNS for shown in pair}
         assert groups_of(read_folder(tmp_path, patient_pattern=pattern)) == patients
 
 
