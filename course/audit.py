@@ -41,8 +41,8 @@ def run(
         options: Of `data`, as `folder.read_folder` takes them.
 
     Returns:
-        What `audit_class` gives, by class, and `prepared_otherwise`: sentences about samples that
-        were prepared otherwise than the data.
+        What `audit_class` gives, by class, and `prepared_otherwise`: sentences about how the
+        preparation of the samples differs from that of the data.
 
     Raises:
         CourseError: Whatever is wrong with a folder, the split or the names.

@@ -23,7 +23,7 @@ def write_report(folder: Path) -> Path:
 
 
 def inline_figures(folder: Path) -> dict[str, str]:
-    """What lies in the run's `figures`, by name: addresses that hold the whole picture."""
+    """The pictures in the run's `figures`, by name, as addresses that contain the whole picture."""
     return {
         path.stem: f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
         for kind in ("png", "gif")

@@ -32,7 +32,7 @@ from helpers.folder import Examined, check_names, examine, from_parameters, line
 from helpers.parameters import check_values, describe
 
 NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
-# Everything a run writes, and all that FRESH=1 removes; last what says that a run lies here.
+# Everything a run writes, and all that FRESH=1 removes; last the file that marks a run's folder.
 WRITES = (
     "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",
     "samples", "checkpoints", "figures", "logs", "prepared.npz", "run.json",
@@ -75,7 +75,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
 def may_change() -> set[str]:
     """The parameters of the notebooks that a file may change.
 
-    Folders are the command's own to give: it looks at what lies in them, and clears its own.
+    Folders come from the command line only, since the command checks and clears them.
     """
     declared = set().union(*declared_parameters().values())
     return declared - {"data_dir", "out_dir", "checkpoints_dir"}
@@ -138,7 +138,7 @@ def run(
     check_names(parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear"))
     settings = {"parameters": parameters, "data": fingerprint}
     before = files.read_json(folder / "run.json").get("settings")
-    # The second from notebook 01, run alone.
+    # The second case: notebook 01 was run alone.
     known = before or all((folder / name).exists() for name in (".lock", "prepared.npz"))
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
@@ -165,7 +165,7 @@ def run(
 
 
 def require_weights(parameters: dict[str, Any]) -> None:
-    """Refuse ImageNet weights that cannot be had now, and not after hours of training.
+    """Check before any training that ImageNet weights can be downloaded, if they are needed.
 
     Raises:
         CourseError: The classifier needs them, and they cannot be downloaded.
@@ -263,7 +263,7 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
     # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
     with _environment(settings), _Ticker(progress, head, later), machine.hold_stderr() as held:
         try:
-            # Papermill fills in what stands between a path's braces, as in a template.
+            # Papermill fills in what is between a path's braces, as in a template.
             path = str(running).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(
                 source, path, share, kernel_name="python3", progress_bar=False, cwd=files.PROJECT

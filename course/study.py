@@ -29,7 +29,7 @@ from helpers import baseline, files, folds, intervals, machine, parameters, plot
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
-from helpers.verdict import FACTORS, MARGIN, RULE, STRONGER, judge, say
+from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, judge, say
 
 FOLDS = 8
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
@@ -233,7 +233,7 @@ def _finish(arms, gains, secondary, replicates, where) -> dict[str, Any]:
         secondary[name]["p_holm"] = p_value
     answer = judge(gains, replicates)
     text = say(answer, gains, replicates, where)
-    verdict = {"answer": answer, "text": text, "margin": MARGIN}
+    verdict = {"answer": answer, "headline": HEADLINES[answer], "text": text, "margin": MARGIN}
     return {"arms": arms, "gains": gains, "secondary": secondary, "verdict": verdict}
 
 
@@ -241,7 +241,7 @@ def _advise(by_seed: list[float], error: float, seeds: int) -> str:
     """Whether more seeds or more images would make the interval narrower."""
     if seeds < 2:
         return (
-            "With one seed a fold nobody can say how much of the interval is due to the GANs' "
+            "With one seed per fold nobody can say how much of the interval is due to the GANs' "
             "random numbers: --seeds 2 adds runs, and tells."
         )
     share = min(1.0, np.var(by_seed, ddof=1) / seeds / max(error, 1e-9) ** 2)
@@ -457,8 +457,8 @@ def run_study(
         data: A folder that meets the data contract; empty for simulated sets.
         out: Folder for everything.
         seeds: GANs of different seeds in each fold or set, averaged; at most 10.
-        quarters: Random quarters a fold that get a GAN of their own; at most 8. With none, only
-            *helps*, *harms* and *no_room* can be answered.
+        quarters: Random quarters of each fold that get GANs of their own; at most 8. With none,
+            only *helps*, *harms* and *no_room* can be answered.
         sets, images: Without `data`: how many simulated sets, and real slices in each.
         extra: YAML file with values that replace the profile's.
         first_seed: Decides folds, quarters and GANs.

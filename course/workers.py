@@ -37,8 +37,8 @@ def run_with_dask(
         raise CourseError(
             "a study needs Dask: install it with `.venv/bin/pip install -e '.[study]'`."
         ) from None
-    # Dask's processes wake 50 times a second to say that they live, and its workers 100 times to
-    # see what they do: time that a run which computes for an hour on the same cores lacks.
+    # Dask's heartbeat (50 per second) and profiler (100 per second) take time from the runs on the
+    # same cores.
     quiet = {"distributed.admin.tick.interval": "1s", "distributed.worker.profile.enabled": False}
     dask.config.set(quiet)
     address = scheduler or distributed.LocalCluster(

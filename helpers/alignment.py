@@ -21,7 +21,7 @@ FAINT = 0.1  # relative to the image's standard deviation: weaker details count 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How well each image can be laid over its reference; all arrays have one entry a pair.
+    """How well each image can be laid over its reference; all arrays have one entry per pair.
 
     `correlation` is that of the pixels where both overlap, -1 to 1. `detail` is the correlation
     there after local contrast normalization: of edges and texture, faint ones nearly as much as
@@ -59,7 +59,7 @@ def align(
         turns: Degrees from which the refinement starts; it reaches about 10 degrees further.
 
     Returns:
-        One entry a pair.
+        One entry per pair.
 
     Source: inverse compositional alignment, Baker and Matthews 2004, International Journal of
         Computer Vision 56, 221-255; brightness and contrast are taken out in each step.
@@ -122,7 +122,7 @@ def warp(
         matrices: ``(p, 2, 3)``, as in `Alignment`.
 
     Returns:
-        ``(p, size, size)``, and 1 where the position lies inside the image, else 0.
+        ``(p, size, size)``, and 1 where the position is inside the image, else 0.
     """
     size = images.shape[1]
     x, y = _grid(size)

@@ -15,11 +15,11 @@ from threadpoolctl import ThreadpoolController
 from helpers import intervals, machine, trunk
 from helpers.classifiers import Arm, Results, classic_augmentation
 
-C = 0.1  # inverse strength of the penalty, for all arms and sets
+INVERSE_PENALTY = 0.1  # `C` of scikit-learn, for all arms and sets
 TOLERANCE = 1e-6  # of the gradient of the mean loss, in its largest component
 ROUGH = 1e-4  # the same, where `exact` is not asked for
 MOST_STEPS = 10_000
-LEAST_SPREAD = 0.1  # of the median feature's: what hardly varies in the real images is not inflated
+LEAST_SPREAD = 0.1  # of the median feature's: a feature is divided by no smaller spread
 MOST_VIEWS = 16
 MIXUP_ALPHA = 0.2  # of the beta distribution that the shares are drawn from
 MIXED = 3  # times as many mixed images as real ones
@@ -117,7 +117,7 @@ def run_arms(
     scores, probabilities = {}, {}
     for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
         real, added = (arm.images, arm.labels), (arm.synthetic_images, arm.synthetic_labels)
-        if name == "gan_only":  # its images stand in the real ones' place
+        if name == "gan_only":  # its images replace the real ones
             real, added = (arms["original"].images, arms["original"].labels), real
         like = "classic" if isinstance(name, float) else FITTED_LIKE.get(name, name)
         head = fit_arm(like, *real, *added)
@@ -153,8 +153,8 @@ def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True) -> Hea
     """Fit logistic regression on all parts, with features standardized on the real images.
 
     Args:
-        parts: Their weights should sum to the number of real images, so that `C` means the same
-            in every arm.
+        parts: Their weights should sum to the number of real images, so that the penalty means the
+            same in every arm.
         real: Features of the real training images and their views ``(n, views, 1280)``.
         exact: Whether the solver goes on until the answer is the same on every machine. For studies
             of thousands of fits; a rough fit takes a quarter of the time.
@@ -173,7 +173,7 @@ def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True) -> Hea
         np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "weights")
     )
     tolerance = TOLERANCE if exact else ROUGH
-    regression = LogisticRegression(C=C, tol=tolerance, max_iter=MOST_STEPS)
+    regression = LogisticRegression(C=INVERSE_PENALTY, tol=tolerance, max_iter=MOST_STEPS)
     # The products are small: more threads would only wait for each other.
     with _threads().limit(limits=1):
         regression.fit(features, labels, sample_weight=weights)
@@ -181,7 +181,7 @@ def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True) -> Hea
 
 
 def share(features: np.ndarray, labels: np.ndarray, total: float) -> Examples:
-    """Give the views of all images weights that sum to a total, half of it for either class.
+    """Give the views of all images weights that sum to a total, half of it for each class.
 
     Args:
         features: ``(n, views, 1280)``.
@@ -200,7 +200,7 @@ def view_features(images: np.ndarray, count: int) -> np.ndarray:
 
     Args:
         images: ``(n, height, width, 1)``, -1 to 1.
-        count: Views an image, the image itself among them; 1 to 16.
+        count: Views per image, the image itself among them; 1 to 16.
 
     Returns:
         ``(n, count, 1280)``, ``float32``; the first is the plain image's.
@@ -228,8 +228,9 @@ def augmented_views(images: np.ndarray, count: int) -> np.ndarray:
 def mix(images: np.ndarray, labels: np.ndarray) -> Examples:
     """Three times as many mixed images as real ones, each under both of its labels.
 
-    A mixed image is a share of one augmented view and the rest of another. The first is of either
-    class equally often, and so is the second. The share is the weight under the first label.
+    A mixed image is a share of one augmented view and the rest of another. Each of the two views
+    is of class 0 and of class 1 equally often. The mixed image counts under both labels, by their
+    shares.
 
     Returns:
         Two examples for each mixed image; the weights sum to half the number of real images.

@@ -137,7 +137,7 @@ def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
 
 
 def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
-    """The first synthetic images of each class, half of the count of either.
+    """The first `count / 2` synthetic images of each class.
 
     Raises:
         CourseError: There are not as many.
@@ -146,7 +146,7 @@ def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
     members = [np.flatnonzero(labels == label) for label in (1, 0)]
     if half < 1 or half > min(map(len, members)):
         raise CourseError(
-            f"dose: it asks for {half} generated images a class, and there are "
+            f"dose: it asks for {half} generated images per class, and there are "
             f"{min(map(len, members))}: lower it, or raise samples_per_class."
         )
     kept = np.concatenate([of_class[:half] for of_class in members])
@@ -175,7 +175,7 @@ def thin_out(images: np.ndarray, labels: np.ndarray, share: float, seed: int) ->
 
 
 def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """All batches of a fit, one after another: 32 images a step, classes in equal shares.
+    """All batches of a fit, one after another: 32 images per step, classes in equal shares.
 
     Each kind of image (real or synthetic, of either class) is gone through in shuffled rounds, so
     every image of a kind is seen equally often, give or take one. With synthetic images, half of
@@ -337,9 +337,9 @@ def run_arms(
     Args:
         classifier: Reset before each arm.
         arms: By name.
-        test: Images and labels; used once an arm, for scoring.
-        validation: For reporting only, but in the paper protocol, where it stops the fit.
-        fresh: Further slices to score on, `fresh_accuracy`; none where truth is limited.
+        test: Images and labels; used once per arm, for scoring.
+        validation: For reporting only, except in the paper protocol, where it stops the fit.
+        fresh: Further slices to score on, `fresh_accuracy`; None if no more can be simulated.
         groups: Of the test images, for intervals that count patients; None: each is its own.
         protocol: "steps" or "paper".
         steps: Batches of 32; the paper protocol makes whole epochs of them.

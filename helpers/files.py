@@ -127,10 +127,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def require_room(path: Path, size: int) -> None:
-    """Write a file of zeros for a moment, for libraries that a full disk makes crash.
+    """Make sure that `size` bytes fit, by writing a file of zeros and removing it.
+
+    For libraries that crash on a full disk.
 
     Args:
-        path: Where the file is going to stand that such a library writes.
+        path: The file that such a library is going to write.
         size: Bytes that it may take.
 
     Raises:
@@ -174,7 +176,7 @@ def _write_error(path: Path, error: OSError) -> CourseError:
     reason = os.strerror(error.errno) if error.errno else str(error).split("\n")[0]
     return CourseError(
         f"{path} could not be written ({reason}): free some space or choose another OUT; whatever "
-        "stood there before is unchanged."
+        "was there before is unchanged."
     )
 
 

@@ -1,4 +1,4 @@
-"""Grouped folds of a set of slices, and random quarters of a training part."""
+"""Folds of a set in whole groups, random shares of a training part, weights of images."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
     One slice of each group is testable. A group larger than a quarter of its class's share of a
     fold always trains. What a fold does not test is split into validation and training in the
     published proportion, 34 to 144, counted in groups: counted in slices, long series would leave
-    hardly any other person to train on. Validation holds one slice a group as well; the group's
+    hardly any other person to train on. Validation holds one slice per group as well; the group's
     other slices are unused in that fold, since they would leak.
 
     Args:
@@ -91,7 +91,7 @@ def draw_quarter(labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed
         seed: An integer or a sequence of integers.
 
     Returns:
-        ``(n,)``, bool: the quarter, at least 16 slices a class (one batch of the GAN).
+        ``(n,)``, bool: the quarter, at least 16 slices per class (one batch of the GAN).
 
     Raises:
         CourseError: Too few training slices of a class.
@@ -164,8 +164,8 @@ def plan_folds(
 
     Args:
         labels, groups, seed: As in `draw_test_folds`, whose errors it raises.
-        quarters, halves: How many random quarters and halves a fold. A draw that holds too few
-            images of a class in any fold is left out of all folds.
+        quarters, halves: How many random quarters and halves of each fold. A draw that holds too
+            few images of a class in any fold is left out of all folds.
     """
     tests = draw_test_folds(labels, groups, seed)
 
@@ -188,7 +188,7 @@ def plan_folds(
 
 
 def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.ndarray:
-    """What each image counts in a score: either class one half, and no group too much.
+    """What each image counts in a score: each class one half, and no group too much.
 
     The images of a group that is larger than a quarter of its class's share of a fold count as
     much together as that quarter, so a long series does not decide.

@@ -30,11 +30,11 @@ def patient_interval(
     """Wilson's interval for a share of images, as wide as if each patient had one image.
 
     Images of one patient are right or wrong together, so that they say little more than one. At 8
-    images a patient this covers the truth at least as often as it says, and the interval that
-    counts images as seldom as 46 times in 100 (`test_patients_are_counted`).
+    images per patient this interval covers the truth at least as often as `level` says. Wilson's
+    interval, which counts images, covers it in only 46 of 100 cases (`test_patients_are_counted`).
 
     Args:
-        right: ``(n,)``, bool: which images were called rightly.
+        right: ``(n,)``, bool: which images were classified correctly.
         groups: ``(n,)``: equal ones are one patient's.
         level: How often it is to cover the truth.
 
@@ -56,7 +56,7 @@ def score(
     """Score a classifier on test images of both classes.
 
     Args:
-        labels: ``(n,)``, 1 for what is to be found.
+        labels: ``(n,)``, 1 for the positive class.
         probabilities: ``(n,)``, of label 1; 0.5 and above counts as 1.
         groups: ``(n,)``: equal ones are one patient's, and the intervals count patients; where
             None, each image is its own.
@@ -107,7 +107,7 @@ def balanced_interval(*rates: tuple[float, Sequence[float]]) -> tuple[float, flo
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Exact McNemar test of two fitted classifiers on the same images; it speaks of no others.
+    """Exact McNemar test of two fitted classifiers on the same images, and of no others.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -218,7 +218,7 @@ def balanced_means(
     """The mean of both classes' weighted means, in each bootstrap sample, ``(samples,)``.
 
     Args:
-        values: ``(n,)``, one number an image.
+        values: ``(n,)``, one number per image.
         labels: ``(n,)``, 0 or 1.
         weights: ``(n,)``, as `folds.image_weights` gives them.
         samples: As `resample_groups` gives them. A sample without a class keeps the other's mean.

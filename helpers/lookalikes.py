@@ -196,7 +196,7 @@ def _cut(small: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
 
 
 def _learn_metric(small: np.ndarray):
-    """In what images of this set differ most, relative to what a slight misalignment does.
+    """Learn the directions in which images differ most, relative to slight misalignment.
 
     Returns:
         A function of rows of `CENTRE`² pixels that returns rows of length 1, ``(…, DIMENSIONS)``:

@@ -22,10 +22,10 @@ from helpers.files import CourseError
 
 DEVICE = "COURSE_DEVICE"  # names a module that computes in TensorFlow's place
 PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # set by course.run: where a kernel writes its progress
-# What TensorFlow reads while it loads. It turns oneDNN's kernels on by itself only where the
-# processor has AVX-512, though they were faster for these networks on one without it, too; and
-# other kernels give other bits. glibc, which raises its threshold by itself, keeps a tenth of a
-# gigabyte that nothing uses; it reads this when a process starts.
+# TF_ENABLE_ONEDNN_OPTS: oneDNN's kernels, always on. By default TensorFlow uses them only with
+# AVX-512, but they were faster for these networks without it as well, and one setting gives the
+# same bits everywhere. MALLOC_MMAP_THRESHOLD_: without it, glibc keeps about 0.1 GB that nothing
+# uses. TensorFlow reads its variables while it loads, glibc when a process starts.
 ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "MALLOC_MMAP_THRESHOLD_": "16777216",
 }  # fmt: skip
@@ -42,12 +42,15 @@ def device() -> ModuleType | None:
 
 
 def place(function: Callable, owners: Iterable[Any]) -> tuple[Callable, Callable[[], None]]:
-    """The function where this process computes, and a function that brings the variables back.
+    """Move a TensorFlow function to the device that computes.
 
     Args:
         function: A TensorFlow function.
         owners: Models and optimizers whose variables it uses. Where another device computes, they
             have their old values until the second function is called.
+
+    Returns:
+        The function there, and a second one that copies the variables back.
     """
     if elsewhere := device():
         return elsewhere.place(function, owners)
@@ -75,7 +78,7 @@ def digest(*parts: bytes) -> str:
 
 
 def code_hash() -> str:
-    """One hash of the helpers as they stand."""
+    """One hash of the source of all helpers."""
     sources = sorted((files.PROJECT / "helpers").rglob("*.py"))
     return digest(*[path.read_bytes() for path in sources])
 
@@ -147,8 +150,8 @@ def seed_everything(seed: int) -> None:
     import tensorflow as tf
     from tensorflow.python.framework import ops
 
-    # Sums of three and more gradients are added up in the order in which they arrive where
-    # TensorFlow's graph optimizer is on: other bits each time.
+    # With TensorFlow's graph optimizer on, sums of three or more gradients are added in order of
+    # arrival, so the last bits differ each time.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     keras.utils.clear_session()
     # Each traced step of an optimizer leaves an entry here that holds its graph, and so its
@@ -198,8 +201,9 @@ def setup() -> str:
     if device():
         where = device().describe()
     names = "Python {python} · TensorFlow {tensorflow} · Keras {keras}".format(**versions())
-    warning = " · TensorFlow was loaded before machine.setup(): restart, and call that first"
-    return f"{names} · {where}{warning * late}"
+    if late:
+        where += " · TensorFlow was loaded before machine.setup(): restart, and call that first"
+    return f"{names} · {where}"
 
 
 def usable_gpus() -> list[Any]:

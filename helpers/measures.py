@@ -118,7 +118,7 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
     """All measures of quality, each beside what images of the same kind would give.
 
     The real images are halved at random, again and again: one half is compared with the other, and
-    with as many generated ones, so that both stand on equal numbers.
+    with as many generated ones, so that both are based on equal numbers.
 
     Args:
         real, generated: ``(n, d)`` and ``(m, d)`` features, each at least `FEWEST`.
@@ -264,7 +264,7 @@ def principal_components(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarra
 
 
 def tells_apart(p_values: list[float]) -> bool:
-    """Whether any of the two-sample tests, one a feature space, tells the images apart (5 %)."""
+    """Whether any of the two-sample tests, one per feature space, tells the images apart (5 %)."""
     return min(p_values) <= 0.05 / len(p_values)
 
 
@@ -309,7 +309,7 @@ def audit_class(
         network trained on ImageNet; the same by space under `spaces`, which has the judge's where
         the images are simulated; `resembles` and `told_apart`, where all spaces or any says so;
         `copying` from `find_copies`; `like_a_slice`; `features`: "imagenet"; and `verdict`, a list
-        of sentences. A measure that has too few images stands in `refused` as a sentence; images
+        of sentences. A measure that has too few images is in `refused` as a sentence; images
         that are none have a `warning` and nothing else.
     """
     report: dict[str, Any] = {"samples": len(images), "refused": []}

@@ -105,7 +105,7 @@ NOTEBOOKS = {
     "precision": Parameter(
         "auto", "of the products; auto: the fastest here", choices=("auto", *PRECISIONS)
     ),
-    "samples_per_class": Parameter(100, "generated slices a class", low=10),
+    "samples_per_class": Parameter(100, "generated slices per class", low=10),
     # Classifiers
     "arms": Parameter("original, gan_only, original_gan, classic", "what is compared, by commas"),
     "learning_curve": Parameter(
@@ -173,7 +173,7 @@ def split_names(text: str) -> set[str]:
 
 
 def describe(names: Container[str]) -> str:
-    """The notebooks' parameters with these names, one a line, for `--help`."""
+    """The notebooks' parameters with these names, one per line, for `--help`."""
     lines = []
     for name, known in NOTEBOOKS.items():
         if name in names:

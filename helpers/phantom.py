@@ -1,6 +1,6 @@
 """Simulated axial head CT slices, with and without a bleed, drawn from a seed.
 
-They stand in where real slices may not be shipped and where truth must be known without limit; they
+They are used where real slices may not be shipped and where truth must be known without limit; they
 say nothing about patients. Lengths: 0 the middle of the head, 1 its edge. Densities: Hounsfield
 units (HU, water 0), as on CT. A level is the height of a slice, 0 (cisterns) to 1 (vertex).
 """
@@ -62,7 +62,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class _Head:
-    """Where each pixel lies in the head: arrays (size, size)."""
+    """Where each pixel is in the head: arrays (size, size)."""
 
     x: np.ndarray  # to the right of the picture
     y: np.ndarray  # to the back of the head
@@ -180,7 +180,7 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
         seed: The same one writes the same pixels.
 
     Raises:
-        CourseError: Something else lies in the folder, or it cannot be written.
+        CourseError: Something else is in the folder, or it cannot be written.
     """
     folder = Path(folder)
     card = folder / "simulated.txt"

@@ -97,7 +97,7 @@ def show_grid(
     Args:
         rows: Images ``(n, height, width, 1)`` in -1 to 1 (or a list of grey ``uint8`` arrays) under
             the row's name; the first `columns` of each are shown.
-        columns: Slices a row.
+        columns: Slices per row.
         size: Edge of a slice in inches.
         title: Above all.
     """
@@ -286,7 +286,7 @@ def show_gains(gains: dict[str, dict], margin: float) -> Figure:
 
 
 def show_arms(arms: dict[str, dict]) -> Figure:
-    """What decides of each arm with its 95 % interval, as a forest plot.
+    """The deciding score of each arm with its 95 % interval, as a forest plot.
 
     That is accuracy, or balanced accuracy where the test images are not as many of each class: a
     dotted line shows what always naming one class would give, a half in either.

@@ -47,7 +47,7 @@ def pad_to_square(grey: np.ndarray) -> np.ndarray:
         grey: ``(height, width)``, ``uint8``.
 
     Returns:
-        ``(side, side)`` with ``side = max(height, width)``; the old pixels stand in the middle.
+        ``(side, side)`` with ``side = max(height, width)``; the old pixels are in the middle.
     """
     height, width = grey.shape
     side = max(height, width)

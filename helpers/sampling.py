@@ -128,7 +128,7 @@ def refuse_unsafe(path: Path, most: int) -> None:
                 elif not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
                     raise UnsafeFile(f"{name} is no array of numbers")
                 elif item.external or item.is_virtual:
-                    raise UnsafeFile(f"{name} lies in another file")
+                    raise UnsafeFile(f"{name} is in another file")
                 else:
                     numbers += item.size or 0
                     stored += item.id.get_storage_size()

@@ -353,7 +353,7 @@ def save_generator(generator: keras.Model, path: Path) -> None:
 
 
 def write_log(path: Path, history: dict[str, np.ndarray]) -> None:
-    """Write the losses as CSV, one row a step, steps counted from 1."""
+    """Write the losses as CSV, one row per step, steps counted from 1."""
     with files.atomic_write(path) as temporary:
         pd.DataFrame(history).rename(lambda k: k + 1).to_csv(temporary, index_label="step")
 

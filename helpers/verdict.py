@@ -42,39 +42,49 @@ GAINS = {
 }
 
 
+# What each text begins with; the report shows it in bold.
+HEADLINES = {
+    "helps": "GAN images help",
+    "harms": "GAN images do harm",
+    "no_room": "No room",
+    "no_gain": "No gain",
+    "undecided": "Not enough data to tell",
+}
+
+
 def say(
     answer: str, gains: dict[str, dict[str, Any]], replicates: int, where: str = "",
     margin: float = MARGIN,
 ) -> str:  # fmt: skip
-    """The answer in words.
+    """The answer in words: its headline, a colon or a full stop, and the numbers.
 
     Args:
         answer: From `judge`.
         gains, replicates, margin: As `judge` had them.
         where: What comes after the gains of the oracle, as " at a quarter of these images".
     """
-    points = f"{100 * margin:.0f} points"
+    headline, points = HEADLINES[answer], f"{100 * margin:.0f} points"
     gain = {name: points_of(found) for name, found in gains.items()}
     exposure = (
         f"GAN images beside classic augmentation moved the balanced accuracy by {gain['exposure']}"
     )
     if answer == "helps":
-        return f"GAN images help: {exposure}, and by {gain['compute']} against the same effort."
+        return f"{headline}: {exposure}, and by {gain['compute']} against the same effort."
     if answer == "harms":
-        return f"GAN images do harm: {exposure}."
+        return f"{headline}: {exposure}."
     if answer == "no_room":
         return (
-            f"No room: even true new images in the GAN's place would add less than {points}{where}"
-            f": {gain['oracle']}. {exposure}."
+            f"{headline}: even true new images in the GAN's place would add less than "
+            f"{points}{where}: {gain['oracle']}. {exposure}."
         )
     if answer == "no_gain":
         return (
-            f"No gain: GAN images would add less than {points}{where}: {gain['stronger']}. True "
+            f"{headline}: GAN images would add less than {points}{where}: {gain['stronger']}. True "
             f"new images bring {gain['missing']} more than they do. {exposure}."
         )
     if replicates < FEWEST_REPLICATES:
-        return f"Not enough data to tell: fewer than {FEWEST_REPLICATES} replicates. {exposure}."
-    return f"Not enough data to tell. {exposure}; {_why(gains, gain, margin, where)}."
+        return f"{headline}: fewer than {FEWEST_REPLICATES} replicates. {exposure}."
+    return f"{headline}. {exposure}; {_why(gains, gain, margin, where)}."
 
 
 def _why(gains, gain, margin, where) -> str:

@@ -1,4 +1,4 @@
-"""A folder of images that somebody packed into a zip file."""
+"""Unpacks a zip file with a folder of images, and refuses one that could do harm."""
 
 import shutil
 import zipfile

@@ -13,9 +13,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from helpers.preprocessing import FEWEST, pad_to_square, shrink
 
-TELLS = 0.8  # AUC from which what a network should not learn from tells the label
-LEVEL = 0.01
-PERMUTATIONS = 119
+SHORTCUT_AUC = 0.8  # over this AUC, a property such as the file's size gives the label away
+LEVEL = 0.01  # of significance
+PERMUTATIONS = 119  # with the true labelling 120: the smallest p-value, 1/120, is under LEVEL
 IMBALANCE = 0.25  # share of the smaller class
 MASK_NAME = re.compile(r"(^|[/_ -])(masks?|seg|segmentations?|annotations?)([._ /-]|$)", re.I)
 
@@ -42,7 +42,7 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
         warn("two_labels", f"{len(both)} pairs show the same picture under two labels: {some}")
     if conflicts := slices.reading.conflicts:
-        text = f"{len(conflicts)} images lie in the folder of the other class: {_some(conflicts)}"
+        text = f"{len(conflicts)} images are in the folder of the other class: {_some(conflicts)}"
         warn("folders", text)
     counts = np.bincount(labels, minlength=2)
     least = sum(FEWEST.values())
@@ -145,9 +145,9 @@ def _leading_direction(rows: np.ndarray) -> np.ndarray:
 def tells_label(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray
 ) -> tuple[float, float]:
-    """Whether numbers that no network should need tell the label of images not fitted on.
+    """Whether file properties predict the label of images that the tree was not fitted on.
 
-    One image of a group and class counts, so that one patient's many files are one witness.
+    One image of each group and class counts, so that a patient with many files counts once.
 
     Args:
         features: ``(n, d)``.
@@ -156,7 +156,8 @@ def tells_label(
 
     Returns:
         Area under the ROC curve of a small tree in five-fold cross-validation, and its p-value
-        from permuted labels; 1 where the area is at most `TELLS`, or there are too few images.
+        from permuted labels; 1 where the area is at most `SHORTCUT_AUC`, or there are too
+        few images.
     """
     _, first = np.unique(np.stack([groups, labels]), axis=1, return_index=True)
     x, y = features[first], labels[first]
@@ -170,7 +171,7 @@ def tells_label(
         return float(roc_auc_score(y, called))
 
     found = area(y)
-    if found <= TELLS:
+    if found <= SHORTCUT_AUC:
         return found, 1.0
     rng = np.random.default_rng(0)
     chance = [area(rng.permutation(y)) for _ in range(PERMUTATIONS)]
@@ -198,7 +199,7 @@ def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
         said = " · ".join(f"{name} (AUC {told[name][0]:.2f})" for name in telling)
         if telling == ["all of these"]:
             said = f"{', '.join(kinds)} together (AUC {told['all of these'][0]:.2f})"
-        warn("source", f"what is no part of the picture tells the label: {said}")
+        warn("source", f"what is not part of the picture predicts the label: {said}")
     area, p = tells_label(table[["red", "blue"]].to_numpy(float), labels, groups)
     if p < LEVEL:
         text = f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "

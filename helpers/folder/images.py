@@ -120,7 +120,7 @@ def load(path: Path) -> Stored:
 
 
 def grey_of(image: Image.Image) -> np.ndarray:
-    """What `read_grey` gives for an opened image of 8 bits, with less memory where it is opaque."""
+    """Grey levels of an opened 8-bit image, as `preprocessing.read_grey`; opaque: less memory."""
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         layers = image.convert("RGBA")
         black = Image.new("RGBA", layers.size, "black")
@@ -133,7 +133,7 @@ def robust_range(samples: list[np.ndarray]) -> tuple[tuple[float, float], dict[s
     """The stored values that become black and white in a whole set.
 
     From one pixel in a thousand to all but one in a thousand; markers, and metal, end it earlier:
-    where at most 3 of 100 pixels lie above a gap as wide as all below it.
+    where at most 3 of 100 pixels are above a gap as wide as all below it.
 
     Args:
         samples: As many stored values from each image.

@@ -44,7 +44,7 @@ def stem(name: str) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in a folder: paths from the folder on, with `/`, sorted."""
+    """What is in a folder: paths from the folder on, with `/`, sorted."""
 
     folder: Path
     pictures: list[str]
@@ -69,11 +69,11 @@ class Files:
         return {"name": by_name, "stem": by_stem, "number": by_number}
 
     def find(self, value: str, base: str = "") -> list[str]:
-        """The files that a listing's value may mean; one, if it can be told.
+        """The files that a listing's value may mean; one, if it is clear.
 
-        Looked for as a path from the folder, or from the listing's own; as the end of a path, or a
-        path of which a file's is the end; in another case; with another ending or none; last, if
-        it is a number, by its number. Folders in the value are never contradicted.
+        Tried in this order: (1) the whole path, from the folder or from the listing's folder; (2)
+        paths of which one is the end of the other; (3) the same in another case; (4) another ending
+        or none; (5) a bare number. Folders in the value are never contradicted.
 
         Args:
             value: A path of any system, a file name with or without ending, or a number.

@@ -47,7 +47,7 @@ def _split(labels, groups, seed, split) -> np.ndarray:
 
 
 def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray | None:
-    """Deal few patients with many slices: `FEWEST_GROUPS` of a class to test and validation each.
+    """Split few patients with many slices: `FEWEST_GROUPS` of a class to test and to validation.
 
     Raises:
         CourseError: There are too few patients, where images would be enough.
@@ -69,7 +69,7 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
                     break
                 left = counts[:, parts == "train"].sum(axis=1) - counts[:, group]
                 free = parts[group] == "train" and counts[label][group] > 0
-                # What fills a part must leave enough to train on; two patients it gets anyhow.
+                # A part gets two patients in any case; more only if enough is left to train on.
                 if free and (held.sum() < FEWEST_GROUPS or (left >= 0.6 * total).all()):
                     parts[group] = part
     of_class = {k: [int(np.sum((parts == p) & (counts[k] > 0))) for p in PARTS] for k in (0, 1)}

@@ -1,4 +1,4 @@
-"""Whose an image is, and which images must stay on one side of a split."""
+"""The patients in file names, and which images must stay on one side of a split."""
 
 import re
 from collections import defaultdict
@@ -17,7 +17,7 @@ from helpers.folder.listing import Entry, patient_key
 from helpers.folder.tables import read_table
 from helpers.preprocessing import join_groups, propose_lookalikes
 
-# How file names tell patients, most telling first. Each with a simpler pattern, which is proposed
+# How file names name patients, most telling first. Each with a simpler pattern, which is proposed
 # if it finds the same.
 PATTERNS = (
     *(
@@ -46,7 +46,7 @@ PATTERNS = (
         )
     ),
 )
-# How file names tell augmented copies: words that stand before or after the original's name.
+# How file names tell augmented copies: words before or after the original's name.
 _WORDS = (
     r"aug(?:mented)?|(?:h|v|hor|ver|horizontal|vertical)?_?flip(?:ped)?|flip_?(?:lr|ud|h|v)|fliplr|"
     r"flipud|mirror(?:ed)?|rot(?:ate|ated|ation)?|crop(?:ped)?|zoom(?:ed)?|shift(?:ed)?|"
@@ -80,8 +80,8 @@ class Grouping:
 def find_groups(slices) -> Grouping:
     """Join identical pixels, look-alikes, augmented copies, and what is known about the data.
 
-    A false proposal costs nothing, for it only keeps two people's slices on one side; a missed one
-    would leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
+    A wrong pair does little harm: it only keeps two people's slices together. A missed pair would
+    leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
     real set the list in `data/`, found by the files' hashes.
     """
     table = slices.table

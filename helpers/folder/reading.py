@@ -14,7 +14,7 @@ from helpers.folder.faults import Faults
 from helpers.folder.hazards import are_masks
 from helpers.folder.images import read_pictures
 from helpers.folder.inventory import Files, ending, list_files
-from helpers.folder.labels import Classes, word
+from helpers.folder.labels import Classes, normalise_label
 from helpers.folder.layouts import compare_with_folders, read_class_folders
 from helpers.folder.listing import (
     Entry,
@@ -34,8 +34,8 @@ LARGEST_ARRAYS = 4_000_000_000  # bytes of an NPY's or NPZ's arrays in memory
 class Slices:
     """A folder's slices as read.
 
-    `table` has a row a slice: file, label, patient ("" if not told), keys (all that says whose it
-    is), given (part, "" if none), mode, width, height, tinted, constant, blank, sha256 (of the
+    `table` has one row per slice: file, label, patient ("" if not given), keys (all names of its
+    patient), given (part, "" if none), mode, width, height, tinted, constant, blank, sha256 (of the
     file), pixels (hash of the grey levels) and more. `greys` are the pixels in that order, shrunk
     where the whole set would be too large to keep. `names` are label 0's and label 1's in the data.
     """
@@ -63,7 +63,7 @@ class Slices:
 
 
 def read_folder(folder: str | Path, **options: Any) -> Slices:
-    """Read a folder with a listing, or a folder a class, and every image in it that is named.
+    """Read a folder with a listing, or with one folder per class, and every image that is named.
 
     Args:
         folder: See `data/README.md` for what may be in it.
@@ -119,7 +119,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     seen = Counter(ending(name).lstrip(".") or "no ending" for name in files.pictures)
     if outside := files.outside(read):
         reading.notes.append(
-            f"{len(outside)} images lie outside of the folder, by links in it: "
+            f"{len(outside)} images are outside of the folder, by links in it: "
             f"{outside[0]}" + ", \N{HORIZONTAL ELLIPSIS}" * (len(outside) > 1)
         )
     if files.volumes:
@@ -152,7 +152,7 @@ def _read_entries(files: Files, asked: Options, faults: Faults):
     if files.volumes and not files.pictures:
         raise CourseError(
             f"{files.folder} holds volumes or arrays ({files.volumes[0]}) and no image: save their "
-            "slices as PNG, one file a slice, and list all of a volume under one patient."
+            "slices as PNG, one file per slice, and list all of a volume under one patient."
         )
     if listing:
         example = files.pictures[0] if files.pictures else "none"
@@ -167,7 +167,7 @@ def _read_entries(files: Files, asked: Options, faults: Faults):
 
 
 def _label(entry: Entry, classes: Classes) -> int | None:
-    return classes.label.get(word(entry.word))
+    return classes.label.get(normalise_label(entry.word))
 
 
 def _row(entry: Entry, classes: Classes) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Readi
         patients = {patient_key(v) for v in values["patient"] if not is_patient_unknown(v)}
         studies = {v for v in values["study"] if v}
         if len(patients) == 1 and len(studies) > 1 and all(values["patient"]):
-            reading.notes.append("one DICOM PatientID stands in all files and was not used")
+            reading.notes.append("one DICOM PatientID is in all files and was not used")
             values["patient"] = [""] * len(entries)
         for name, title in told.items():
             for entry, value in zip(entries, values[name], strict=True):

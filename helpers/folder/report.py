@@ -43,7 +43,7 @@ def examine(
     """Read, group and split a folder as notebook 01 will, so that it is refused before any run.
 
     Args:
-        folder: As in `read_folder`, whose options may stand in `parameters`.
+        folder: As in `read_folder`, whose options may be in `parameters`.
         seed: Of the split.
         parameters: Of notebook 01.
         strict: Whether a folder that cannot be split is refused.
@@ -79,7 +79,7 @@ def lines(examined: Examined) -> list[str]:
         said.append("listing: none; the folders are the classes")
     counts = np.bincount(table["label"], minlength=2)
     negative, positive = slices.names
-    said.append(f"classes: {positive} {counts[1]} (to be found, label 1), {negative} {counts[0]}")
+    said.append(f"classes: {positive} {counts[1]} (positive, label 1), {negative} {counts[0]}")
     listed = Counter(ending(name).lstrip(".") or "no ending" for name in table["file"])
     seen = ", ".join(
         f"{kind} {count} seen, {listed[kind]} listed, {count - listed[kind]} unlisted"

@@ -217,7 +217,7 @@ def test_dicom_patients_that_tell_nothing(tmp_path):
     write_series(tmp_path, PatientID="X")
     slices = read_folder(tmp_path)
     assert len(set(find_groups(slices).groups)) == 20
-    assert "one DICOM PatientID stands in all files and was not used" in slices.reading.notes
+    assert "one DICOM PatientID is in all files and was not used" in slices.reading.notes
     write_series(tmp_path, patients=False)
     assert len(set(find_groups(read_folder(tmp_path)).groups)) == 60
 

@@ -47,7 +47,7 @@ def test_train_and_test_folders_of_classes(tmp_path, below, above):
         save(tmp_path / path, grey)
         truth[path] = k
         parts[path] = {"val": "validation"}.get(part, part)
-    with pytest.raises(CourseError, match="'NORMAL' and 'PNEUMONIA': say which is to be found"):
+    with pytest.raises(CourseError, match="'NORMAL' and 'PNEUMONIA': say which one is positive"):
         read_folder(tmp_path)
     slices = read_folder(tmp_path, positive="pneumonia")
     assert labels_of(slices) == truth and slices.names == ("NORMAL", "PNEUMONIA")
@@ -618,7 +618,7 @@ def test_check_says_what_was_used(tmp_path, capsys):
     for line in (
         "listing: labels.csv (semicolon-separated, UTF-8); file column: file",
         "label column: label",
-        "classes: 1 40 (to be found, label 1), 0 40",
+        "classes: 1 40 (positive, label 1), 0 40",
         "files: jpg 1 seen, 0 listed, 1 unlisted, png 80 seen, 80 listed, 0 unlisted",
         "patients: 40 for 80 images, by Patient ID",
         "groups: 40 for 80 images (40 patients or groups given)",
@@ -709,7 +709,7 @@ def test_a_head_that_says_what_is_absent_needs_a_word_however_it_is_written(tmp_
     rows = plain(tmp_path)
     write_csv(tmp_path / "labels.csv", ("file", name), [(f, 1 - k) for f, k in rows])
     for options in ({}, {"label_column": name}, {"positive": "tumour"}):
-        with pytest.raises(CourseError, match="positive: '0', or, if 1 is to be found"):
+        with pytest.raises(CourseError, match="positive: '0', or, if 1 is right"):
             read_folder(tmp_path, **options)
     assert labels_of(read_folder(tmp_path, positive="0")) == dict(rows)
     assert labels_of(read_folder(tmp_path, positive="1")) == {f: 1 - k for f, k in rows}
@@ -776,7 +776,7 @@ def test_images_without_labels_in_a_test_folder_are_passed_by(tmp_path):
         truth |= {name: k} if i % 3 else {}
     read = read_folder(tmp_path)
     assert labels_of(read) == truth
-    assert "30 images lie in no class's folder" in read.reading.notes
+    assert "30 images are in no class's folder" in read.reading.notes
 
 
 def test_marks_of_order_at_the_start_belong_to_no_name(tmp_path):

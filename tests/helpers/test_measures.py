@@ -230,7 +230,7 @@ def test_an_audit_writes_nothing_below_the_images_that_it_reads(folder, tmp_path
     before = snapshot(folder)
     ask = ["--samples", folder, "--data", folder, "--split", tmp_path / "split.csv"]
     assert audit.main([str(part) for part in [*ask, "--out", folder / "audit"]]) == 2
-    assert "lies inside DATA" in capsys.readouterr().err and snapshot(folder) == before
+    assert "is inside DATA" in capsys.readouterr().err and snapshot(folder) == before
 
 
 def test_a_split_with_other_parts_is_refused(folder, tmp_path, capsys):
