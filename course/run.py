@@ -325,13 +325,13 @@ class _Ticker:
 
     def _show(self) -> None:
         live = sys.stdout.isatty()
-        started, said = time.monotonic(), 0.0
+        started, printed = time.monotonic(), 0.0
         print(f"{self.head}{self.then}", flush=True)
         while not self.stop.wait(0.5):
             now = time.monotonic()
-            if not live and now - said < 30:  # a log file wants lines, not a flicker
+            if not live and now - printed < 30:  # a log file wants lines, not a flicker
                 continue
-            said = now
+            printed = now
             state: dict[str, Any] = {}
             with contextlib.suppress(OSError):  # Windows: while the kernel replaces it
                 state = files.read_json(self.path)
@@ -380,7 +380,7 @@ def main(arguments: list[str] | None = None) -> None:
     metrics = files.read_json(report.parent / "metrics.json")
     print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
     print(arms_table(metrics))
-    for name, found in metrics["audit"].items():
-        if found.get("warning"):
-            print(f"\nNote, {name}: {found['warning']}")
+    for name, audit in metrics["audit"].items():
+        if audit.get("warning"):
+            print(f"\nNote, {name}: {audit['warning']}")
     print(f"\nVerdict: {metrics['verdict']['text']}\n\nReport: {report}")

@@ -113,7 +113,7 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
         "exposure": gain("exposure", right("classic_gan"), right("classic")),
         "compute": gain("compute", right("classic_gan"), right("classic_long")),
     }
-    found: dict[str, Any] = {"replicates": FOLDS, "measure": "balanced_accuracy"}
+    summary: dict[str, Any] = {"replicates": FOLDS, "measure": "balanced_accuracy"}
     if "part" in answers:
         stronger = STRONGER["quarter"]
         gains["oracle"] = gain("oracle", right("oracle_part"), right(stronger))
@@ -127,7 +127,7 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
             gains["stronger"] = gain("stronger", gan, alone)
             gains["missing"] = gain("missing", true, gan)
             pair = gan - alone, true - alone
-            found["worth"] = _worth(
+            summary["worth"] = _worth(
                 [float(weights @ each) for each in pair],
                 FACTORS["oracle"] ** 2
                 * np.cov([
@@ -149,7 +149,7 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
         float(weights @ (((each >= 0.5) == labels) - right("classic")))
         for each in answers["classic_gan"]
     ]
-    return found | _finish(arms, gains, secondary, FOLDS, " at a quarter of these images") | {
+    return summary | _finish(arms, gains, secondary, FOLDS, " at a quarter of these images") | {
         "advice": _advise(by_seed, gains["exposure"]["se"], seeds),
     }  # fmt: skip
 
@@ -387,7 +387,7 @@ def foresee(
     for gain in (0.0, 0.08):
         truth = [gain, gain, room, gain, room - gain]
         drawn = rng.multivariate_normal(truth, covariance, 4000)
-        said = []
+        answers = []
         for estimate in drawn:
             gains = {
                 name: {"ci": [value - half[name], value + half[name]]}
@@ -395,11 +395,11 @@ def foresee(
             }
             if not settings["quarters"]:
                 gains.pop("stronger"), gains.pop("missing")
-            said.append(judge(gains, FOLDS))
+            answers.append(judge(gains, FOLDS))
         chances = ", ".join(
-            f"{name} {said.count(name) / len(said):.0%}"
+            f"{name} {answers.count(name) / len(answers):.0%}"
             for name in ("helps", "harms", "no_gain", "no_room", "undecided")
-            if said.count(name) / len(said) > 0.005
+            if answers.count(name) / len(answers) > 0.005
         )
         text += f" If GAN images truly gain {100 * gain:.0f} points: {chances}."
     return text + (
@@ -492,8 +492,8 @@ def run_study(
         refuse_inside(folder, files.project_path(data))
         examined = examine(data, first_seed, changes, strict=False)
         settings["fingerprint"] = examined.fingerprint_with_groups
-        found = class_names(examined, changes)
-        names |= {1: found.get("positive", names[1]), 0: found.get("negative", names[0])}
+        named = class_names(examined, changes)
+        names |= {1: named.get("positive", names[1]), 0: named.get("negative", names[0])}
         parts["data"] = lines(examined)
         print(*parts["data"], sep="\n", flush=True)
         labels, groups = examined.slices.table["label"].to_numpy(), examined.grouping.groups
@@ -531,8 +531,8 @@ def run_study(
             pixels = preprocessing.prepare(examined.slices.greys)
             _keep_prepared(folder, pixels, labels, groups, plan_of_folds)
             if "base" not in begun:
-                made = measure_without_gan(pixels, labels, groups, plan_of_folds, first_seed)
-                parts["base"] = made
+                base = measure_without_gan(pixels, labels, groups, plan_of_folds, first_seed)
+                parts["base"] = base
         study = collect(tasks, settings, folder, **parts)
         done = {_key(row) for row in study["rows"]}
         if todo := [task for task in tasks if _key(task) not in done]:
@@ -602,12 +602,12 @@ def table(study: dict[str, Any]) -> str:
     if "summary" not in study:
         return study["note"]
     summary = study["summary"]
-    found = [f"{'arm':<42}balanced accuracy, 95 % interval; AUC"]
+    rows = [f"{'arm':<42}balanced accuracy, 95 % interval; AUC"]
     for name, arm in summary["arms"].items():
         low, high = (100 * edge for edge in arm["ci"])
-        found.append(
+        rows.append(
             f"{plots.ARM_TITLES[name]:<42}{100 * arm['balanced_accuracy']:.1f} % "
             f"({low:.1f} to {high:.1f}); {arm['auc']:.3f}"
         )
-    said = [f"Answer: {summary['verdict']['answer']}. {summary['verdict']['text']}"]
-    return "\n".join([*found, "", *said, summary["advice"], study["note"]]).rstrip()
+    answer = f"Answer: {summary['verdict']['answer']}. {summary['verdict']['text']}"
+    return "\n".join([*rows, "", answer, summary["advice"], study["note"]]).rstrip()

@@ -66,11 +66,11 @@ def run_with_dask(
                     "the scheduler is lost: start it again, then run the same; what is finished "
                     "is kept."
                 ) from None
-            told = f"{where['name']}: {failed or 'done'}"
+            line = f"{where['name']}: {failed or 'done'}"
             if failed:
-                wrong.append(told)
+                wrong.append(line)
             each = (time.monotonic() - started) / max(1, done - len(wrong)) / 60
             left = f"about {each * (len(todo) - done):.0f} minutes left"
-            print(f"{told} ({total - len(todo) + done} of {total}, {left})", flush=True)
+            print(f"{line} ({total - len(todo) + done} of {total}, {left})", flush=True)
     if wrong:
         raise CourseError(f"{len(wrong)} units failed, the first: {wrong[0]}")

@@ -190,12 +190,12 @@ def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
         }
     means = {name: float(weights @ scores[name]) for name in QUARTER}
     stronger = STRONGER["quarter"]
-    found = intervals.pooled_mean(
+    gain = intervals.pooled_mean(
         scores["oracle_part"] - scores[stronger], labels, weights, draws, FACTORS["oracle"]
     )
-    low, high = found["ci"]
+    low, high = gain["ci"]
     answer = "little" if high < MARGIN else "room" if low > 0 else "open"
-    size, margin = points_of(found), f"{100 * MARGIN:.0f} points"
+    size, margin = points_of(gain), f"{100 * MARGIN:.0f} points"
     text = {
         "little": f"There is little room: true new images would add less than {margin}: {size}.",
         "room": f"There is room for more images: {size}.",
@@ -206,8 +206,8 @@ def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
         "quarter: a perfect GAN could do no better."
     )
     return means | {
-        "answer": answer, "text": text, "gain": found["mean"], "ci": found["ci"],
-        "baseline": stronger, "margin": MARGIN, "factor": found["factor"],
+        "answer": answer, "text": text, "gain": gain["mean"], "ci": gain["ci"],
+        "baseline": stronger, "margin": MARGIN, "factor": gain["factor"],
     }  # fmt: skip
 
 

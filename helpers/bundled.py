@@ -206,8 +206,8 @@ def view_features(images: np.ndarray, count: int) -> np.ndarray:
         ``(n, count, 1280)``, ``float32``; the first is the plain image's.
     """
     views = augmented_views(images, count)
-    found = trunk.features(views.reshape(-1, *views.shape[2:]))
-    return found.reshape(len(images), count, -1)
+    features = trunk.features(views.reshape(-1, *views.shape[2:]))
+    return features.reshape(len(images), count, -1)
 
 
 def augmented_views(images: np.ndarray, count: int) -> np.ndarray:

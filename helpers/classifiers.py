@@ -290,12 +290,12 @@ def fit_with_patience(
     stopper.on_train_begin()
     parts = zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
     for epoch, (x, y) in enumerate(parts):
-        found = classifier.learner.fit(
+        epoch_log = classifier.learner.fit(
             x, y, batch_size=BATCH_SIZE, shuffle=False, verbose=0,
             validation_data=(held_out, validation[1]),
         )  # fmt: skip
         if not stopper.stopped_epoch:  # and train on: one fit tells both scores
-            stopper.on_epoch_end(epoch, {"val_loss": found.history["val_loss"][0]})
+            stopper.on_epoch_end(epoch, {"val_loss": epoch_log.history["val_loss"][0]})
     return stopper
 
 

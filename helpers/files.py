@@ -60,9 +60,9 @@ def open_run(out_dir: str | Path) -> Path:
         # Kept open on purpose: the lock goes when the process goes.
         _held.append(lock(Path(os.environ[KERNEL_LOCK]), wait=10))
     else:
-        known = (out / ".lock").exists() or read_json(out / "run.json").get("settings")
+        is_run = (out / ".lock").exists() or read_json(out / "run.json").get("settings")
         # Papermill may have begun to write its notebook here.
-        if not known and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
+        if not is_run and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
             raise CourseError(f"{out} is not empty and holds no run: choose another out_dir.")
         lock(out / ".lock").release()
         (out / "notebooks" / "finished.json").unlink(missing_ok=True)

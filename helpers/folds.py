@@ -69,11 +69,11 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
             part[np.isin(numbers, validated)] = UNUSED
             part[chosen[validated]] = "validation"
         for name, fewest in FEWEST.items():
-            found = np.bincount(labels[part == name], minlength=2)
-            if found.min() < fewest:
+            counts = np.bincount(labels[part == name], minlength=2)
+            if counts.min() < fewest:
                 raise CourseError(
                     f"too few images for {count} folds: the {name} part of fold {k + 1} would hold "
-                    f"{found.min()} of class {found.argmin()} and needs {fewest}; add images of "
+                    f"{counts.min()} of class {counts.argmin()} and needs {fewest}; add images of "
                     "this class, or more patients."
                 )
     return parts

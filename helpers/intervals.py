@@ -250,9 +250,9 @@ def pooled_mean(
         `mean`, `ci` (95 %), `se`, `p_value` (two-sided, of a mean of 0), `factor`.
     """
     mean = float(np.dot(weights, values) / weights.sum())
-    found = balanced_means(values, labels, weights, samples)
-    low, high = (mean + factor * (np.quantile(found, edge) - mean) for edge in (0.025, 0.975))
-    error = factor * float(np.std(found))
+    means = balanced_means(values, labels, weights, samples)
+    low, high = (mean + factor * (np.quantile(means, edge) - mean) for edge in (0.025, 0.975))
+    error = factor * float(np.std(means))
     p_value = float(2 * norm.sf(abs(mean) / error)) if error > 1e-12 else 1.0
     return {
         "mean": mean, "ci": [float(low), float(high)], "se": error, "p_value": p_value,

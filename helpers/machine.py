@@ -194,8 +194,10 @@ def setup() -> str:
                 tf.config.experimental.set_memory_growth(gpu, True)
     where = "no GPU: CPU"
     if gpus:
-        found = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-        where = "GPU: " + ", ".join(map(str, found))
+        devices = [
+            tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus
+        ]
+        where = "GPU: " + ", ".join(map(str, devices))
     if has_metal():
         where = "no GPU: CPU (Apple's GPU is not used: networks train wrongly on it)"
     if device():
@@ -301,13 +303,13 @@ def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Ite
 
         yield from tqdm(items, desc=title, total=total, initial=done, leave=False)
         return
-    started, said, first = time.monotonic(), 0.0, done
+    started, written, first = time.monotonic(), 0.0, done
     for item in items:
         yield item
         done += 1
         now = time.monotonic()
-        if now - said >= 0.5 or done == total:
-            said = now
+        if now - written >= 0.5 or done == total:
+            written = now
             left = (now - started) / (done - first) * (total - done)
             state = {"title": title, "done": done, "total": total, "seconds_left": left}
             with contextlib.suppress(CourseError, OSError):  # never worth stopping a training for

@@ -140,16 +140,16 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
             f"{len(real)} and {len(generated)}: add images, or draw more."
         )
     rng = np.random.default_rng(seed)
-    found, expected, floor = [], [], []
+    measured, expected, floor = [], [], []
     for _ in range(50):
         order = rng.permutation(len(real))
         first, second = real[order[:half]], real[order[half : 2 * half]]
         drawn = generated[rng.permutation(len(generated))[:half]]
-        found.append(neighbour_measures(first, drawn))
+        measured.append(neighbour_measures(first, drawn))
         expected.append(neighbour_measures(first, second))
         floor.append(kid(first, second)[0])
     value, error = kid(real, generated)
-    means = [pd.DataFrame(rows).mean().to_dict() for rows in (found, expected)]
+    means = [pd.DataFrame(rows).mean().to_dict() for rows in (measured, expected)]
     lowest = pd.DataFrame(expected).min()
     return {
         "kid": value,

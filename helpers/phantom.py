@@ -191,9 +191,9 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
         raise CourseError(f"{folder} is not empty and holds no simulated set: move it away.")
     if n % 2 or n < 24:
         raise ValueError(f"n is {n}; use an even number of at least 24 images")
-    with files.atomic_folder(folder) as made:
-        _write_files(made, n, seed)
-        (made / card.name).write_text(told, encoding="utf-8")
+    with files.atomic_folder(folder) as unfinished:
+        _write_files(unfinished, n, seed)
+        (unfinished / card.name).write_text(told, encoding="utf-8")
     return folder
 
 

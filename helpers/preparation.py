@@ -19,7 +19,7 @@ def find_differences(images: np.ndarray, real: np.ndarray) -> list[str]:
         Sentences about inverted grey levels, brightness, contrast and squeezed shapes; none where
         both sets look alike in these.
     """
-    found = []
+    sentences = []
     means = [x.mean(axis=0).ravel() for x in (images, real)]
     if all(mean.std() > 0.05 for mean in means) and np.corrcoef(*means)[0, 1] < OPPOSED:
         return ["Black and white are inverted in the generated images: invert them first."]
@@ -37,12 +37,12 @@ def find_differences(images: np.ndarray, real: np.ndarray) -> list[str]:
             width = ERRORS * 1.25 * spread * np.sqrt(1 / len(images) + 1 / len(real))
         if abs(apart) > max(LEAST[name], width):
             how = words[int(apart > 0)]
-            found.append(
+            sentences.append(
                 f"The generated images are {how} than the real ones (median {name} "
                 f"{np.median(generated):.2f}, not {np.median(usual):.2f}): prepare both alike, "
                 "padded to a square and in the same grey levels, or the audit judges that."
             )
-    return found
+    return sentences
 
 
 def _shape(images: np.ndarray) -> np.ndarray:

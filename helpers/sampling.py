@@ -33,22 +33,22 @@ def find_generators(
     Raises:
         CourseError: A bundled file is not the one that `generators.json` names.
     """
-    paths, brought = {}, {}
-    own = files.read_json(PRETRAINED / "generators.json").get("generators", {})
+    paths, bundled = {}, {}
+    cards = files.read_json(PRETRAINED / "generators.json").get("generators", {})
     for name, label in classes.items():
-        path, card = out / "models" / f"{name}.h5", own.get(name, {"trained_on": None})
+        path, card = out / "models" / f"{name}.h5", cards.get(name, {"trained_on": None})
         trained_on = machine.fingerprint(prepared.part("train", label)[0])
         if not path.exists() and card["trained_on"] == trained_on:
-            path, brought[name] = PRETRAINED / path.name, card
+            path, bundled[name] = PRETRAINED / path.name, card
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
                 raise CourseError(
                     f"{path} has another SHA-256 than generators.json says: get both files again."
                 )
         paths[name] = path
-    if brought:
+    if bundled:
         print("Notebook 03 has not run: these generators come with the course.")
-        known = files.read_json(out / "metrics.json").get("gan", {})
-        files.record(out, gan=known | brought)
+        recorded = files.read_json(out / "metrics.json").get("gan", {})
+        files.record(out, gan=recorded | bundled)
     return paths
 
 

@@ -64,7 +64,7 @@ def say(
         where: What comes after the gains of the oracle, as " at a quarter of these images".
     """
     headline, points = HEADLINES[answer], f"{100 * margin:.0f} points"
-    gain = {name: points_of(found) for name, found in gains.items()}
+    gain = {name: points_of(measured) for name, measured in gains.items()}
     exposure = (
         f"GAN images beside classic augmentation moved the balanced accuracy by {gain['exposure']}"
     )

@@ -29,10 +29,10 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
     """
     table = slices.table
     labels, groups = table["label"].to_numpy(), grouping.groups
-    found: list[tuple[str, str]] = []
+    warnings: list[tuple[str, str]] = []
 
     def warn(kind: str, text: str) -> None:
-        found.append((kind, text))
+        warnings.append((kind, text))
 
     files = table["file"].tolist()
     blank = table["blank"].to_numpy(bool)
@@ -49,7 +49,7 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
     for name, count in zip(slices.names, counts, strict=True):
         if count < least:
             warn("too_few", f"class {name} has {count} images and needs at least {least}")
-    if refused and not any(kind == "too_few" for kind, _ in found):
+    if refused and not any(kind == "too_few" for kind, _ in warnings):
         warn("too_few", refused.rstrip("."))
     if counts.min() < IMBALANCE * counts.sum():
         rare = slices.names[int(counts.argmin())]
@@ -95,7 +95,7 @@ def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
         hit = (values > most).to_numpy()
         if hit.any():
             warn(kind, f"{hit.sum()} images {text}: {_some(np.array(files)[hit])}")
-    return [{"kind": kind, "text": text} for kind, text in found]
+    return [{"kind": kind, "text": text} for kind, text in warnings]
 
 
 def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list[tuple[int, int]]:
@@ -170,12 +170,12 @@ def tells_label(
         called = cross_val_predict(tree, x, y, cv=folds, method="predict_proba")[:, 1]
         return float(roc_auc_score(y, called))
 
-    found = area(y)
-    if found <= SHORTCUT_AUC:
-        return found, 1.0
+    observed = area(y)
+    if observed <= SHORTCUT_AUC:
+        return observed, 1.0
     rng = np.random.default_rng(0)
     chance = [area(rng.permutation(y)) for _ in range(PERMUTATIONS)]
-    return found, (1 + sum(value >= found for value in chance)) / (1 + PERMUTATIONS)
+    return observed, (1 + sum(value >= observed for value in chance)) / (1 + PERMUTATIONS)
 
 
 def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
@@ -189,17 +189,17 @@ def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
         # In steps of eight levels: a frame, not an edge that is hardly brighter.
         "border": np.round(table[["border", "border_spread"]].to_numpy(float) / 8),
     }
-    told = {name: tells_label(x, labels, groups) for name, x in kinds.items()}
-    telling = [name for name, (_, p) in told.items() if p < LEVEL]
-    if not telling:
+    by_source = {name: tells_label(x, labels, groups) for name, x in kinds.items()}
+    predictive = [name for name, (_, p) in by_source.items() if p < LEVEL]
+    if not predictive:
         area, p = tells_label(np.column_stack([*kinds.values()]), labels, groups)
         if p < LEVEL:
-            telling, told["all of these"] = ["all of these"], (area, p)
-    if telling:
-        said = " · ".join(f"{name} (AUC {told[name][0]:.2f})" for name in telling)
-        if telling == ["all of these"]:
-            said = f"{', '.join(kinds)} together (AUC {told['all of these'][0]:.2f})"
-        warn("source", f"what is not part of the picture predicts the label: {said}")
+            predictive, by_source["all of these"] = ["all of these"], (area, p)
+    if predictive:
+        words = " · ".join(f"{name} (AUC {by_source[name][0]:.2f})" for name in predictive)
+        if predictive == ["all of these"]:
+            words = f"{', '.join(kinds)} together (AUC {by_source['all of these'][0]:.2f})"
+        warn("source", f"what is not part of the picture predicts the label: {words}")
     area, p = tells_label(table[["red", "blue"]].to_numpy(float), labels, groups)
     if p < LEVEL:
         text = f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "

@@ -64,15 +64,15 @@ def read_pictures(
         deep.append(is_deep)
     largest = max(map(_area, sizes), default=1)
     good = [i for i, header in enumerate(headers) if not header[2]]
-    found: dict[str, Any] = {}
+    used_range: dict[str, Any] = {}
     applies = window
     if window is None and any(deep):
         wide = [folder / names[i] for i in good if deep[i]]
         sampled = _in_parallel(_sample, wide, "find the range", largest)
         if sampled := [values for values in sampled if values is not None]:
-            applies, found = robust_range(sampled)
+            applies, used_range = robust_range(sampled)
     elif window is not None:
-        found = {"low": window[0], "high": window[1]}
+        used_range = {"low": window[0], "high": window[1]}
     edge = _edge(sizes)
     window_for_deep_only = any(deep)
 
@@ -80,8 +80,8 @@ def read_pictures(
         try:
             stored = load(path)
             grey = to_grey_levels(stored, applies, window_for_deep_only, window is not None)
-            own = {"own_window": window is None and stored.window is not None}
-            return shrink_to(grey, edge), stored.facts | own | describe_grey(grey, path), None
+            extra = {"own_window": window is None and stored.window is not None}
+            return shrink_to(grey, edge), stored.facts | extra | describe_grey(grey, path), None
         except Exception as error:  # Pillow and pydicom raise whatever they stumble over
             return None, None, _why(path, error)
 
@@ -93,7 +93,7 @@ def read_pictures(
         else:
             greys.append(grey)
             facts.append(described)
-    return greys, facts, found
+    return greys, facts, used_range
 
 
 def load(path: Path) -> Stored:
@@ -289,8 +289,8 @@ def _why(path: Path, error: Exception) -> tuple[str, str]:
         return UNREADABLE, "it is a pointer of Git LFS: git lfs pull"
     if start.startswith(b"<"):
         return UNREADABLE, "it is a web page"
-    said = str(error).replace(str(path), "it").split("\n")[0].strip() or type(error).__name__
-    return UNREADABLE, "it is no image" if "cannot identify" in said else said[:80]
+    message = str(error).replace(str(path), "it").split("\n")[0].strip() or type(error).__name__
+    return UNREADABLE, "it is no image" if "cannot identify" in message else message[:80]
 
 
 def _in_parallel(

@@ -92,26 +92,26 @@ def two_classes(
     listed = ", ".join(f"{written[w]} ({n})" for w, n in counts.most_common(12))
     if missing := [text for text in classes if normalise_label(text) not in counts]:
         raise CourseError(f"{where}: classes has {missing[0]!r}, but the labels are {listed}.")
-    found = [w for w in written if not asked or w in asked]
-    if len(found) == 1:
-        raise CourseError(f"{where}: all labels are {written[found[0]]}: two classes are needed.")
+    used = [w for w in written if not asked or w in asked]
+    if len(used) == 1:
+        raise CourseError(f"{where}: all labels are {written[used[0]]}: two classes are needed.")
     wanted = normalise_label(positive)
-    if wanted in found and positive:
+    if wanted in used and positive:
         # An image with two findings has each of them.
-        found_in = {w: w == wanted or wanted in findings(w) for w in found}
-        others = [w for w in found if not found_in[w]]
+        is_positive = {w: w == wanted or wanted in findings(w) for w in used}
+        others = [w for w in used if not is_positive[w]]
         if not others:
             raise CourseError(
                 f"{where}: all labels contain {written[wanted]} ({listed}): two classes are needed."
             )
         rest = written[others[0]] if len(others) == 1 else f"not {written[wanted]}"
-        return Classes((rest, written[wanted]), {w: int(found_in[w]) for w in found})
-    if len(found) == 2:
+        return Classes((rest, written[wanted]), {w: int(is_positive[w]) for w in used})
+    if len(used) == 2:
         for pair in STANDARD:
-            if set(found) == set(pair):
+            if set(used) == set(pair):
                 names = (written[pair[0]], written[pair[1]])
                 return Classes(names, {pair[0]: 0, pair[1]: 1})
-        one, other = (written[w] for w in found)
+        one, other = (written[w] for w in used)
         raise CourseError(
             f"{where}: the labels are {one!r} and {other!r}: say which one is positive, as "
             f"positive: {one} or positive: {other}."

@@ -60,12 +60,14 @@ def compare_with_folders(
         CourseError: Folder names are labels too, and they contradict the listing.
     """
     try:
-        found = read_class_folders(files, replace(options, classes=()))
+        by_folder = read_class_folders(files, replace(options, classes=()))
     except CourseError:
         return []
-    if not found or len({normalise_label(entry.word) for entry in found[0]}) != 2:
+    if not by_folder or len({normalise_label(entry.word) for entry in by_folder[0]}) != 2:
         return []
-    named = {entry.file: normalise_label(entry.word) for entry in found[0] if entry.file in labels}
+    named = {
+        entry.file: normalise_label(entry.word) for entry in by_folder[0] if entry.file in labels
+    }
     counts = Counter((name, labels[file]) for file, name in named.items())
     known = is_standard_pair(set(named.values())) or set(named.values()) <= set(classes.label)
     if known:
@@ -103,7 +105,7 @@ def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:
     `yes` and `no`.
     """
     depth = min(map(len, folders))
-    found: dict[tuple[int, ...], list[str]] = {}
+    by_division: dict[tuple[int, ...], list[str]] = {}
     # From the top down and from the bottom up, because folders may be deeper in some branches.
     for level in (*range(depth), *range(-1, -depth - 1, -1)):
         names = [inside[level] for inside in folders]
@@ -113,13 +115,13 @@ def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:
             len(set(map(normalise_label, inside)) & set(distinct)) == 1 for inside in folders
         )
         if len(distinct) > 1 and clear:
-            parting = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
+            division = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
             says_more = (
                 is_standard_pair(set(distinct)) or normalise_label(options.positive) in distinct
             )
-            if parting not in found or says_more:
-                found[parting] = names
-    return [*found.values()]
+            if division not in by_division or says_more:
+                by_division[division] = names
+    return [*by_division.values()]
 
 
 def _choose(folder: Path, readings: list[list[str]], options: Options) -> list[str] | None:

@@ -114,14 +114,14 @@ def choose_listing(files: Files, asked: str) -> str:
         return ""
     if asked:
         wanted = asked.replace("\\", "/").casefold()
-        found = [p for p in tables if p.casefold() == wanted]
-        found = found or [p for p in tables if PurePosixPath(p).name.casefold() == wanted]
-        if not found and (files.folder / asked).is_file():
-            found = [asked]
-        if len(found) != 1:
-            many = "several" if found else "no"
+        matches = [p for p in tables if p.casefold() == wanted]
+        matches = matches or [p for p in tables if PurePosixPath(p).name.casefold() == wanted]
+        if not matches and (files.folder / asked).is_file():
+            matches = [asked]
+        if len(matches) != 1:
+            many = "several" if matches else "no"
             raise CourseError(f"{files.folder} holds {many} {asked}: give listing as a path in it.")
-        return found[0]
+        return matches[0]
     for depth in range(3):
         level = [path for path in tables if path.count("/") == depth]
         named = [path for path in level if PurePosixPath(path).name.casefold() == "labels.csv"]
@@ -267,16 +267,16 @@ def _asked(table: Table, name: str, option: str) -> str:
 
 def _find_parts(table: Table, file_column: str, options: Options) -> str | None:
     """The column that says train, validation or test, whatever its name."""
-    found = []
+    columns = []
     for name in table.header:
         words = {normalise_label(value) for value in table.column(name) if value} if name else set()
         if name != file_column and words and words <= set(PART_OF) and len(words) > 1:
-            found.append(name)
-    if len(found) > 1 and options.given_split:
+            columns.append(name)
+    if len(columns) > 1 and options.given_split:
         raise CourseError(
-            f"{table.path}: {found[0]} and {found[1]} both name a split: delete one of them."
+            f"{table.path}: {columns[0]} and {columns[1]} both name a split: delete one of them."
         )
-    return found[0] if found else None
+    return columns[0] if columns else None
 
 
 def _find_patients(
@@ -285,7 +285,7 @@ def _find_patients(
     """The columns that name the patient of an image."""
     if options.patient_column:
         return [_asked(table, options.patient_column, "patient_column")]
-    found = []
+    columns = []
     for name in table.header:
         if name in ("", file_column, parts_column) or normalise_column(name) == normalise_column(
             options.label_column
@@ -299,13 +299,13 @@ def _find_patients(
             and known
             and (surely or not is_standard_pair(known))
         ):
-            found.append(name)
-    return found
+            columns.append(name)
+    return columns
 
 
 def _propose_patients(table: Table, used: set) -> list[str]:
     """Columns that may hold patients under another name."""
-    found = []
+    proposals = []
     for name in table.header:
         if not name or name in used:
             continue
@@ -315,11 +315,11 @@ def _propose_patients(table: Table, used: set) -> list[str]:
             r"id$|uid|code|group|source|series", name, re.I
         )
         if says and 5 <= count <= 0.75 * len(values):
-            found.append(
+            proposals.append(
                 f"column {name} has {count} values for {len(values)} images: if they are patients, "
                 f"give patient_column: {name}"
             )
-    return found
+    return proposals
 
 
 def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str], list[str], str]:
@@ -403,15 +403,15 @@ def _refuse_absent(table: Table, name: str, options: Options) -> None:
     """
     values = [normalise_label(value) for value in table.column(name)]
     known = {value for value in values if not is_unknown(value)}
-    said = normalise_label(options.positive) in known or normalise_column(
+    is_named = normalise_label(options.positive) in known or normalise_column(
         options.positive
     ) == normalise_column(name)
-    if said or not is_standard_pair(known):
+    if is_named or not is_standard_pair(known):
         return
     one, zero = (
         next((w for w in known if _is_positive_word(w) == k), str(int(k))) for k in (True, False)
     )
-    meant = [name] if is_absent(name) else []
+    absent = [name] if is_absent(name) else []
     for other in table.header:
         pairs = (
             set(zip(values, map(normalise_label, table.column(other)), strict=True))
@@ -419,12 +419,12 @@ def _refuse_absent(table: Table, name: str, options: Options) -> None:
             else ()
         )
         if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 2:
-            told = dict(pairs)
-            if is_absent(told[one]) and not is_absent(told[zero]):
-                meant.append(told[one])
-    if meant:
+            meaning = dict(pairs)
+            if is_absent(meaning[one]) and not is_absent(meaning[zero]):
+                absent.append(meaning[one])
+    if absent:
         raise CourseError(
-            f"{table.path}: {one} in column {name} may mean {meant[0]}, which is unlikely to be "
+            f"{table.path}: {one} in column {name} may mean {absent[0]}, which is unlikely to be "
             f"the positive class: say which label is positive, as positive: '{zero}', or, if {one} "
             f"is right, positive: '{one}'."
         )
@@ -498,8 +498,10 @@ class _Rows:
         entry.part = PART_OF.get(normalise_label(parts[rows[0]]), "")
         for name in self.patient_columns:
             values = self.table.column(name)
-            told = {patient_key(values[row]) for row in rows if not is_patient_unknown(values[row])}
-            entry.keys += [(f"column {name}", value) for value in sorted(told)]
+            patients = {
+                patient_key(values[row]) for row in rows if not is_patient_unknown(values[row])
+            }
+            entry.keys += [(f"column {name}", value) for value in sorted(patients)]
         entry.unknown = bool(self.patient_columns) and not entry.keys
         return entry
 

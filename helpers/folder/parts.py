@@ -91,9 +91,9 @@ def _keep_given(slices, labels, groups, seed, split) -> np.ndarray:
     """The given parts; validation comes out of training where none is given."""
     given = slices.table["given"].to_numpy().astype("<U10")
     if not set(given) >= {"train", "test"} or "" in given:
-        said = ", ".join(sorted(set(given) - {""})) or "nothing"
+        named = ", ".join(sorted(set(given) - {""})) or "nothing"
         raise CourseError(
-            f"{slices.folder}: given_split needs train and test for every image, and {said} is "
+            f"{slices.folder}: given_split needs train and test for every image, and {named} is "
             "given: name both, or leave given_split out."
         )
     crossing = [
@@ -113,10 +113,10 @@ def _keep_given(slices, labels, groups, seed, split) -> np.ndarray:
         given[rest[inner == "validation"]] = "validation"
     for part, fewest in FEWEST.items():
         for label in (0, 1):
-            found = int(np.sum((given == part) & (labels == label)))
-            if found < fewest:
+            count = int(np.sum((given == part) & (labels == label)))
+            if count < fewest:
                 raise CourseError(
-                    f"too few images in the given split: its {part} part holds {found} of class "
+                    f"too few images in the given split: its {part} part holds {count} of class "
                     f"{label} and needs {fewest}; add images, or leave given_split out."
                 )
     return given

@@ -85,28 +85,28 @@ def find_groups(slices) -> Grouping:
     real set the list in `data/`, found by the files' hashes.
     """
     table = slices.table
-    told = defaultdict(list)
+    by_key = defaultdict(list)
     for i, keys in enumerate(table["keys"]):
         for key in keys:
-            told[key].append(i)
-    _read_groups(slices, told)
+            by_key[key].append(i)
+    _read_groups(slices, by_key)
     by_hash = pd.read_csv(KNOWN).dropna(subset="group").set_index("sha256")["group"]
     for i, digest in enumerate(table["sha256"]):
         if digest in by_hash.index:
             for group in np.unique(by_hash.loc[[digest]]):
-                told["known", group].append(i)
-    known = [members for members in told.values() if len(members) > 1]
+                by_key["known", group].append(i)
+    known = [members for members in by_key.values() if len(members) > 1]
     same = table.groupby("pixels").indices.values()
     identical = [(int(m[0]), int(other)) for m in same for other in m[1:]]
     named = copies_by_name(table["file"].tolist(), table["label"].tolist())
     proposed = propose_lookalikes(slices.greys)
-    found = lookalikes.find_lookalikes(slices.greys)
+    lookalike = lookalikes.find_lookalikes(slices.greys)
     joined = {pair[:2] for pair in proposed} | set(identical)
-    copies = [pair for pair in map(tuple, found.pairs.tolist()) if pair not in joined]
+    copies = [pair for pair in map(tuple, lookalike.pairs.tolist()) if pair not in joined]
     pairs = identical + [pair[:2] for pair in proposed] + copies
     pairs += [(members[0], other) for members in known + named for other in members[1:]]
     groups = join_groups(len(table), pairs)
-    return Grouping(groups, identical, proposed, known, named, copies, found.warning)
+    return Grouping(groups, identical, proposed, known, named, copies, lookalike.warning)
 
 
 def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:

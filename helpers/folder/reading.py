@@ -91,22 +91,24 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     entries = [entry for entry in entries if _label(entry, classes) is not None]
     if left_out:
         words = Counter(entry.word for entry in left_out)
-        said = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
-        reading.notes.append(f"left out as of other classes: {said}")
+        counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
+        reading.notes.append(f"left out as of other classes: {counts}")
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}
         reading.conflicts = compare_with_folders(files, labels, classes, asked)
     if asked.patient_pattern:
         read_pattern(entries, asked.patient_pattern)
-        told = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
-        reading.columns["patient"] = ", ".join(filter(None, told))
+        sources = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
+        reading.columns["patient"] = ", ".join(filter(None, sources))
     window = tuple(asked.window) or None
     names = [entry.file for entry in entries]
     greys, facts, used = read_pictures(folder, names, faults, window)
     faults.refuse(source)
     _read_dicom_patients(entries, facts, reading)
-    if own := sum(fact["own_window"] for fact in facts):
-        reading.notes.append(f"{own} DICOM files are read by the window that each names itself")
+    if with_window := sum(fact["own_window"] for fact in facts):
+        reading.notes.append(
+            f"{with_window} DICOM files are read by the window that each names itself"
+        )
     if not reading.columns["patient"] and (proposal := propose_pattern(names)):
         reading.proposals.append(proposal)
     table = pd.DataFrame(
@@ -187,21 +189,21 @@ def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Readi
     It takes `patient` and `study` out of the facts, which would otherwise replace the patient of
     the entry in the table.
     """
-    told = {"patient": "PatientID", "study": "StudyInstanceUID"}
-    values = {name: [fact.pop(name, "") for fact in facts] for name in told}
+    titles = {"patient": "PatientID", "study": "StudyInstanceUID"}
+    values = {name: [fact.pop(name, "") for fact in facts] for name in titles}
     if any(values["study"]) or any(values["patient"]):
         patients = {patient_key(v) for v in values["patient"] if not is_patient_unknown(v)}
         studies = {v for v in values["study"] if v}
         if len(patients) == 1 and len(studies) > 1 and all(values["patient"]):
             reading.notes.append("one DICOM PatientID is in all files and was not used")
             values["patient"] = [""] * len(entries)
-        for name, title in told.items():
+        for name, title in titles.items():
             for entry, value in zip(entries, values[name], strict=True):
                 if not is_patient_unknown(value):
                     entry.keys.append((title, patient_key(value)))
         for entry in entries:
             entry.unknown = not entry.keys
-        used = [title for name, title in told.items() if any(values[name])]
+        used = [title for name, title in titles.items() if any(values[name])]
         columns = filter(None, [reading.columns["patient"], *(f"DICOM {name}" for name in used)])
         reading.columns["patient"] = ", ".join(columns) or None
 

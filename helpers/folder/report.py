@@ -70,33 +70,33 @@ def lines(examined: Examined) -> list[str]:
     slices, grouping, part = examined.slices, examined.grouping, examined.part
     table, reading = slices.table, slices.reading
     columns = reading.columns
-    said = []
+    text = []
     if reading.listing:
         cut = f"{reading.separator}-separated, {reading.encoding}"
-        said.append(f"listing: {reading.listing} ({cut}); file column: {columns['file']}")
-        said.append(f"label column: {columns['label']}")
+        text.append(f"listing: {reading.listing} ({cut}); file column: {columns['file']}")
+        text.append(f"label column: {columns['label']}")
     else:
-        said.append("listing: none; the folders are the classes")
+        text.append("listing: none; the folders are the classes")
     counts = np.bincount(table["label"], minlength=2)
     negative, positive = slices.names
-    said.append(f"classes: {positive} {counts[1]} (positive, label 1), {negative} {counts[0]}")
+    text.append(f"classes: {positive} {counts[1]} (positive, label 1), {negative} {counts[0]}")
     listed = Counter(ending(name).lstrip(".") or "no ending" for name in table["file"])
     seen = ", ".join(
         f"{kind} {count} seen, {listed[kind]} listed, {count - listed[kind]} unlisted"
         for kind, count in sorted(slices.seen.items())
     )
-    said.append(f"files: {seen}")
+    text.append(f"files: {seen}")
     if slices.window:
-        said.append(_window_line(slices.window))
-    said.append(_patients_line(table, columns["patient"]))
-    said.append(_groups_line(grouping, len(table)))
+        text.append(_window_line(slices.window))
+    text.append(_patients_line(table, columns["patient"]))
+    text.append(_groups_line(grouping, len(table)))
     if columns["split"]:
         kept = "kept" if slices.given else "not kept; given_split: true keeps it"
-        said.append(f"given split ({columns['split']}): {kept}")
+        text.append(f"given split ({columns['split']}): {kept}")
     if examined.refused:
-        said.append(f"parts: none; {examined.refused}")
+        text.append(f"parts: none; {examined.refused}")
     else:
-        said += [
+        text += [
             f"{name}: {int(np.sum(part == name))} images ("
             + ", ".join(
                 f"{slices.names[k]} {int(np.sum((part == name) & (table['label'] == k)))}"
@@ -105,8 +105,8 @@ def lines(examined: Examined) -> list[str]:
             + f") in {len(np.unique(grouping.groups[part == name]))} groups"
             for name in PARTS
         ]
-    said += [f"note: {note}" for note in reading.notes]
-    return said + [f"warning: {warning['text']}" for warning in examined.warnings]
+    text += [f"note: {note}" for note in reading.notes]
+    return text + [f"warning: {warning['text']}" for warning in examined.warnings]
 
 
 def _window_line(window: dict[str, float]) -> str:

@@ -64,16 +64,16 @@ def read_table(path: Path, faults: Faults) -> Table:
     for name in header:
         if name and header.count(name) > 1:
             raise CourseError(f"{path} line {first}: two columns are called {name!r}: rename one.")
-    kept = []
+    whole = []
     for number, cells in rows:
         if len(cells) == len(header):
-            kept.append((number, cells))
+            whole.append((number, cells))
         else:
             kind = f"a line must have {len(header)} values, as the header has: correct {{}}"
             faults.add(kind, f"line {number} ({len(cells)} values)")
     if not rows:
         raise CourseError(f"{path} names no image: write one line per image, its id and 0 or 1.")
-    return Table(path, header, [c for _, c in kept], [n for n, _ in kept], separator, encoding)
+    return Table(path, header, [c for _, c in whole], [n for n, _ in whole], separator, encoding)
 
 
 def _decode(path: Path, data: bytes) -> tuple[str, str]:
