@@ -160,6 +160,12 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return (images - mean) / (spread + 1e-3)
 
 
+def standardise(images: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+    """Mean 0 and length 1 along these axes; same shape."""
+    images = images - images.mean(axis=axis, keepdims=True)
+    return images / (np.sqrt((images**2).sum(axis=axis, keepdims=True)) + 1e-6)
+
+
 def _search(images, references, one, other, turns) -> np.ndarray:
     """The `STARTS` best flips, turns and shifts of each pair, ``(STARTS, p, 2, 3)``."""
     size = images.shape[1]
@@ -176,9 +182,9 @@ def _search(images, references, one, other, turns) -> np.ndarray:
     kinds = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
     which = np.repeat(names, len(kinds))
     turned, _ = warp(images, which, np.tile(kinds, (len(names), 1, 1)))
-    turned = _standard(turned).reshape(len(names), len(kinds), size, size)
+    turned = standardise(turned, (1, 2)).reshape(len(names), len(kinds), size, size)
     spectra = fft.rfft2(turned)
-    targets = np.conj(fft.rfft2(_standard(references[other])))
+    targets = np.conj(fft.rfft2(standardise(references[other], (1, 2))))
     reach = size // 4
     shifts = np.r_[0 : reach + 1, -reach:0]
     best = np.empty((len(one), len(kinds)))
@@ -277,9 +283,3 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y of each pixel, flat, -1 to 1 over the edges."""
     line = ((np.arange(size) + 0.5) * 2 / size - 1).astype(np.float32)
     return np.tile(line, size), np.repeat(line, size)
-
-
-def _standard(images: np.ndarray) -> np.ndarray:
-    """Mean 0 and length 1."""
-    images = images - images.mean(axis=(1, 2), keepdims=True)
-    return images / (np.sqrt((images**2).sum(axis=(1, 2), keepdims=True)) + 1e-6)

@@ -213,6 +213,7 @@ def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
 
     Returns:
         A function of images ``(n, 32, 32, 1)`` in -1 to 1; what comes in from outside is black.
+        Each call begins anew with the seed: it is no stream, and equal calls give equal images.
 
     Source: the original's Keras image generator (whose shear of 0.2 meant degrees; here the slope).
     """

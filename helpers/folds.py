@@ -1,6 +1,7 @@
 """Folds of a set in whole groups, random shares of a training part, weights of images."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,7 +61,7 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
     for k, part in enumerate(parts):
         part[np.isin(numbers, np.flatnonzero(fold == k))] = UNUSED
         part[chosen[fold == k]] = "test"
-        left = [len(np.unique(numbers[(part == "train") & (labels == k)])) for k in (0, 1)]
+        left = [len(np.unique(numbers[(part == "train") & (labels == label)])) for label in (0, 1)]
         for label in (1, 0):
             free = np.flatnonzero(testable & (fold != k) & (labels[chosen] == label))
             free = rng.permutation(free)
@@ -79,10 +80,13 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
     return parts
 
 
-def draw_quarter(labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed) -> np.ndarray:
+def draw_quarter(
+    labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed: int | Sequence[int]
+) -> np.ndarray:
     """Draw a random quarter of the training slices of each class, in whole groups.
 
-    A group larger than a quarter of its class's share is left to the other three quarters.
+    A group larger than a quarter of its class's share is left to the other three quarters. For the
+    folds of `experiments/published_gans.py`; `draw_share` is the newer way.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -207,7 +211,11 @@ def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.
 
 
 def draw_share(
-    labels: np.ndarray, groups: np.ndarray, train: np.ndarray, share: float, seed
+    labels: np.ndarray,
+    groups: np.ndarray,
+    train: np.ndarray,
+    share: float,
+    seed: int | Sequence[int],
 ) -> np.ndarray:
     """Draw a random share of each class's training images, in whole groups.
 

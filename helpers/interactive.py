@@ -171,7 +171,13 @@ def draw_steps_and_dose(
 
 
 def gain_by_dose(rows: list[dict], images: int = 144) -> dict[float, tuple[float, float, float]]:
-    """By dose: the mean gain over no GAN images in points, and its 95 % interval."""
+    """By dose: the mean gain over no GAN images in points, and its 95 % interval.
+
+    Args:
+        rows: Of `experiments/results/worth.json`: `images`, `dose`, `replicate` and `accuracy`.
+        images: Real training images of the rows that count; by default those of the published
+            split, 144 of 200.
+    """
     arms: dict[float, dict[int, float]] = {}
     for row in rows:
         if row["images"] == images:

@@ -67,21 +67,20 @@ def score(
         `balanced_interval`; `confusion` as [[tn, fp], [fn, tp]].
     """
     matrix = confusion_matrix(labels, probabilities >= 0.5, labels=[0, 1])
-    (tn, fp), (fn, tp) = matrix.tolist()
-    counts = {
-        "accuracy": (tn + tp, tn + fp + fn + tp),
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
+    right = (probabilities >= 0.5) == labels
+    chosen = {
+        "accuracy": np.ones(len(labels), bool),
+        "sensitivity": labels == 1,
+        "specificity": labels == 0,
     }
-    scores: dict[str, Any] = {name: hits / n for name, (hits, n) in counts.items()}
+    scores: dict[str, Any] = {name: float(right[some].mean()) for name, some in chosen.items()}
     scores["balanced_accuracy"] = (scores["sensitivity"] + scores["specificity"]) / 2
     scores["auc"] = float(roc_auc_score(labels, probabilities))
     scores["confusion"] = matrix.tolist()
     groups = np.arange(len(labels)) if groups is None else groups
-    right = (probabilities >= 0.5) == labels
-    of = {"accuracy": labels >= 0, "sensitivity": labels == 1, "specificity": labels == 0}
     scores |= {
-        f"{name}_ci": list(patient_interval(right[some], groups[some])) for name, some in of.items()
+        f"{name}_ci": list(patient_interval(right[some], groups[some]))
+        for name, some in chosen.items()
     }
     rates = [(scores[name], scores[f"{name}_ci"]) for name in ("sensitivity", "specificity")]
     return scores | {"balanced_accuracy_ci": list(balanced_interval(*rates))}

@@ -217,7 +217,7 @@ def _learn_metric(small: np.ndarray):
             warped = np.column_stack([rng.uniform(0.93, 1.07) * flip @ turn, moved])
             still = np.column_stack([flip, [0, 0]])
             one, other = (
-                _standard(
+                alignment.standardise(
                     _cut(alignment.warp(small, some, np.tile(m, (len(some), 1, 1)))[0], (0, 0))
                 )
                 for m in (still, warped)
@@ -234,16 +234,10 @@ def _learn_metric(small: np.ndarray):
     sums, offset = directions.sum(axis=0), mean @ directions
 
     def describe(rows: np.ndarray) -> np.ndarray:
-        # As (_standard(rows) - mean) @ directions, with fewer passes over many rows.
+        # As (standardise(rows) - mean) @ directions, with fewer passes over many rows.
         middle = rows.mean(axis=-1, keepdims=True)
         power = np.einsum("...i,...i->...", rows, rows)[..., None] - rows.shape[-1] * middle**2
         projected = (rows @ directions - middle * sums) / np.sqrt(power.clip(1e-12)) - offset
         return projected / (np.linalg.norm(projected, axis=-1, keepdims=True) + 1e-6)
 
     return describe
-
-
-def _standard(rows: np.ndarray) -> np.ndarray:
-    """Mean 0 and length 1."""
-    rows = rows - rows.mean(axis=-1, keepdims=True)
-    return rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-6)

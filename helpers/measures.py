@@ -1,4 +1,4 @@
-"""Are synthetic images good, varied, and no copies? The measures of notebook 04."""
+"""Are generated images good, varied, and no copies? Measures, and the audit of a whole class."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from helpers.copies import find_copies
 from helpers.files import CourseError
 from helpers.judge import SPACES, describe
 
-FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
+FEWEST = 40  # images of each kind for a measure of quality; with about 20 it says nothing
 NEIGHBOURLY = ("precision", "recall", "density", "coverage")
 RESEMBLE = ("precision", "coverage")  # what decides whether generated images resemble real ones
 NOT_SYNTHETIC = "Its images may show real patients: do not hand them on as synthetic."

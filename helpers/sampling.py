@@ -1,4 +1,4 @@
-"""Draw images from a saved generator and write them as a data set like any other."""
+"""Find and load saved generators safely, draw images, and write them as a data set."""
 
 import hashlib
 import math
@@ -14,6 +14,10 @@ from helpers import files, machine, networks, preprocessing
 from helpers.files import CourseError
 
 PRETRAINED = files.PROJECT / "data" / "pretrained"
+# What a model file may hold beside its numbers. An attribute's texts can all be the same long one,
+# so both together bound the memory.
+MOST_NAMES_PER_ATTRIBUTE = 200
+MOST_OTHER_BYTES = 1_000_000
 
 
 def find_generators(
@@ -86,11 +90,6 @@ def load_generator(path: Path) -> keras.Model:
     return generator
 
 
-# What a model file may hold beside its numbers. An attribute's texts can all be the same long one,
-# so both together bound the memory.
-NAMES, TEXTS = 200, 1_000_000  # texts in an attribute; bytes in the file
-
-
 class UnsafeFile(Exception):
     """A model file that holds more than a network's numbers and names."""
 
@@ -115,7 +114,7 @@ def refuse_unsafe(path: Path, most: int) -> None:
         while groups:
             group = groups.pop()
             for name in group.attrs:  # the names of layers and weights
-                if math.prod(group.attrs.get_id(name).shape) > NAMES:
+                if math.prod(group.attrs.get_id(name).shape) > MOST_NAMES_PER_ATTRIBUTE:
                     raise UnsafeFile(f"its attribute {name} is too long")
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -134,7 +133,7 @@ def refuse_unsafe(path: Path, most: int) -> None:
                     stored += item.id.get_storage_size()
     if numbers > most:
         raise UnsafeFile(f"{numbers:,} numbers instead of at most {most:,}")
-    if Path(path).stat().st_size - stored > TEXTS:
+    if Path(path).stat().st_size - stored > MOST_OTHER_BYTES:
         raise UnsafeFile("more texts than a network has")
 
 

@@ -1,4 +1,4 @@
-"""The training loop: train one GAN on the slices of one class, and resume after an interruption."""
+"""Train one GAN on the slices of one class; checkpoints, saved generators, model cards."""
 
 import ast
 import contextlib

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
+from helpers.alignment import standardise
 from helpers.preprocessing import FEWEST, pad_to_square, shrink
 
 SHORTCUT_AUC = 0.8  # over this AUC, a property such as the file's size gives the label away
@@ -120,9 +121,8 @@ def find_inverted(greys: list[np.ndarray], border: np.ndarray) -> list[int]:
         greys: As in `Slices`.
         border: ``(n,)``, mean grey level along the edges, 0 to 255.
     """
-    pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys]).astype(float)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-9
+    pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys])
+    pixels = standardise(pixels.astype(float))
     common = _leading_direction(pixels)
     likeness = pixels @ common
     if np.median(np.abs(likeness)) < 0.4:

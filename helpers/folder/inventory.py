@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from helpers.files import CourseError
+from helpers.folder import dicom
 
 PICTURES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm",
-    ".ppm", ".pnm", ".jp2", ".dcm", ".dicom", ".ima",
+    ".ppm", ".pnm", ".jp2", *dicom.ENDINGS,
 )  # fmt: skip
 VOLUMES = (
     ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".hdr", ".img", ".npy",
@@ -144,8 +145,7 @@ def _walk(folder: Path, inside: str, above: tuple[str, ...]):
 
 def _is_dicom(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+        return dicom.is_dicom(path)
     except OSError:
         return False
 

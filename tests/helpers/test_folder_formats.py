@@ -137,7 +137,7 @@ def test_colours_of_16_bits_are_refused(tmp_path):
         for kind, body in parts
     )
     (tmp_path / rows[5][0]).write_bytes(b"\x89PNG\r\n\x1a\n" + data)
-    with pytest.raises(CourseError, match=r"16 bits a colour in 005\.png: save it as grey"):
+    with pytest.raises(CourseError, match=r"16 bits per colour in 005\.png: save it as grey"):
         read_folder(tmp_path)
 
 
@@ -236,7 +236,7 @@ def test_dicom_volumes_and_broken_files_are_named(tmp_path):
     (tmp_path / "series0/1.2.840.2.dcm").write_text("<html>")
     with pytest.raises(CourseError, match="has 3 faults") as caught:
         read_folder(tmp_path)
-    assert "several frames in series0/1.2.840.0.dcm: save them as one file" in str(caught.value)
+    assert "several frames in series0/1.2.840.0.dcm: save one file per slice" in str(caught.value)
     assert "no DICOM image in series1/1.2.840.1.dcm" in str(caught.value)
 
 

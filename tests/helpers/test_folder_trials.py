@@ -148,7 +148,7 @@ def test_a_listing_that_contradicts_the_folders(tmp_path, words):
         assert labels_of(read_folder(tmp_path, listing="labels.csv")) == dict(swapped)
     else:
         (warning,) = examine(tmp_path, 0, {}).warnings
-        assert warning["kind"] == "folders" and warning["text"].startswith("5 images lie in")
+        assert warning["kind"] == "folders" and warning["text"].startswith("5 images are in")
 
 
 # --- Columns -------------------------------------------------------------------------------------
