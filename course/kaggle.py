@@ -16,7 +16,14 @@ KAGGLE_NAME = "felipekitamura/head-ct-hemorrhage"
 
 
 def fetch() -> Path:
-    """Download the real set from Kaggle (no login needed) and check every file's hash."""
+    """Download the real set from Kaggle (no login needed) and check every file's hash.
+
+    Returns:
+        The folder of the download.
+
+    Raises:
+        CourseError: kagglehub is missing, the download fails, or a file is another one.
+    """
     try:
         import kagglehub
     except ImportError:

@@ -32,7 +32,16 @@ def inline_figures(folder: Path) -> dict[str, str]:
 
 
 def render(template: str, folder: Path, **content: Any) -> Path:
-    """Fill one of the HTML templates, and write it as `report.html`."""
+    """Fill one of the HTML templates, and write it as `report.html`.
+
+    Args:
+        template: A name in `templates`.
+        folder: Where to.
+        content: What the template names.
+
+    Returns:
+        The path of the report.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -53,7 +62,11 @@ def render(template: str, folder: Path, **content: Any) -> Path:
 
 
 def arms_table(metrics: dict[str, Any]) -> str:
-    """The arms as a plain table for the terminal."""
+    """The arms as a plain table for the terminal.
+
+    Args:
+        metrics: The content of `metrics.json`; `arms`, `bundled`, `classifier`, `split` are read.
+    """
     decides = deciding(metrics["arms"])
     shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
     interval = f"95 % ({WORDS[decides]})"

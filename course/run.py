@@ -192,7 +192,12 @@ def class_names(examined: Examined, parameters: dict[str, Any]) -> dict[str, str
 
 
 def gan_settings(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[str, Any]]:
-    """What the trained GANs depend on: the data, and the parameters of the notebooks up to them."""
+    """What the trained GANs depend on: the data, and the parameters of the notebooks up to them.
+
+    Args:
+        parameters: All of a run, by name.
+        data: Fingerprint of the data, or "simulated".
+    """
     declared = declared_parameters()
     names = set().union(*(declared[name] for name in NOTEBOOKS[:3])) - {"data_dir"}
     return data, {k: v for k, v in parameters.items() if k in names}

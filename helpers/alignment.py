@@ -144,12 +144,20 @@ def warp(
 
 
 def blur(images: np.ndarray) -> np.ndarray:
-    """Take away the details, as `BLUR` defines them; ``(n, height, width)``."""
+    """Take away the details, as `BLUR` defines them; in and out ``(n, height, width)``."""
     return ndimage.gaussian_filter(images, (0, BLUR, BLUR))
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """``(n, size, size)``, float32, filtered where it shrinks, mean 0 and spread 1."""
+    """Resize images, filtered where they shrink, and give each mean 0 and standard deviation 1.
+
+    Args:
+        images: ``(n, height, width)`` or ``(n, height, width, 1)``, any range.
+        size: Of the result, pixels.
+
+    Returns:
+        ``(n, size, size)``, ``float32``.
+    """
     images = np.asarray(images, np.float32).reshape(images.shape[:3])
     factors = (size / images.shape[1], size / images.shape[2])
     if factors != (1, 1):
@@ -166,7 +174,10 @@ def standardise(images: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndar
     return images / (np.sqrt((images**2).sum(axis=axis, keepdims=True)) + 1e-6)
 
 
-def _search(images, references, one, other, turns) -> np.ndarray:
+def _search(
+    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
+    turns: tuple[float, ...],
+) -> np.ndarray:  # fmt: skip
     """The `STARTS` best flips, turns and shifts of each pair, ``(STARTS, p, 2, 3)``."""
     size = images.shape[1]
     angles = np.deg2rad(turns)
@@ -203,7 +214,10 @@ def _search(images, references, one, other, turns) -> np.ndarray:
     return matrices
 
 
-def _refine(images, references, one, other, starts, steps) -> np.ndarray:
+def _refine(
+    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
+    starts: np.ndarray, steps: int,
+) -> np.ndarray:  # fmt: skip
     """The best of the refined starts, ``(p, 2, 3)``."""
     size = images.shape[1]
     targets = references[other]
@@ -245,7 +259,9 @@ def _compose(matrices: np.ndarray, move: np.ndarray) -> np.ndarray:
     return np.where(fits[:, None, None], made, matrices)
 
 
-def _fit(warped, targets, inside):
+def _fit(
+    warped: np.ndarray, targets: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Correlation inside, and what the warped image differs by after its best gain and offset."""
     count = len(warped)
     a, b, m = (values.reshape(count, -1) for values in (warped, targets, inside))
@@ -261,7 +277,10 @@ def _fit(warped, targets, inside):
     return score, gain * a - b
 
 
-def _compare(images, references, one, other, matrices):
+def _compare(
+    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
+    matrices: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Correlation, detail, matrices and overlap, as in `Alignment`."""
     warped, inside = warp(images, one, matrices)
     targets = references[other]

@@ -168,7 +168,9 @@ def draw_curve(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _auc(labels, probabilities, weights, draws) -> dict[str, Any]:
+def _auc(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, draws: np.ndarray
+) -> dict[str, Any]:
     def area(counts):
         return roc_auc_score(labels, probabilities, sample_weight=weights * counts)
 
@@ -178,7 +180,9 @@ def _auc(labels, probabilities, weights, draws) -> dict[str, Any]:
     return {"value": float(area(1.0)), "ci": [float(edge) for edge in edges]}
 
 
-def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
+def _find_room(
+    scores: dict[str, np.ndarray], labels: np.ndarray, weights: np.ndarray, draws: np.ndarray
+) -> dict[str, Any]:
     if "part" not in scores:
         return {
             "answer": "too_few",

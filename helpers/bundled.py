@@ -6,6 +6,7 @@ same answer on every machine.
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -101,7 +102,7 @@ def run_arms(
     validation: tuple[np.ndarray, np.ndarray],
     fresh: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     groups: np.ndarray | None = None,
-    **_,
+    **_: Any,
 ) -> Results:
     """Fit and score notebook 05's arms, as `classifiers.run_arms` does with ResNet-50.
 

@@ -48,6 +48,12 @@ class Classifier:
         """What the learner sees: the images, or the features that a frozen trunk finds in them.
 
         A frozen trunk finds the same each time, so an image goes through it once, whatever the arm.
+
+        Args:
+            images: ``(n, height, width, 1)``, -1 to 1.
+
+        Returns:
+            The images, or ``(n, 2048)``.
         """
         if self.learner is self.model:
             return images
@@ -136,8 +142,17 @@ def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
     return {name: arm for name, arm in arms.items() if name in parameters.split_names(names)}
 
 
-def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
+def take_dose(
+    images: np.ndarray, labels: np.ndarray, count: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The first `count / 2` synthetic images of each class.
+
+    Args:
+        images, labels: ``(n, ...)`` and ``(n,)``, 0 or 1.
+        count: Images of both classes together.
+
+    Returns:
+        Images and labels of those.
 
     Raises:
         CourseError: There are not as many.
@@ -153,10 +168,20 @@ def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
     return images[kept], labels[kept]
 
 
-def thin_out(images: np.ndarray, labels: np.ndarray, share: float, seed: int) -> tuple:
+def thin_out(
+    images: np.ndarray, labels: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A share of each class: what a smaller data set would have held.
 
     With one seed, a larger share holds all of a smaller one.
+
+    Args:
+        images, labels: ``(n, ...)`` and ``(n,)``, 0 or 1.
+        share: Between 0 and 1.
+        seed: Of the choice.
+
+    Returns:
+        Images and labels of those.
 
     Raises:
         CourseError: It is no share, or leaves a class without an image.
@@ -180,6 +205,11 @@ def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarra
     Each kind of image (real or synthetic, of either class) is gone through in shuffled rounds, so
     every image of a kind is seen equally often, give or take one. With synthetic images, half of
     each batch is real: the share stays the same however many synthetic ones there are.
+
+    Args:
+        arm: What is fitted on.
+        steps: How many batches.
+        seed: Of the rounds' order.
 
     Returns:
         Images ``(steps * 32, 32, 32, 1)`` and labels, in the order of the steps.
@@ -245,6 +275,15 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
 
     Early stopping is the paper protocol's alone (`fit_with_patience`): on 34 validation images it
     picks networks that have hardly been trained.
+
+    Args:
+        classifier: Reset first.
+        arm: What it is fitted on.
+        steps: Batches of 32.
+        seed: Of batches and dropout.
+
+    Returns:
+        The classifier's model, fitted.
     """
     images, labels = draw_batches(arm, steps, seed)
     classifier.reset(seed)

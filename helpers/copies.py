@@ -69,7 +69,9 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     return 1 - best.reshape(len(images), len(BLURS), len(real)).max(axis=1)
 
 
-def nearness(distances: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None) -> tuple:
+def nearness(
+    distances: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """How much nearer each image is to one person's image than to the nearest of all others.
 
     Args:

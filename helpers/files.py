@@ -76,7 +76,11 @@ def _cells_so_far() -> list[str]:
 
 
 def make_folder(path: Path) -> Path:
-    """The folder, made if missing, or `CourseError`."""
+    """The folder, made if missing.
+
+    Raises:
+        CourseError: It cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +92,15 @@ _held: list[filelock.BaseFileLock] = []
 
 
 def lock(path: Path, wait: float = 0) -> filelock.BaseFileLock:
-    """Take a lock file, or raise `CourseError` after `wait` seconds; it ends with the process."""
+    """Take a lock file; it ends with the process.
+
+    Args:
+        path: The file; it stays when the lock is released.
+        wait: Seconds.
+
+    Raises:
+        CourseError: Another process still has it after that time, or it cannot be written.
+    """
     held = filelock.FileLock(path)
     try:
         held.acquire(timeout=wait)
@@ -229,7 +241,11 @@ def record(out: Path, **parts: Any) -> None:
 
 
 def require_file(path: Path, maker: str) -> Path:
-    """The path, or a `CourseError` that says which notebook makes it."""
+    """The path.
+
+    Raises:
+        CourseError: It is missing; the message names the notebook that makes it, `maker`.
+    """
     if not path.exists():
         raise CourseError(f"{path} is missing: run notebooks/{maker}.ipynb first (Colab: README).")
     return path

@@ -36,7 +36,15 @@ def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy, in nats, averaged over the batch; always saying 0.5 costs ln 2."""
+    """Binary cross-entropy, in nats, averaged over the batch; always saying 0.5 costs ln 2.
+
+    Args:
+        targets: ``(n, 1)``, 0 to 1.
+        logits: ``(n, 1)``, without bounds.
+
+    Returns:
+        A scalar.
+    """
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
 
@@ -66,6 +74,13 @@ def generator_loss(on_fake: tf.Tensor, recipe: Recipe) -> tf.Tensor:
 
     With `swap_labels` the generator is trained as if its images were real;
     without, it maximises the discriminator's loss, which is flat while the discriminator is sure.
+
+    Args:
+        on_fake: ``(n, 1)``, logits.
+        recipe: Gives the loss and `swap_labels`.
+
+    Returns:
+        A scalar, in nats; for a critic without unit.
 
     Source: Goodfellow et al. 2014, arXiv:1406.2661, section 3.
     """
@@ -97,7 +112,9 @@ def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0)
     return tf.reduce_mean(tf.square(tf.sqrt(squares + 1e-12) - slope))
 
 
-def penalty_for(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, seed) -> tf.Tensor:
+def penalty_for(
+    critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe: Recipe, seed: tf.Tensor
+) -> tf.Tensor:
     """The recipe's gradient penalty, before its weight.
 
     Args:
@@ -157,7 +174,17 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
 
 
 def augment_input(images: tf.Tensor, recipe: Recipe, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """Augment the discriminator's input and add noise that fades with the steps."""
+    """Augment the discriminator's input and add noise that fades with the steps.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, -1 to 1.
+        recipe: Gives augmentations and noise.
+        seed: Two integers.
+        step: Scalar, from 0: the noise is gone at `instance_noise_steps`.
+
+    Returns:
+        Same shape; noise can leave the range.
+    """
     if recipe.augmentations:
         images = augment(images, recipe.augmentations, seed)
     if recipe.instance_noise:
@@ -213,7 +240,9 @@ class Adam(keras.optimizers.Adam):
     would read and write all weights once.
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: "keras.Variable", learning_rate: tf.Tensor
+    ) -> None:
         """Moves the variable and both of its moments; Keras calls it for each variable."""
         # Private to Keras: `_get_variable_index`, `_momentums` and `_velocities`. If they change,
         # tests/helpers/test_gan.py fails.
@@ -283,6 +312,11 @@ def update_average(
 
     BatchNorm's moving statistics are averaged like the weights: averaged weights under the
     statistics of other weights draw worse images at first. Early on the average is short.
+
+    Args:
+        averaged, generator: Two generators of the same layers; the first changes.
+        decay: 0 (no average) to under 1: the share of the old number that stays.
+        step: Scalar, from 0.
     """
     step = tf.cast(step, tf.float32)
     decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))

@@ -13,6 +13,10 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """The share of hits that the data are compatible with.
 
+    Args:
+        hits, n: How many of how many.
+        level: How often it is to cover the truth.
+
     Returns:
         Lowest and highest share, 0 to 1; (0, 1) for n = 0, which excludes nothing.
 
@@ -320,6 +324,12 @@ def resampled_t(differences: np.ndarray, ratio: float = 0.0, level: float = 0.95
 def holm(p_values: dict[str, float]) -> dict[str, float]:
     """p-values adjusted for their number: below a level, the family's error stays under it.
 
+    Args:
+        p_values: By name.
+
+    Returns:
+        By the same names, in the same order; each at least as large, at most 1.
+
     Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
     """
     adjusted, highest = {}, 0.0
@@ -334,8 +344,11 @@ def power(effect: float, sd: float, replicates: int, ratio: float = 0.0) -> floa
 
     Args:
         effect: A share, 0 or more.
-        sd: Of the differences, from replicate to replicate.
+        sd: Of the differences, from replicate to replicate, over 0.
         replicates, ratio: As in `resampled_t`.
+
+    Returns:
+        0 to 1.
     """
     shift = effect / (sd * math.sqrt(1 / replicates + ratio))
     return float(nct.sf(t.ppf(0.975, replicates - 1), replicates - 1, shift))
@@ -344,6 +357,14 @@ def power(effect: float, sd: float, replicates: int, ratio: float = 0.0) -> floa
 def smallest_detectable_effect(
     sd: float, replicates: int, ratio: float = 0.0, chance: float = 0.8
 ) -> float:
-    """The true difference that is found with this chance; see `power`."""
+    """The true difference that is found with this chance.
+
+    Args:
+        sd, replicates, ratio: As in `power`.
+        chance: Over 0.025 and under 1.
+
+    Returns:
+        A share, in the unit of `sd`.
+    """
     unit = sd * math.sqrt(1 / replicates + ratio)
     return brentq(lambda k: power(k * unit, sd, replicates, ratio) - chance, 0.0, 100.0) * unit

@@ -77,6 +77,10 @@ def judge_accuracy(images: np.ndarray, label: int, judge: keras.Model) -> float:
 def judge_features(images: np.ndarray, judge: keras.Model) -> np.ndarray:
     """The judge's last hidden layer: in which similar contents point in similar directions.
 
+    Args:
+        images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1.
+        judge: See `load_judge`.
+
     Returns:
         ``(n, 64)``, each of length 8, as `describe` has them.
     """

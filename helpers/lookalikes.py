@@ -5,6 +5,7 @@ Those that come closest are aligned, and the details that agree after the alignm
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -179,7 +180,12 @@ def _start(linear: np.ndarray, place: int) -> np.ndarray:
     return np.column_stack([linear[kind], linear[kind] @ shift])
 
 
-def _describe_variants(small, which, linear, describe) -> np.ndarray:
+def _describe_variants(
+    small: np.ndarray,
+    which: np.ndarray,
+    linear: np.ndarray,
+    describe: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
     """Each chosen image in all variants and shifts, ``(images, variants * shifts, dimensions)``."""
     matrices = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
     seen, _ = alignment.warp(
@@ -195,7 +201,7 @@ def _cut(small: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
     return small[:, top : top + CENTRE, left : left + CENTRE].reshape(len(small), -1)
 
 
-def _learn_metric(small: np.ndarray):
+def _learn_metric(small: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Learn the directions in which images differ most, relative to slight misalignment.
 
     Returns:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+import numpy as np
+
 from helpers import files
 from helpers.files import CourseError
 
@@ -83,7 +85,7 @@ def code_hash() -> str:
     return digest(*[path.read_bytes() for path in sources])
 
 
-def fingerprint(images: Any) -> str:
+def fingerprint(images: np.ndarray) -> str:
     """One hash of an array's numbers, in their order."""
     return digest(images.tobytes())
 
@@ -297,6 +299,12 @@ def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Ite
 
     Under `course run` the progress goes to a small file, which the command shows in the terminal,
     so an executed notebook contains no progress bar. Elsewhere tqdm draws a bar.
+
+    Args:
+        items: What is gone through.
+        title: Of the bar.
+        total: How many there are, those done before among them.
+        done: How many were done before.
     """
     if not (target := os.environ.get(PROGRESS_FILE)):
         from tqdm.auto import tqdm

@@ -96,6 +96,9 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
         balls that hold one; `coverage_expected`: the coverage that two sets of one distribution
         give on average, by a formula. (`quality` measures this number instead.)
 
+    Raises:
+        ValueError: Unequal numbers, or too few.
+
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797.
     """
     if len(real) != len(generated) or len(real) <= k:
@@ -257,7 +260,14 @@ def two_sample_test(
 
 
 def principal_components(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The `COMPONENTS` directions in which all images together differ most."""
+    """The `COMPONENTS` directions in which all images together differ most.
+
+    Args:
+        real, drawn: ``(n, d)`` and ``(m, d)`` features.
+
+    Returns:
+        ``(n, k)`` and ``(m, k)``, k at most `COMPONENTS`.
+    """
     count = min(COMPONENTS, len(real) + len(drawn), real.shape[1])
     together = PCA(count, random_state=0).fit_transform(np.concatenate([real, drawn]))
     return together[: len(real)], together[len(real) :]
@@ -272,7 +282,11 @@ def tells_apart(p_values: list[float]) -> bool:
 
 
 def degenerate_reason(images: np.ndarray) -> str:
-    """What makes these images no images at all, in words; empty where nothing does."""
+    """What makes these images unusable, in words; empty if nothing does.
+
+    Args:
+        images: ``(n, height, width, 1)``, n at least 1, -1 to 1.
+    """
     if not np.isfinite(images).all():
         return "some pixels are no numbers"
     if np.ptp(images, axis=(1, 2, 3)).max() < 0.05:

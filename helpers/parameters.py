@@ -32,7 +32,11 @@ class Parameter:
     instead: str = ""  # what to use where a value does not fit
 
     def refuse(self, name: str, value: Any) -> None:
-        """Raise `CourseError` if this value is not allowed."""
+        """Refuse a value that is not allowed.
+
+        Raises:
+            CourseError: It is of another type, out of range, or none of `choices`.
+        """
         if self.choices:
             if value not in self.choices:
                 known = ", ".join(self.choices)

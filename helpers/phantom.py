@@ -99,12 +99,15 @@ def draw_slice(
 
     Args:
         rng: Decides what differs between two slices of one patient.
-        bleed: One of `BLEEDS`, or None; else a `ValueError`.
+        bleed: One of `BLEEDS`, or None.
         level: 0 to 1, `IVH_END` at most for an intraventricular bleed; drawn where None.
         size: Height and width, pixels.
 
     Returns:
         ``(size, size)``, ``uint8``, 0 to 255.
+
+    Raises:
+        ValueError: Another bleed.
     """
     if bleed not in (None, *BLEEDS):
         raise ValueError(f"bleed is {bleed!r}; use None or one of {', '.join(BLEEDS)}")

@@ -84,7 +84,7 @@ def show(
 
 
 def save_figure(figure: Figure, out: Path, name: str) -> None:
-    """Keep a figure for the report as `figures/NAME.png`."""
+    """Keep a figure for the report, as `figures/NAME.png` in the folder `out`."""
     with files.atomic_write(out / "figures" / f"{name}.png") as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
 
@@ -193,6 +193,9 @@ def show_training(histories: dict[str, dict[str, np.ndarray]]) -> Figure:
     """Losses, mean outputs and gradient lengths of each GAN by step, smoothed over 25 steps.
 
     The first steps can cost a hundred times what later ones do; the losses' axis leaves them out.
+
+    Args:
+        histories: By class, `training.Trained.history`.
     """
     figure, axes = plt.subplots(
         3, len(histories), figsize=(5 * len(histories), 7), squeeze=False, sharex="col",

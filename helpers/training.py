@@ -34,6 +34,12 @@ def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
 
     It depends on the step alone, so a resumed run sees the same images as an unbroken one.
 
+    Args:
+        step: From 0.
+        count: Of the images, at least `batch_size`.
+        batch_size: Images per step.
+        seed: Of the order.
+
     Returns:
         ``(batch_size,)`` indices below `count`.
     """

@@ -87,18 +87,18 @@ def say(
     return f"{headline}. {exposure}; {_why(gains, gain, margin, where)}."
 
 
-def _why(gains, gain, margin, where) -> str:
-    """What keeps the answer open."""
+def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], margin: float, where: str) -> str:
+    """What keeps the answer open; `words` are the gains in points."""
     if gains["exposure"]["ci"][0] > 0:
-        return f"against the same effort without a GAN it is {gain['compute']}, which may be 0"
+        return f"against the same effort without a GAN it is {words['compute']}, which may be 0"
     if "missing" not in gains:
         return "the interval holds 0, and no GAN was set beside true new images"
     if gains["stronger"]["ci"][1] < margin:
         return (
             f"a gain of {100 * margin:.0f} points is ruled out{where}, but true new images may do "
-            f"no better ({gain['missing']} more)"
+            f"no better ({words['missing']} more)"
         )
-    return f"a gain of {100 * margin:.0f} points is not ruled out{where} ({gain['stronger']})"
+    return f"a gain of {100 * margin:.0f} points is not ruled out{where} ({words['stronger']})"
 
 
 def points_of(gain: dict[str, Any]) -> str:

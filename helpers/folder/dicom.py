@@ -42,7 +42,11 @@ def header(path: Path) -> tuple[tuple[int, int], bool]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The fields of `images.Stored`."""
+    """The fields of `images.Stored`.
+
+    Raises:
+        Refused: pydicom is missing, or the file has no single image that it can read.
+    """
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
     data = _read(path)
@@ -75,7 +79,7 @@ def load(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _read(path: Path, **options: Any):
+def _read(path: Path, **options: Any) -> Any:
     try:
         import pydicom
     except ImportError:

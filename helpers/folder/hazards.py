@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from helpers.alignment import standardise
+from helpers.folder.patients import Grouping
+from helpers.folder.slices import Slices
 from helpers.preprocessing import FEWEST, pad_to_square, shrink
 
 SHORTCUT_AUC = 0.8  # over this AUC, a property such as the file's size gives the label away
@@ -21,7 +23,7 @@ IMBALANCE = 0.25  # share of the smaller class
 MASK_NAME = re.compile(r"(^|[/_ -])(masks?|seg|segmentations?|annotations?)([._ /-]|$)", re.I)
 
 
-def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
+def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[dict[str, str]]:
     """Warnings, each with its `kind` and a `text` of one sentence.
 
     Args:
@@ -109,7 +111,14 @@ def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list
 
 
 def are_masks(table: pd.DataFrame) -> np.ndarray:
-    """Which images have two grey levels only, or one and the name of a mask."""
+    """Which images have two grey levels only, or one and the name of a mask.
+
+    Args:
+        table: With the columns `file`, `two_levels` and `constant`, as in `Slices`.
+
+    Returns:
+        ``(n,)``, bool.
+    """
     named = np.array([bool(MASK_NAME.search(name)) for name in table["file"]], dtype=bool)
     return table["two_levels"].to_numpy(bool) | (named & table["constant"].to_numpy(bool))
 
@@ -178,7 +187,9 @@ def tells_label(
     return observed, (1 + sum(value >= observed for value in chance)) / (1 + PERMUTATIONS)
 
 
-def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
+def _warn_of_shortcuts(
+    table: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, warn: Callable[[str, str], None]
+) -> None:
     """Format, size, border and colour."""
     size = table[["width", "height"]].to_numpy(float)
     kinds = {
@@ -206,7 +217,7 @@ def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
         warn("colour", text + "see grey")
 
 
-def _warn_of_patients(slices, warn) -> None:
+def _warn_of_patients(slices: Slices, warn: Callable[[str, str], None]) -> None:
     table = slices.table
     unknown = int(table["unknown"].sum())
     if unknown:

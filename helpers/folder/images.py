@@ -97,7 +97,13 @@ def read_pictures(
 
 
 def load(path: Path) -> Stored:
-    """One file's pixels, and what its header says."""
+    """One file's pixels, and what its header says.
+
+    Raises:
+        dicom.Refused: A DICOM file that cannot be used.
+        ValueError: Values that are NaN or infinite.
+        Exception: Whatever Pillow and pydicom raise on a damaged file.
+    """
     if dicom.is_dicom(path):
         return Stored(**dicom.load(path))
     with Image.open(path) as image:
@@ -120,7 +126,11 @@ def load(path: Path) -> Stored:
 
 
 def grey_of(image: Image.Image) -> np.ndarray:
-    """Grey levels of an opened 8-bit image, as `preprocessing.read_grey`; opaque: less memory."""
+    """Grey levels of an opened 8-bit image, as `preprocessing.read_grey`; opaque: less memory.
+
+    Returns:
+        ``(height, width)``, ``uint8``, 0 black to 255 white.
+    """
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         layers = image.convert("RGBA")
         black = Image.new("RGBA", layers.size, "black")
@@ -137,6 +147,10 @@ def robust_range(samples: list[np.ndarray]) -> tuple[tuple[float, float], dict[s
 
     Args:
         samples: As many stored values from each image.
+
+    Returns:
+        Black and white, and for the report `low`, `high`, `beyond` (share of the sampled pixels
+        that are brighter) and `brightest`.
     """
     values = np.sort(np.concatenate(samples).astype(float))
     low, high = (values[round(q * (len(values) - 1))] for q in (0.001, 0.999))
@@ -183,7 +197,7 @@ def to_grey_levels(
 
 
 def shrink_to(grey: np.ndarray, edge: int) -> np.ndarray:
-    """At most `edge` pixels high and wide."""
+    """Shrink ``(height, width)``, ``uint8``, to at most `edge` pixels; smaller ones stay."""
     height, width = grey.shape
     if max(height, width) <= edge:
         return np.array(grey)
@@ -194,7 +208,13 @@ def shrink_to(grey: np.ndarray, edge: int) -> np.ndarray:
 
 
 def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
-    """What the grey levels of one image, at full size, tell about it."""
+    """What the grey levels of one image, at full size, tell about it.
+
+    Returns:
+        `width`, `height` in pixels; `constant` (hardly any grey levels), `blank` (nearly one
+        level), `two_levels` (as a mask); `border` and `border_spread`, mean and standard deviation
+        along the edges, 0 to 255; `brightest`, 0 to 255; `sha256` of the file; `pixels`, a hash.
+    """
     height, width = grey.shape
     # Pillow counts without a copy of eight bytes a pixel, which NumPy's bincount makes.
     levels = np.array(Image.fromarray(grey).histogram())
@@ -240,7 +260,7 @@ def _colours(image: Image.Image | None) -> dict[str, Any]:
     }
 
 
-def _header(path: Path):
+def _header(path: Path) -> tuple[tuple[int, int], bool, tuple[str, str] | None]:
     """Size, whether it has more than 8 bits, and what is wrong, if anything."""
     try:
         if dicom.is_dicom(path):

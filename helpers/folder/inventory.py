@@ -105,7 +105,11 @@ class Files:
 
 
 def list_files(folder: Path) -> Files:
-    """Look through a folder and what it links to, leaving out what systems leave behind."""
+    """Look through a folder and what it links to, leaving out what systems leave behind.
+
+    Raises:
+        CourseError: A folder in it cannot be read, or a name has characters that cannot be shown.
+    """
     pictures, volumes, tables = [], [], []
     for path in sorted(_walk(folder, "", (os.path.realpath(folder),))):
         kind = ending(path)

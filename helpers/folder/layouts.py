@@ -14,11 +14,11 @@ from helpers.folder.labels import (
     normalise_label,
     two_classes,
 )
-from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
+from helpers.folder.listing import PART_OF, Entry, Labelled, Reading, folder_part
 from helpers.folder.options import Options
 
 
-def read_class_folders(files: Files, options: Options):
+def read_class_folders(files: Files, options: Options) -> Labelled | None:
     """Read images whose folders are their labels; `train`, `test` and `val` are parts.
 
     Returns:

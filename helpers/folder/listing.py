@@ -11,6 +11,7 @@ from helpers.folder.faults import Faults
 from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
 from helpers.folder.labels import (
     STANDARD,
+    Classes,
     is_absent,
     is_standard_pair,
     is_unknown,
@@ -83,7 +84,10 @@ class Entry:
 
 @dataclass
 class Reading:
-    """What decided how a folder was read: printed, and kept with the results."""
+    """What decided how a folder was read: printed, and kept with the results.
+
+    All steps of reading add to it: `listing`, `layouts` and `reading`.
+    """
 
     listing: str = ""  # path from the folder on; empty where folders are the classes
     separator: str = ""
@@ -94,6 +98,10 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     proposals: list[str] = field(default_factory=list)  # columns that may hold patients
     conflicts: list[str] = field(default_factory=list)  # files in the folder of another class
+
+
+# One entry per image; what decided; and a function that makes `Classes` of the entries' words.
+Labelled = tuple[list[Entry], Reading, Callable[[Sequence[str]], Classes]]
 
 
 def normalise_column(name: str) -> str:
@@ -137,14 +145,12 @@ def choose_listing(files: Files, asked: str) -> str:
     return ""
 
 
-def read_listing(
-    files: Files, path: str, options: Options, faults: Faults
-) -> tuple[list[Entry], Reading, Callable[[Sequence[str]], object]] | None:
+def read_listing(files: Files, path: str, options: Options, faults: Faults) -> Labelled | None:
     """Read a listing's lines.
 
     Returns:
-        One entry per image; what decided; a function that makes `Classes` of the entries' words.
-        Or None, where no column names a file in this folder and nothing was asked for by name.
+        As described at `Labelled`; None where no column names a file in this folder
+        and nothing was asked for by name.
 
     Raises:
         CourseError: Two readings work, or none.
@@ -484,7 +490,9 @@ class _Rows:
             reading.notes.append(f"{joined} lines name an image again, with the same label")
         return entries
 
-    def _join(self, path, rows, ids, parts, faults: Faults) -> Entry:
+    def _join(
+        self, path: str, rows: list[int], ids: list[str], parts: list[str], faults: Faults
+    ) -> Entry:
         """One image's lines as one entry."""
         lines = " and ".join(str(self.table.lines[row]) for row in rows[:2])
         entry = Entry(path, self.words[rows[0]])

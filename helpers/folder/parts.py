@@ -5,16 +5,18 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.files import CourseError
+from helpers.folder.slices import Slices
 from helpers.preprocessing import FEWEST, PARTS, SHARES, split_groups
 
 FEWEST_GROUPS = 2  # of a class, in validation and in test
+Split = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # labels, groups, seed: the parts
 
 
 def choose_parts(
-    slices,
+    slices: Slices,
     groups: np.ndarray,
     seed: int,
-    split: Callable[[np.ndarray, np.ndarray, int], np.ndarray] = split_groups,
+    split: Split = split_groups,
 ) -> np.ndarray:
     """The part of each slice: the given one where it is to be kept, or else by groups.
 
@@ -36,7 +38,7 @@ def choose_parts(
     return _split(labels, groups, seed, split)
 
 
-def _split(labels, groups, seed, split) -> np.ndarray:
+def _split(labels: np.ndarray, groups: np.ndarray, seed: int, split: Split) -> np.ndarray:
     try:
         return split(labels, groups, seed)
     except CourseError:
@@ -87,7 +89,9 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
     return parts[index]
 
 
-def _keep_given(slices, labels, groups, seed, split) -> np.ndarray:
+def _keep_given(
+    slices: Slices, labels: np.ndarray, groups: np.ndarray, seed: int, split: Split
+) -> np.ndarray:
     """The given parts; validation comes out of training where none is given."""
     given = slices.table["given"].to_numpy().astype("<U10")
     if not set(given) >= {"train", "test"} or "" in given:

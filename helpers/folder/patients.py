@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -14,6 +15,7 @@ from helpers.folder.faults import Faults
 from helpers.folder.inventory import plain, stem
 from helpers.folder.labels import is_unknown
 from helpers.folder.listing import Entry, patient_key
+from helpers.folder.slices import Slices
 from helpers.folder.tables import read_table
 from helpers.preprocessing import join_groups, propose_lookalikes
 
@@ -77,12 +79,15 @@ class Grouping:
     augmented: str = ""  # a warning, where so many of them are changed that the set was augmented
 
 
-def find_groups(slices) -> Grouping:
+def find_groups(slices: Slices) -> Grouping:
     """Join identical pixels, look-alikes, augmented copies, and what is known about the data.
 
     A wrong pair does little harm: it only keeps two people's slices together. A missed pair would
     leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
     real set the list in `data/`, found by the files' hashes.
+
+    Raises:
+        CourseError: `groups.csv` cannot be read, or names a file that is not there.
     """
     table = slices.table
     by_key = defaultdict(list)
@@ -109,7 +114,7 @@ def find_groups(slices) -> Grouping:
     return Grouping(groups, identical, proposed, known, named, copies, lookalike.warning)
 
 
-def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:
+def _read_groups(slices: Slices, by_key: dict[tuple[str, str], list[int]]) -> None:
     """Add what `groups.csv` says."""
     beside = slices.folder / "groups.csv"
     if not beside.is_file():
@@ -125,7 +130,7 @@ def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:
     for line, name, group in zip(table.lines, files, groups, strict=True):
         place = position.get(plain(name.replace("\\", "/")))
         if place is not None and not is_unknown(group):
-            told["listed", group].append(place)
+            by_key["listed", group].append(place)
         elif place is None and plain(name) not in others:
             example = slices.table.file[0]
             faults.add(f"{{}} is no image's path: write it as {example}", f"line {line}: {name}")
@@ -187,7 +192,7 @@ def copies_by_name(files: list[str], labels: list[int]) -> list[list[int]]:
     return [found for key, found in members.items() if key in copied and len(found) > 1]
 
 
-def _original(name: str, present) -> tuple[str, bool]:
+def _original(name: str, present: Callable[[str], bool]) -> tuple[str, bool]:
     """The name of the picture that a file is a copy of, or its own."""
     root, is_copy = name, False
     while True:

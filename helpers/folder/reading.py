@@ -1,4 +1,4 @@
-"""A folder of images, read: the data contract of `data/README.md`."""
+"""Reads a folder of images as the data contract of `data/README.md` says; also generated images."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers import machine
 from helpers.files import CourseError, project_path, unpacked_bytes
 from helpers.folder.faults import Faults
 from helpers.folder.hazards import are_masks
@@ -18,6 +17,7 @@ from helpers.folder.labels import Classes, normalise_label
 from helpers.folder.layouts import compare_with_folders, read_class_folders
 from helpers.folder.listing import (
     Entry,
+    Labelled,
     Reading,
     choose_listing,
     is_patient_unknown,
@@ -26,40 +26,9 @@ from helpers.folder.listing import (
 )  # fmt: skip
 from helpers.folder.options import Options
 from helpers.folder.patients import propose_pattern, read_pattern
+from helpers.folder.slices import Slices
 
 LARGEST_ARRAYS = 4_000_000_000  # bytes of an NPY's or NPZ's arrays in memory
-
-
-@dataclass(frozen=True)
-class Slices:
-    """A folder's slices as read.
-
-    `table` has one row per slice: file, label, patient ("" if not given), keys (all names of its
-    patient), given (part, "" if none), mode, width, height, tinted, constant, blank, sha256 (of the
-    file), pixels (hash of the grey levels) and more. `greys` are the pixels in that order, shrunk
-    where the whole set would be too large to keep. `names` are label 0's and label 1's in the data.
-    """
-
-    folder: Path
-    table: pd.DataFrame
-    greys: list[np.ndarray]
-    names: tuple[str, str]
-    reading: Reading
-    seen: dict[str, int]  # images in the folder, by ending
-    unused: list[str]  # images that were not read
-    window: dict[str, Any]  # stored values that became black and white, if a window was needed
-    given: bool  # whether the given split is to be kept
-
-    @property
-    def unlisted(self) -> int:
-        """Images in the folder that were not read."""
-        return len(self.unused)
-
-    @property
-    def fingerprint(self) -> str:
-        """One hash of all names, labels and pixels, without groups."""
-        rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
-        return machine.digest(*[row.encode() for row in sorted(rows)])
 
 
 def read_folder(folder: str | Path, **options: Any) -> Slices:
@@ -132,7 +101,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     )  # fmt: skip
 
 
-def _read_entries(files: Files, asked: Options, faults: Faults):
+def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
     """By the listing if there is one that names files here, or else by the folders."""
     listing = choose_listing(files, asked.listing)
     if listing:
@@ -208,7 +177,9 @@ def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Readi
         reading.columns["patient"] = ", ".join(columns) or None
 
 
-def _leave_out(table: pd.DataFrame, greys: list, asked: Options, reading: Reading):
+def _leave_out(
+    table: pd.DataFrame, greys: list[np.ndarray], asked: Options, reading: Reading
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """Drop the kinds of images that are not wanted."""
     kinds = {"blank": table["blank"].to_numpy(bool), "masks": are_masks(table)}
     drop = np.zeros(len(table), bool)

@@ -16,7 +16,8 @@ from helpers.folder.inventory import ending
 from helpers.folder.options import from_parameters
 from helpers.folder.parts import choose_parts
 from helpers.folder.patients import Grouping, find_groups
-from helpers.folder.reading import Slices, read_folder
+from helpers.folder.reading import read_folder
+from helpers.folder.slices import Slices
 from helpers.preprocessing import PARTS, pad_to_square, shrink
 
 
@@ -47,6 +48,9 @@ def examine(
         seed: Of the split.
         parameters: Of notebook 01.
         strict: Whether a folder that cannot be split is refused.
+
+    Raises:
+        CourseError: As `read_folder`, `find_groups` and, if `strict`, `choose_parts`.
     """
     slices = read_folder(folder, **vars(from_parameters(parameters)))
     grouping = find_groups(slices)
