@@ -110,7 +110,9 @@ def check_keras() -> None:
     if kept.get("floatx", "float32") != "float32":
         raise CourseError(f"floatx in {path} is {kept['floatx']!r}: set it to float32.")
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-        raise CourseError("TF_USE_LEGACY_KERAS asks for Keras 2: unset it, for Keras 3 is needed.")
+        raise CourseError(
+            "TF_USE_LEGACY_KERAS asks for Keras 2: unset it, since Keras 3 is needed."
+        )
 
 
 def environment() -> dict[str, str]:

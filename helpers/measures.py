@@ -236,7 +236,7 @@ def two_sample_test(
     x = np.concatenate([rng.permutation(real)[:count], generated[order]])
     fold = np.arange(len(x)) % count % 5
     fold[2 * count :] = 5  # of the larger set: never fitted on
-    # One column a labelling, 1 for real and -1 for generated. The first is the true one.
+    # One column per labelling, 1 for real and -1 for generated. The first is the true one.
     labels = np.repeat([1.0, -1.0], count)[:, None].repeat(1 + permutations, axis=1)
     for part in range(5):
         inside = np.flatnonzero(fold[: 2 * count] == part)

@@ -125,7 +125,7 @@ def deciding(scores: dict[str, dict[str, Any]]) -> str:
 
 
 def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -> dict[str, Any]:
-    """The verdict on one split: never yes or no, for one replicate shows no spread.
+    """The verdict on one split: never yes or no, since one replicate shows no spread.
 
     Args:
         arms: Scores by arm, as `intervals.score` gives them, with "original" and "original_gan".

@@ -59,7 +59,7 @@ def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[
         warn(
             "imbalance",
             f"class {rare} is {counts.min() / counts.sum():.0%} of the images: balanced accuracy "
-            "decides, for plain accuracy is high where all are called the other class",
+            "decides, since plain accuracy is high if all are called the other class",
         )
     _warn_of_shortcuts(table, labels, groups, warn)
     if blank.any():

@@ -115,7 +115,7 @@ def _cut(path: Path, text: str, named: str) -> tuple[str, list[tuple[int, list[s
     # A separator cuts the header in two or more, and every line into as many.
     works = [mark for mark, found in lengths.items() if found and min(found) == max(found) > 1]
     if len(works) > 1:
-        # Cells that hold another separator stand in quotes, or do so in every line: no telling.
+        # Cells that contain another separator are in quotes, or all lines have it: not clear.
         names = " or ".join(SEPARATORS[mark] for mark in works)
         raise CourseError(
             f"{path} could be separated by {names}: begin it with a line sep=; or the like."
@@ -140,7 +140,7 @@ def _cut(path: Path, text: str, named: str) -> tuple[str, list[tuple[int, list[s
 
 
 def _cells(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
-    # Strict, for a quotation mark left open would swallow all lines after it.
+    # Strict, since a quotation mark left open would swallow all lines after it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines = []
     try:
