@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ IMBALANCE = 0.25  # share of the smaller class
 MASK_NAME = re.compile(r"(^|[/_ -])(masks?|seg|segmentations?|annotations?)([._ /-]|$)", re.I)
 
 
+Warnings = Iterator[tuple[str, str]]  # each of a kind, and a sentence without full stop
+
+
 def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[dict[str, str]]:
     """Warnings, each with its `kind` and a `text` of one sentence.
 
@@ -30,66 +33,97 @@ def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[
         slices, grouping: As read and grouped.
         refused: Why the slices cannot be split, if they cannot.
     """
-    table = slices.table
-    labels, groups = table["label"].to_numpy(), grouping.groups
-    warnings: list[tuple[str, str]] = []
+    found = [
+        *_warn_of_labels(slices, grouping),
+        *_warn_of_few(slices, refused),
+        *_warn_of_shortcuts(slices.table, grouping.groups),
+        *_warn_of_pictures(slices),
+        *_warn_of_copies(slices, grouping),
+        *_warn_of_patients(slices),
+        *_warn_of_headers(slices.table),
+    ]
+    return [{"kind": kind, "text": text} for kind, text in found]
 
-    def warn(kind: str, text: str) -> None:
-        warnings.append((kind, text))
 
-    files = table["file"].tolist()
-    blank = table["blank"].to_numpy(bool)
+def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
+    """One picture under two labels; a folder that contradicts the listing."""
+    files, labels, blank = (slices.table[name].to_numpy() for name in ("file", "label", "blank"))
     alike = grouping.identical + [pair[:2] for pair in grouping.proposed] + grouping.copies
     both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
-        warn("two_labels", f"{len(both)} pairs show the same picture under two labels: {some}")
+        yield "two_labels", f"{len(both)} pairs show the same picture under two labels: {some}"
     if conflicts := slices.reading.conflicts:
-        text = f"{len(conflicts)} images are in the folder of the other class: {_some(conflicts)}"
-        warn("folders", text)
-    counts = np.bincount(labels, minlength=2)
+        some = _some(conflicts)
+        yield "folders", f"{len(conflicts)} images are in the folder of the other class: {some}"
+
+
+def _warn_of_few(slices: Slices, refused: str) -> Warnings:
+    """Classes that are small, or rare."""
+    counts = np.bincount(slices.table["label"], minlength=2)
     least = sum(FEWEST.values())
     for name, count in zip(slices.names, counts, strict=True):
         if count < least:
-            warn("too_few", f"class {name} has {count} images and needs at least {least}")
-    if refused and not any(kind == "too_few" for kind, _ in warnings):
-        warn("too_few", refused.rstrip("."))
+            yield "too_few", f"class {name} has {count} images and needs at least {least}"
+    if refused and counts.min() >= least:
+        yield "too_few", refused.rstrip(".")
     if counts.min() < IMBALANCE * counts.sum():
         rare = slices.names[int(counts.argmin())]
-        warn(
+        yield (
             "imbalance",
             f"class {rare} is {counts.min() / counts.sum():.0%} of the images: balanced accuracy "
             "decides, since plain accuracy is high if all are called the other class",
         )
-    _warn_of_shortcuts(table, labels, groups, warn)
+
+
+def _warn_of_pictures(slices: Slices) -> Warnings:
+    """Images that are blank, masks, inverted or dark."""
+    table = slices.table
+    files, blank = table["file"].to_numpy(), table["blank"].to_numpy(bool)
     if blank.any():
-        shown = _some(np.array(files)[blank])
-        text = (
-            f"{blank.sum()} images are blank or nearly so: {shown}; leave_out: [blank] drops them"
+        some = _some(files[blank])
+        yield (
+            "blank",
+            f"{blank.sum()} images are blank or nearly so: {some}; leave_out: [blank] drops them",
         )
-        warn("blank", text)
     if (masks := are_masks(table)).any():
-        shown = _some(np.array(files)[masks])
-        text = f"{masks.sum()} images look like masks: {shown}; leave_out: [masks] drops them"
-        warn("masks", text)
+        some = _some(files[masks])
+        text = f"{masks.sum()} images look like masks: {some}; leave_out: [masks] drops them"
+        yield "masks", text
     if inverted := find_inverted(slices.greys, table["border"].to_numpy()):
-        shown = _some(files[i] for i in inverted)
-        warn("inverted", f"{len(inverted)} images look inverted, black for white: {shown}")
+        some = _some(files[inverted])
+        yield "inverted", f"{len(inverted)} images look inverted, black for white: {some}"
     if np.quantile(table["brightest"], 0.95) < 64 and not blank.all():
-        text = "nearly all images are dark: give window, the stored values of black and white"
-        warn("dark", text)
+        yield (
+            "dark",
+            "nearly all images are dark: give window, the stored values of black and white",
+        )
+
+
+def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
+    """Images that are changed copies of others."""
+    files = slices.table["file"].to_numpy()
     if grouping.named:
-        copies = sum(len(members) - 1 for members in grouping.named)
-        shown = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
-        text = f"{copies} files are named as augmented copies of {len(grouping.named)} pictures, "
-        warn("augmented", text + f"and are grouped with them: {shown}")
+        count = sum(len(members) - 1 for members in grouping.named)
+        some = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
+        yield (
+            "augmented",
+            f"{count} files are named as augmented copies of {len(grouping.named)} pictures, and "
+            f"are grouped with them: {some}",
+        )
     if new := _unknown_pairs(grouping.copies, grouping.known + grouping.named):
-        shown = _some(f"{files[i]} and {files[j]}" for i, j in new)
-        text = f"{len(new)} more pairs are one picture saved again (cropped, flipped, "
-        warn("copies", text + f"turned or with other contrast), and are grouped: {shown}")
+        some = _some(f"{files[i]} and {files[j]}" for i, j in new)
+        yield (
+            "copies",
+            f"{len(new)} more pairs are one picture saved again (cropped, flipped, turned or with "
+            f"other contrast), and are grouped: {some}",
+        )
     if grouping.augmented:
-        warn("augmented", grouping.augmented)
-    _warn_of_patients(slices, warn)
+        yield "augmented", grouping.augmented
+
+
+def _warn_of_headers(table: pd.DataFrame) -> Warnings:
+    """What the files' headers say: several pages, burned-in text."""
     for kind, most, text in (
         ("pages", 1, "hold several pages or frames, of which the first is used"),
         ("burned_in", 0, "have text burned into the picture, as their DICOM header says"),
@@ -97,8 +131,7 @@ def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[
         values = table[kind].fillna(0).astype(int) if kind in table else pd.Series([0])
         hit = (values > most).to_numpy()
         if hit.any():
-            warn(kind, f"{hit.sum()} images {text}: {_some(np.array(files)[hit])}")
-    return [{"kind": kind, "text": text} for kind, text in warnings]
+            yield kind, f"{hit.sum()} images {text}: {_some(table['file'].to_numpy()[hit])}"
 
 
 def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list[tuple[int, int]]:
@@ -187,11 +220,9 @@ def tells_label(
     return observed, (1 + sum(value >= observed for value in chance)) / (1 + PERMUTATIONS)
 
 
-def _warn_of_shortcuts(
-    table: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, warn: Callable[[str, str], None]
-) -> None:
+def _warn_of_shortcuts(table: pd.DataFrame, groups: np.ndarray) -> Warnings:
     """Format, size, border and colour."""
-    size = table[["width", "height"]].to_numpy(float)
+    labels, size = table["label"].to_numpy(), table[["width", "height"]].to_numpy(float)
     kinds = {
         "file format": pd.get_dummies(table["format"]).to_numpy(float),
         "colour mode": pd.get_dummies(table["mode"]).to_numpy(float),
@@ -202,35 +233,39 @@ def _warn_of_shortcuts(
     }
     by_source = {name: tells_label(x, labels, groups) for name, x in kinds.items()}
     predictive = [name for name, (_, p) in by_source.items() if p < LEVEL]
+    words = " · ".join(f"{name} (AUC {by_source[name][0]:.2f})" for name in predictive)
     if not predictive:
         area, p = tells_label(np.column_stack([*kinds.values()]), labels, groups)
-        if p < LEVEL:
-            predictive, by_source["all of these"] = ["all of these"], (area, p)
-    if predictive:
-        words = " · ".join(f"{name} (AUC {by_source[name][0]:.2f})" for name in predictive)
-        if predictive == ["all of these"]:
-            words = f"{', '.join(kinds)} together (AUC {by_source['all of these'][0]:.2f})"
-        warn("source", f"what is not part of the picture predicts the label: {words}")
+        words = f"{', '.join(kinds)} together (AUC {area:.2f})" if p < LEVEL else ""
+    if words:
+        yield "source", f"what is not part of the picture predicts the label: {words}"
     area, p = tells_label(table[["red", "blue"]].to_numpy(float), labels, groups)
     if p < LEVEL:
-        text = f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "
-        warn("colour", text + "see grey")
+        yield (
+            "colour",
+            f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "
+            "see grey",
+        )
 
 
-def _warn_of_patients(slices: Slices, warn: Callable[[str, str], None]) -> None:
+def _warn_of_patients(slices: Slices) -> Warnings:
+    """Patients that are unknown, not named as such, or have very many images."""
     table = slices.table
     unknown = int(table["unknown"].sum())
     if unknown:
         text = f"{unknown} of {len(table)} images have no known patient: each is taken for its own"
         if unknown >= 0.5 * len(table) and table["patient"][~table["unknown"]].is_unique:
             text += "; cells that were merged in a spreadsheet have lost their value: fill them in"
-        warn("unknown_patients", text)
+        yield "unknown_patients", text
     for proposal in slices.reading.proposals:
-        warn("patients_proposed", proposal)
+        yield "patients_proposed", proposal
     patients = table["patient"][table["patient"] != ""].value_counts()
     if len(patients) and patients.iloc[0] >= max(10, 0.25 * len(table)) and len(patients) > 1:
-        text = f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if "
-        warn("large_patient", text + "this stands for unknown, leave it empty")
+        yield (
+            "large_patient",
+            f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if this "
+            "stands for unknown, leave it empty",
+        )
 
 
 def _some(names: Iterable[str]) -> str:
