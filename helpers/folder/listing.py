@@ -332,28 +332,50 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
     """The column or columns that hold the label, each row's word, and the positive word."""
     if options.label_column:
         name = _asked(table, options.label_column, "label_column")
-        _refuse_absent(table, name, options)
-        return [name], table.column(name), options.positive
-    words = {
-        name: {normalise_label(value) for value in table.column(name) if not is_unknown(value)}
-        for name in table.header
-        if name and name not in others
-    }
-    binary = [name for name, found in words.items() if is_standard_pair(found)]
-    few = [
-        name
-        for name, found in words.items()
-        if name in binary or 2 <= len(found) <= min(20, max(2, len(table.rows) / 4))
-    ]
+    else:
+        words = {
+            name: {normalise_label(value) for value in table.column(name) if not is_unknown(value)}
+            for name in table.header
+            if name and name not in others
+        }
+        binary = [name for name, known in words.items() if is_standard_pair(known)]
+        called, few = _label_candidates(words, binary, len(table.rows), options)
+        candidates = called or few
+        _refuse_candidates(table, candidates, list(words))
+        both = [name for name in candidates if name in binary and len(words[name]) == 2]
+        several = len(candidates) > 1 and not called and both == candidates
+        if several and (rows := _one_column_per_class(table, candidates)):
+            return candidates, rows, options.positive or _positive_column(candidates)
+        name = _agreeing_column(table, candidates, binary)
+    _refuse_absent(table, name, options)
+    return [name], table.column(name), options.positive
+
+
+def _label_candidates(
+    words: dict[str, set[str]], binary: list[str], rows: int, options: Options
+) -> tuple[list[str], list[str]]:
+    """The columns that are labels by their name, and those that can be labels by their words.
+
+    Args:
+        words: The known words of each column.
+        binary: The columns with a pair in `STANDARD`.
+        rows: How many the table has.
+        options: `positive` can be the name of a column.
+    """
+    most = min(20, max(2, rows / 4))
+    few = [name for name, known in words.items() if name in binary or 2 <= len(known) <= most]
     called = [name for name in words if normalise_column(name) in LABEL_NAMES]
     called = [name for name in called if name in few] or called  # y may be where a box begins
     if options.positive and not options.classes:
-        called += [
-            name for name in binary if normalise_column(name) == normalise_column(options.positive)
-        ]
-    candidates = list(dict.fromkeys(called or few))
+        wanted = normalise_column(options.positive)
+        called += [name for name in binary if normalise_column(name) == wanted]
+    return list(dict.fromkeys(called)), few
+
+
+def _refuse_candidates(table: Table, candidates: list[str], columns: list[str]) -> None:
+    """Refuse a table without a column for the label, or with none but such as `sex` and `age`."""
     if not candidates:
-        left = ", ".join(words) or "no other column"
+        left = ", ".join(columns) or "no other column"
         raise CourseError(
             f"{table.path}: no column holds labels of two classes ({left}): name it as "
             "label_column, or add a column label with 0 and 1."
@@ -365,27 +387,29 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
             f"{table.path}: only column {name} could hold the label, and by its name it does not: "
             f"add a column label, or, if {name} is the label, give label_column: {name}."
         )
-    if len(candidates) == 1:
-        (name,) = candidates
-        _refuse_absent(table, name, options)
-        return candidates, table.column(name), options.positive
-    columns = {
-        name: [normalise_label(value) for value in table.column(name)] for name in candidates
-    }
-    if not called and all(name in binary for name in candidates):
-        of_a_class = [
-            [name for name in candidates if _is_positive_word(columns[name][row])]
-            for row in range(len(table.rows))
-        ]
-        if all(len(names) == 1 for names in of_a_class) and all(
-            len(words[name]) == 2 for name in candidates
-        ):
-            absent = [name for name in candidates if is_absent(name)]
-            positive = options.positive
-            if len(candidates) == 2 and len(absent) == 1:  # benign beside malignant: no question
-                positive = positive or next(name for name in candidates if name not in absent)
-            return candidates, [names[0] for names in of_a_class], positive
-    # Columns that divide the images alike count once; 0 and 1 then say which class is positive.
+
+
+def _one_column_per_class(table: Table, candidates: list[str]) -> list[str]:
+    """The class of each row, where each class has a column of 0 and 1; empty where it is not so."""
+    columns = {name: [*map(normalise_label, table.column(name))] for name in candidates}
+    of_rows = [
+        [name for name in candidates if _is_positive_word(columns[name][row])]
+        for row in range(len(table.rows))
+    ]
+    return [names[0] for names in of_rows] if all(len(names) == 1 for names in of_rows) else []
+
+
+def _positive_column(candidates: list[str]) -> str:
+    """The positive one of two class columns, where the other means absent, as `benign` does."""
+    absent = [name for name in candidates if is_absent(name)]
+    if len(candidates) == 2 and len(absent) == 1:
+        return next(name for name in candidates if name not in absent)
+    return ""
+
+
+def _agreeing_column(table: Table, candidates: list[str], binary: list[str]) -> str:
+    """The column that counts, if all candidates divide the images alike; best one of 0 and 1."""
+    columns = {name: [*map(normalise_label, table.column(name))] for name in candidates}
     first = next((name for name in candidates if name in binary), candidates[0])
     for name in candidates:
         pairs = set(zip(columns[first], columns[name], strict=True))
@@ -397,8 +421,7 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
                 f"{table.path}: each of the columns {', '.join(candidates)} could hold the label: "
                 f"say which, as label_column: {candidates[0]}."
             )
-    _refuse_absent(table, first, options)
-    return [first], table.column(first), options.positive
+    return first
 
 
 def _refuse_absent(table: Table, name: str, options: Options) -> None:
@@ -426,7 +449,7 @@ def _refuse_absent(table: Table, name: str, options: Options) -> None:
         )
         if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 2:
             meaning = dict(pairs)
-            if is_absent(meaning[one]) and not is_absent(meaning[zero]):
+            if is_absent(meaning.get(one, "")) and not is_absent(meaning.get(zero, "")):
                 absent.append(meaning[one])
     if absent:
         raise CourseError(

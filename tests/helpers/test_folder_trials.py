@@ -500,6 +500,17 @@ def test_patterns_are_proposed_only_where_one_shows(tmp_path, name, patients):
         assert groups_of(read_folder(tmp_path, patient_pattern=pattern)) == patients
 
 
+def test_a_label_that_is_only_given_for_one_class_is_missing_for_the_other(tmp_path):
+    """Beside a column that has a word for each class."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{i}.png", grey)
+        rows.append((f"{i}.png", "1" if k else "", "sick" if k else "well"))
+    write_csv(tmp_path / "labels.csv", ("file", "label", "note"), rows)
+    with pytest.raises(CourseError, match="the label is missing in line"):
+        read_folder(tmp_path)
+
+
 def test_few_patients_with_many_slices_are_split_by_whole_patients(tmp_path):
     rows = plain(tmp_path, 120)
     per_class = {0: 0, 1: 0}
