@@ -113,7 +113,9 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
         "exposure": gain("exposure", right("classic_gan"), right("classic")),
         "compute": gain("compute", right("classic_gan"), right("classic_long")),
     }
-    summary: dict[str, Any] = {"replicates": FOLDS, "measure": "balanced_accuracy"}
+    summary: dict[str, Any] = {
+        "replicates": FOLDS, "measure": "balanced_accuracy", "worth": None,
+    }  # fmt: skip
     if "part" in answers:
         stronger = STRONGER["quarter"]
         gains["oracle"] = gain("oracle", right("oracle_part"), right(stronger))
@@ -365,7 +367,7 @@ def foresee(
     each = time_step(settings["values"]) * settings["values"]["gan_steps"] * len(CLASSES) + 60
     at_once = max(1, settings["workers"])
     text = (
-        f"{units} units of about {each / 60:.0f} minutes, {at_once} at once: about "
+        f"{units} units of about {each / 60:.0f} min each, {at_once} at once: about "
         f"{units * each / 3600 / at_once:.1f} hours."
     )
     rule = files.read_json(RULE).get("summary")

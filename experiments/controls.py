@@ -18,13 +18,12 @@ same slices as from another scanner. Rows are written set by set: the same comma
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from course import study
@@ -140,22 +139,20 @@ def main() -> None:
     os.environ.update(dict.fromkeys(THREADS, "1"))
     rows = files.read_json(asked.results).get("rows", [])
     done = {row["number"] for row in rows}
-    pool = ProcessPoolExecutor(asked.at_once, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        todo = [pool.submit(run_set, k) for k in range(asked.sets) if k not in done]
-        for finished in as_completed(todo):
-            rows = sorted(rows + finished.result(), key=lambda r: (r["number"], r["images"]))
-            content = {
-                "command": " ".join(["python experiments/controls.py", *sys.argv[1:]]),
-                "settings": {"sizes": SIZES, "fresh": FRESH, "added": ADDED},
-                "versions": machine.versions(),
-            }
-            if len({row["number"] for row in rows}) > 1:
-                content["summary"] = summarise(rows)
-            files.write_json(asked.results, content | {"rows": rows})
-            print(f"{len(rows) // len(SIZES)} of {asked.sets} sets", flush=True)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    from helpers import bundled
+
+    todo = [joblib.delayed(run_set)(k) for k in range(asked.sets) if k not in done]
+    for found in joblib.Parallel(asked.at_once, return_as="generator_unordered")(todo):
+        rows = sorted(rows + found, key=lambda row: (row["number"], row["images"]))
+        content = {
+            "command": " ".join(["python experiments/controls.py", *sys.argv[1:]]),
+            "settings": {"sizes": SIZES, "fresh": FRESH, "added": ADDED, "C": bundled.C},
+            "versions": machine.versions(),
+        }
+        if len(rows) > len(SIZES):
+            content["summary"] = summarise(rows)
+        files.write_json(asked.results, content | {"rows": rows})
+        print(f"{len(rows) // len(SIZES)} of {asked.sets} sets", flush=True)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,12 @@ ten at a time: the same command goes on where it was stopped.
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from helpers import files, machine
@@ -263,9 +262,11 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def keep(results: Path, positives: int, rows: list[dict[str, Any]]) -> None:
     """Write what is finished, with its summary."""
+    from helpers import bundled
+
     settings = {
         "slices": SIZE, "positives": positives, "pool": POOL, "test": TEST, "quarters": QUARTERS,
-        "generators": GENERATORS, "few": FEW,
+        "generators": GENERATORS, "few": FEW, "C": bundled.C,
     }  # fmt: skip
     content = {
         "command": " ".join(["python experiments/rule.py", *sys.argv[1:]]),
@@ -297,22 +298,16 @@ def main() -> None:
     pool = make_pool(files.make_folder(files.project_path(asked.work)))
     rows = files.read_json(results).get("rows", [])
     done = {row["study"] for row in rows}
-    spawn = multiprocessing.get_context("spawn")
-    workers = ProcessPoolExecutor(asked.at_once, mp_context=spawn)
-    try:
-        todo = [
-            workers.submit(run_study, k, pool, asked.positives)
-            for k in range(asked.studies)
-            if k not in done
-        ]
-        for finished in as_completed(todo):
-            rows.append(finished.result())
-            rows.sort(key=lambda row: row["study"])
-            if len(rows) % 10 == 0:
-                keep(results, asked.positives, rows)
-        keep(results, asked.positives, rows)
-    finally:
-        workers.shutdown(cancel_futures=True)
+    todo = [
+        joblib.delayed(run_study)(k, pool, asked.positives)
+        for k in range(asked.studies)
+        if k not in done
+    ]
+    for row in joblib.Parallel(asked.at_once, return_as="generator_unordered")(todo):
+        rows = sorted([*rows, row], key=lambda row: row["study"])
+        if len(rows) % 10 == 0:
+            keep(results, asked.positives, rows)
+    keep(results, asked.positives, rows)
 
 
 if __name__ == "__main__":

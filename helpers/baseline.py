@@ -143,7 +143,10 @@ def out_of_fold(
 
 
 def draw_curve(found: dict[str, Any]) -> Figure:
-    """The learning curve, and beside it what true images bring on top of a quarter."""
+    """The learning curve, and beside it what true images bring on top of a quarter.
+
+    The bar of this point is the interval of the gain over the quarter alone.
+    """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     count = [point["images"] for point in found["curve"]]
@@ -155,14 +158,17 @@ def draw_curve(found: dict[str, Any]) -> Figure:
     )
     room = found["room"]
     if room["answer"] != "too_few":
-        axes.plot(
-            count[0], 100 * room["oracle_part"], "D", mfc="white", color="tab:blue", ms=9,
-            label="a quarter, with the other true images in a perfect GAN's place",
+        below, above = (abs(room["gain"] - edge) for edge in room["ci"])
+        axes.errorbar(
+            count[0] + 0.02 * count[-1],  # beside the quarter's own bar
+            100 * room["oracle_part"], [[100 * below], [100 * above]], fmt="D", mfc="white",
+            color="tab:blue", ms=9, capsize=4,
+            label="a quarter, and the other true images used like generated ones",
         )  # fmt: skip
     axes.axhline(50, color="grey", ls=":", label="guessing")
     axes.set_xlabel("training images")
-    axes.set_ylabel("balanced accuracy, out of fold (%)")
-    axes.set_title("Classifier bundled: bars are 95 % intervals", fontsize=10)
+    axes.set_ylabel("balanced accuracy, held-out images (%)")
+    axes.set_title("EfficientNet features, logistic regression: 95 % intervals", fontsize=10)
     axes.set_xlim(0, None)
     figure.legend(fontsize=8, loc="outside lower center")  # inside it would hide a curve
     return figure
@@ -207,7 +213,8 @@ def _find_room(
     }[answer]
     text += (
         " That is what the other three quarters of the images bring to a classifier trained on a "
-        "quarter: a perfect GAN could do no better."
+        "quarter, if they are used like generated images: as many images of a perfect GAN could do "
+        "no better."
     )
     return means | {
         "answer": answer, "text": text, "gain": gain["mean"], "ci": gain["ci"],

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 from helpers import intervals, machine, trunk
 from helpers.classifiers import Arm, Results, classic_augmentation
 
-INVERSE_PENALTY = 0.1  # `C` of scikit-learn, for all arms and sets
+C = 0.3  # inverse strength of the penalty, for all arms and sets; by `experiments/pilot.py`
 TOLERANCE = 1e-6  # of the gradient of the mean loss, in its largest component
 ROUGH = 1e-4  # the same, where `exact` is not asked for
 MOST_STEPS = 10_000
@@ -140,6 +140,7 @@ def fit_with_added(
     added: np.ndarray,
     added_labels: np.ndarray,
     exact: bool = True,
+    strength: float = C,
 ) -> Head:
     """Fit on real and added images, each half of the weight; features as `view_features` has them.
 
@@ -147,10 +148,12 @@ def fit_with_added(
     """
     half = len(real) / 2
     parts = [share(real, labels, half), share(added, added_labels, half)]
-    return fit_head(parts, real, exact)
+    return fit_head(parts, real, exact, strength)
 
 
-def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True) -> Head:
+def fit_head(
+    parts: list[Examples], real: np.ndarray, exact: bool = True, strength: float = C
+) -> Head:
     """Fit logistic regression on all parts, with features standardized on the real images.
 
     Args:
@@ -159,6 +162,7 @@ def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True) -> Hea
         real: Features of the real training images and their views ``(n, views, 1280)``.
         exact: Whether the solver goes on until the answer is the same on every machine. For studies
             of thousands of fits; a rough fit takes a quarter of the time.
+        strength: `C` of the regression, the inverse of its penalty; for pilots.
 
     Returns:
         The minimum of the penalized loss: the solver stops where the gradient is nearly 0.
@@ -174,7 +178,7 @@ def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True) -> Hea
         np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "weights")
     )
     tolerance = TOLERANCE if exact else ROUGH
-    regression = LogisticRegression(C=INVERSE_PENALTY, tol=tolerance, max_iter=MOST_STEPS)
+    regression = LogisticRegression(C=strength, tol=tolerance, max_iter=MOST_STEPS)
     # The products are small: more threads would only wait for each other.
     with _threads().limit(limits=1):
         regression.fit(features, labels, sample_weight=weights)

@@ -304,7 +304,7 @@ def _enough_sets(answer: int) -> Hint:
     return None if smallest(answer - 1) > 0.05 else "that is enough, but fewer are enough, too."
 
 
-# --- 06 · Beyond the paper -----------------------------------------------------------------------
+# --- 06 · Beyond the original --------------------------------------------------------------------
 
 
 @_exercise("06.1")

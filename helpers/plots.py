@@ -349,7 +349,7 @@ def show_curve(
     axis.set_xticks(list(curve), [str(size) for size in curve])
     axis.set(xlabel="real training images", ylabel=f"{word}, %")
     axis.minorticks_off()
-    axis.legend(loc="best", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

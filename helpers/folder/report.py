@@ -123,7 +123,10 @@ def _window_line(window: dict[str, float]) -> str:
 
 def _patients_line(table: pd.DataFrame, column: str | None) -> str:
     if not column:
-        return "patients: not given; each image counts as one patient, unless it is grouped"
+        return (
+            "patients: no column and no pattern names them; each image counts as one patient, "
+            "unless it is grouped"
+        )
     known = table[table["keys"].map(len) > 0]
     count = known["patient"].nunique()
     unknown = len(table) - len(known)
@@ -137,7 +140,7 @@ def _groups_line(grouping: Grouping, count: int) -> str:
         "look-alike pairs": len(grouping.proposed),
         "more pairs of one picture saved again": len(grouping.copies),
         "pictures with copies by name": len(grouping.named),
-        "patients or groups given": len(set(map(tuple, grouping.known))),
+        "groups known beforehand": len(set(map(tuple, grouping.known))),
     }
     why = ", ".join(f"{number} {what}" for what, number in reasons.items() if number)
     groups = len(np.unique(grouping.groups))

@@ -43,6 +43,9 @@ def test_room_is_found_where_more_images_help(measure):
     assert room["text"].startswith("There is room for more images: +")
     assert room["text"] in found["text"]
     assert room["gain"] == pytest.approx(room["oracle_part"] - room[room["baseline"]])
+    *_, diamond = baseline.draw_curve(found).axes[0].containers
+    ends = diamond.lines[2][0].get_segments()[0][:, 1] / 100 - room[room["baseline"]]
+    assert list(ends) == pytest.approx(room["ci"])
     scores = [point["balanced_accuracy"] for point in found["curve"]]
     assert [point["share"] for point in found["curve"]] == [0.25, 0.5, 1.0]
     assert scores == sorted(scores) and scores[2] - scores[0] > 0.05

@@ -25,9 +25,7 @@ def gradient(head: bundled.Head, parts: list[bundled.Examples]) -> np.ndarray:
     weights = np.concatenate([part.weights for part in parts])
     coefficients, intercept = head.regression.coef_[0], head.regression.intercept_[0]
     error = weights * (1 / (1 + np.exp(-(x @ coefficients + intercept))) - y)
-    return np.append(
-        coefficients + bundled.INVERSE_PENALTY * error @ x, bundled.INVERSE_PENALTY * error.sum()
-    )
+    return np.append(coefficients + bundled.C * error @ x, bundled.C * error.sum())
 
 
 def test_the_fit_has_converged_and_moves_nowhere(slices):

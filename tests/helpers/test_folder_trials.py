@@ -632,7 +632,7 @@ def test_check_says_what_was_used(tmp_path, capsys):
         "classes: 1 40 (positive, label 1), 0 40",
         "files: jpg 1 seen, 0 listed, 1 unlisted, png 80 seen, 80 listed, 0 unlisted",
         "patients: 40 for 80 images, by Patient ID",
-        "groups: 40 for 80 images (40 patients or groups given)",
+        "groups: 40 for 80 images (40 groups known beforehand)",
     ):
         assert line in said.splitlines()
     assert Image.open(sheet).width > 900

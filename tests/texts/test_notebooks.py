@@ -250,7 +250,9 @@ def test_the_opening_says_the_minutes_that_were_measured(path):
     minutes = [math.ceil(value / 60) for value in seconds]
     unit = "minute" if minutes[0] == 1 else "minutes"
     assert f"about {minutes[0]} {unit} on two" in said
-    if "on one without" in said:
+    if "if it has not" in said:
+        assert f", and about {minutes[1]} minutes if it has not" in said
+    elif "on one without" in said:
         assert f", {minutes[1]} on one without" in said
     else:
         assert minutes[1] <= 2 * minutes[0]

@@ -132,9 +132,9 @@ def test_every_supported_python_is_tried():
 
 
 def test_the_commands_for_windows_are_those_of_the_makefile():
-    """Each line of the README's table: what make does, in PowerShell."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"^### Without make$(.*?)^#", readme, re.DOTALL | re.MULTILINE)[1]
+    """Each line of the table: what make does, in PowerShell."""
+    readme = (ROOT / "course" / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Without make$(.*?)^#", readme, re.DOTALL | re.MULTILINE)[1]
     rows = re.findall(r"^\| `(make [^`]*)` \| (.*) \|$", section, re.MULTILINE)
     assert [name for name, _ in rows] == ["make course", "make test"]
     commands = " ".join(re.findall(r"`([^`]+)`", section))
