@@ -150,7 +150,7 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
         "text": (
             f"Not enough data to tell. Adding GAN images moved the {WORDS[measure]} by "
             f"{100 * gain:+.1f} points on this one split; {could}, and one split shows no spread "
-            f"between splits. To settle it, repeat everything on other splits, at least "
+            "between splits. To settle it, repeat everything on other splits, at least "
             f"{FEWEST_REPLICATES} in all: {settle}"
         ),
         "smallest_detectable_effect": smallest,
