@@ -16,7 +16,7 @@ from helpers import files, machine
 
 KEPT = files.PROJECT / "benchmarks" / "results.json"
 OWN = files.PROJECT / "runs" / "benchmarks.json"
-Pair = tuple[list[float], list[float]]  # seconds a step by round: the course's, a rival's
+Pair = tuple[list[float], list[float]]  # seconds per step by round: the course's, a rival's
 
 
 def serve(step: Callable[[int], None]) -> None:
@@ -31,7 +31,7 @@ def serve(step: Callable[[int], None]) -> None:
 
 
 class Contender:
-    """One or two worker processes, and their seconds a step by round."""
+    """One or two worker processes, and their seconds per step by round."""
 
     def __init__(self, command: list[str], processes: int) -> None:
         self.name, self.seconds = command[2], []
@@ -55,7 +55,7 @@ class Contender:
         return ""
 
     def run(self, steps: int) -> None:
-        """Let every worker make `steps` steps at once; keep the seconds a step in all."""
+        """Let every worker make `steps` steps at once; keep the seconds per step in all."""
         started = time.perf_counter()
         for worker in self.workers:
             worker.stdin.write(f"{steps}\n")
@@ -99,7 +99,7 @@ def compare(
     times = "  ".join(
         f"{c.name} in {len(c.workers)}: {statistics.median(c.seconds):.3f}" for c in contenders
     )
-    print(f"{times}  (processes, seconds a step)", flush=True)
+    print(f"{times}  (processes, seconds per step)", flush=True)
     return best[0], best[1]
 
 

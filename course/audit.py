@@ -41,8 +41,8 @@ def run(
         options: Of `data`, as `folder.read_folder` takes them.
 
     Returns:
-        What `audit_class` gives, by class, and `prepared_otherwise`: sentences about samples that
-        were prepared otherwise than the data.
+        What `audit_class` gives, by class, and `prepared_otherwise`: sentences about how the
+        preparation of the samples differs from that of the data.
 
     Raises:
         CourseError: Whatever is wrong with a folder, the split or the names.
@@ -51,40 +51,27 @@ def run(
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))
-    made = read_samples(samples, positive=positive)
-    if made.labels is None and sample_class not in (positive, negative):
+    generated = read_samples(samples, positive=positive)
+    if generated.labels is None and sample_class not in (positive, negative):
         raise CourseError(
             f"{samples} doesn't say of which class its images are: say it, as --class {positive} "
             f"or --class {negative}."
         )
-    label_of_all = int(sample_class == positive)
-    drawn_labels = np.full(len(made.greys), label_of_all) if made.labels is None else made.labels
+    drawn_labels = generated.labels
+    if drawn_labels is None:
+        drawn_labels = np.full(len(generated.greys), int(sample_class == positive))
     slices = read_folder(data, positive=positive, **options)
-    try:
-        table = pd.read_csv(split).set_index("file")[["group", "split"]]
-    except (OSError, KeyError, ValueError) as error:
-        raise CourseError(
-            f"{split} cannot be read as a split ({error}): it needs file, label, group, split."
-        ) from None
-    if unknown := set(slices.table["file"]) - set(table.index):
-        raise CourseError(f"{split} does not name {min(unknown)} of {data}: correct one of them.")
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()][0]
-        raise CourseError(f"{split} names {twice} twice: delete one line.")
-    if odd := set(table["split"]) - set(preprocessing.PARTS):
-        words = ", ".join(preprocessing.PARTS)
-        raise CourseError(f"{split}: {min(odd, key=str)!r} is no part: write {words}.")
-    table = slices.table.join(table, on="file")
-    real, drawn = preprocessing.prepare(slices.greys), preprocessing.prepare(made.greys)
+    table = slices.table.join(_read_split(split, set(slices.table["file"]), data), on="file")
+    real, drawn = preprocessing.prepare(slices.greys), preprocessing.prepare(generated.greys)
     report = {}
     for name, label in ((positive, 1), (negative, 0)):
-        if made.labels is None and label != label_of_all:
+        images = drawn[drawn_labels == label]
+        if not len(images):
             continue
         parts = [
             np.flatnonzero((table["label"] == label) & (table["split"] == part))
             for part in ("train", "validation")
         ]
-        images = drawn[drawn_labels == label]
         groups = table["group"].to_numpy()[np.concatenate(parts)]
         train, held_out = (real[part] for part in parts)
         report[name] = measures.audit_class(
@@ -92,19 +79,38 @@ def run(
         )
         report[name]["prepared_otherwise"] = (
             preparation.find_differences(images, np.concatenate([train, held_out]))
-            if len(images) and "warning" not in report[name]
+            if "warning" not in report[name]
             else []
         )
         if "copying" in report[name]:
-            found = report[name]["copying"]
-            top = np.argsort(found["chance"])[:10]
-            pairs = images[top], real[np.concatenate(parts)[found["nearest"][top]]]
+            copying = report[name]["copying"]
+            top = np.argsort(copying["chance"])[:10]
+            pairs = images[top], real[np.concatenate(parts)[copying["nearest"][top]]]
             sheet = np.concatenate([np.hstack(row[..., 0]) for row in pairs])
             grey = Image.fromarray(preprocessing.to_grey_levels(sheet))
             with files.atomic_write(out / f"closest_{name}.png") as temporary:
                 grey.resize((grey.width * 3, grey.height * 3), 0).save(temporary)
     files.write_json(out / "audit.json", report)
     return report
+
+
+def _read_split(path: Path, names: set[str], data: Path) -> pd.DataFrame:
+    """Group and part by file; each file of `names`, which are those of `data`, is in it once."""
+    try:
+        table = pd.read_csv(path).set_index("file")[["group", "split"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise CourseError(
+            f"{path} cannot be read as a split ({error}): it needs file, label, group, split."
+        ) from None
+    if unknown := names - set(table.index):
+        raise CourseError(f"{path} does not name {min(unknown)} of {data}: correct one of them.")
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise CourseError(f"{path} names {twice} twice: delete one line.")
+    if odd := set(table["split"]) - set(preprocessing.PARTS):
+        words = ", ".join(preprocessing.PARTS)
+        raise CourseError(f"{path}: {min(odd, key=str)!r} is no part: write {words}.")
+    return table
 
 
 @command

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = vars(parser.parse_args(arguments))
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))
     if sheet and project_path(sheet).is_relative_to(project_path(folder)):
-        raise CourseError(f"{sheet} lies in {folder}, where nothing is written: choose another.")
+        raise CourseError(f"{sheet} is in {folder}, where nothing is written: choose another.")
     examined = examine(folder, seed, asked, strict=False)
     if as_json:
         print(json.dumps(fields(examined), indent=2, ensure_ascii=False))

@@ -16,7 +16,14 @@ KAGGLE_NAME = "felipekitamura/head-ct-hemorrhage"
 
 
 def fetch() -> Path:
-    """Download the real set from Kaggle (no login needed) and check every file's hash."""
+    """Download the real set from Kaggle (no login needed) and check every file's hash.
+
+    Returns:
+        The folder of the download.
+
+    Raises:
+        CourseError: kagglehub is missing, the download fails, or a file is another one.
+    """
     try:
         import kagglehub
     except ImportError:
@@ -29,8 +36,8 @@ def fetch() -> Path:
             f"Kaggle's {KAGGLE_NAME} could not be downloaded ({reason}): try again, or download it "
             "with a browser and give its folder as DATA."
         ) from error
-    found = set(read_folder(folder).table["sha256"])
-    missing = set(pd.read_csv(KNOWN)["sha256"]) - found
+    present = set(read_folder(folder).table["sha256"])
+    missing = set(pd.read_csv(KNOWN)["sha256"]) - present
     if missing:
         raise CourseError(
             f"{folder}: {len(missing)} of 200 files differ from the ones described in data/: "

@@ -122,7 +122,7 @@ def _run_set(task: dict[str, Any], folder: Path) -> dict[str, Any]:
 def draw_added(
     task: dict[str, Any], folder: Path, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Train one GAN a class, and draw three times as many images of each class as there are.
+    """Train one GAN per class, and draw three times as many images of each class as there are.
 
     Args:
         task: Has `gan_steps`, `recipe`, `recipe_changes`, `precision`, `checkpoint_every`,

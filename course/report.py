@@ -23,7 +23,7 @@ def write_report(folder: Path) -> Path:
 
 
 def inline_figures(folder: Path) -> dict[str, str]:
-    """What lies in the run's `figures`, by name: addresses that hold the whole picture."""
+    """The pictures in the run's `figures`, by name, as addresses that contain the whole picture."""
     return {
         path.stem: f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
         for kind in ("png", "gif")
@@ -32,7 +32,16 @@ def inline_figures(folder: Path) -> dict[str, str]:
 
 
 def render(template: str, folder: Path, **content: Any) -> Path:
-    """Fill one of the HTML templates, and write it as `report.html`."""
+    """Fill one of the HTML templates, and write it as `report.html`.
+
+    Args:
+        template: A name in `templates`.
+        folder: Where to.
+        content: What the template names.
+
+    Returns:
+        The path of the report.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -53,10 +62,14 @@ def render(template: str, folder: Path, **content: Any) -> Path:
 
 
 def arms_table(metrics: dict[str, Any]) -> str:
-    """The arms as a plain table for the terminal."""
+    """The arms as a plain table for the terminal.
+
+    Args:
+        metrics: The content of `metrics.json`; `arms`, `bundled`, `classifier`, `split` are read.
+    """
     decides = deciding(metrics["arms"])
     shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
-    interval = "95 % (Wilson)" if decides == "accuracy" else f"95 % ({WORDS[decides]})"
+    interval = f"95 % ({WORDS[decides]})"
     rows = {
         plots.ARM_TITLES[name]: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
         | {

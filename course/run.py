@@ -32,7 +32,7 @@ from helpers.folder import Examined, check_names, examine, from_parameters, line
 from helpers.parameters import check_values, describe
 
 NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
-# Everything a run writes, and all that FRESH=1 removes; last what says that a run lies here.
+# Everything a run writes, and all that FRESH=1 removes; last the file that marks a run's folder.
 WRITES = (
     "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",
     "samples", "checkpoints", "figures", "logs", "prepared.npz", "run.json",
@@ -75,7 +75,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
 def may_change() -> set[str]:
     """The parameters of the notebooks that a file may change.
 
-    Folders are the command's own to give: it looks at what lies in them, and clears its own.
+    Folders come from the command line only, since the command checks and clears them.
     """
     declared = set().union(*declared_parameters().values())
     return declared - {"data_dir", "out_dir", "checkpoints_dir"}
@@ -132,13 +132,13 @@ def run(
         data_folder = files.project_path(data)
         refuse_inside(folder, data_folder)
         examined = examine(data_folder, parameters["split_seed"], parameters)
-        fingerprint = examined.fingerprint
+        fingerprint = examined.fingerprint_with_groups
         print(f"{data_folder}", *lines(examined), sep="\n", flush=True)
         parameters |= class_names(examined, parameters) | {"data_dir": str(data_folder)}
     check_names(parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear"))
     settings = {"parameters": parameters, "data": fingerprint}
     before = files.read_json(folder / "run.json").get("settings")
-    # The second from notebook 01, run alone.
+    # The second case: notebook 01 was run alone.
     known = before or all((folder / name).exists() for name in (".lock", "prepared.npz"))
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
@@ -165,7 +165,7 @@ def run(
 
 
 def require_weights(parameters: dict[str, Any]) -> None:
-    """Refuse ImageNet weights that cannot be had now, and not after hours of training.
+    """Check before any training that ImageNet weights can be downloaded, if they are needed.
 
     Raises:
         CourseError: The classifier needs them, and they cannot be downloaded.
@@ -192,7 +192,12 @@ def class_names(examined: Examined, parameters: dict[str, Any]) -> dict[str, str
 
 
 def gan_settings(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[str, Any]]:
-    """What the trained GANs depend on: the data, and the parameters of the notebooks up to them."""
+    """What the trained GANs depend on: the data, and the parameters of the notebooks up to them.
+
+    Args:
+        parameters: All of a run, by name.
+        data: Fingerprint of the data, or "simulated".
+    """
     declared = declared_parameters()
     names = set().union(*(declared[name] for name in NOTEBOOKS[:3])) - {"data_dir"}
     return data, {k: v for k, v in parameters.items() if k in names}
@@ -263,7 +268,7 @@ def _execute(source: Path, target: Path, share: dict, head: str, later: list[str
     # A kernel inherits standard error; what TensorFlow and ipykernel say there is no news.
     with _environment(settings), _Ticker(progress, head, later), machine.hold_stderr() as held:
         try:
-            # Papermill fills in what stands between a path's braces, as in a template.
+            # Papermill fills in what is between a path's braces, as in a template.
             path = str(running).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(
                 source, path, share, kernel_name="python3", progress_bar=False, cwd=files.PROJECT
@@ -325,13 +330,13 @@ class _Ticker:
 
     def _show(self) -> None:
         live = sys.stdout.isatty()
-        started, said = time.monotonic(), 0.0
+        started, printed = time.monotonic(), 0.0
         print(f"{self.head}{self.then}", flush=True)
         while not self.stop.wait(0.5):
             now = time.monotonic()
-            if not live and now - said < 30:  # a log file wants lines, not a flicker
+            if not live and now - printed < 30:  # a log file wants lines, not a flicker
                 continue
-            said = now
+            printed = now
             state: dict[str, Any] = {}
             with contextlib.suppress(OSError):  # Windows: while the kernel replaces it
                 state = files.read_json(self.path)
@@ -380,7 +385,7 @@ def main(arguments: list[str] | None = None) -> None:
     metrics = files.read_json(report.parent / "metrics.json")
     print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
     print(arms_table(metrics))
-    for name, found in metrics["audit"].items():
-        if found.get("warning"):
-            print(f"\nNote, {name}: {found['warning']}")
+    for name, audit in metrics["audit"].items():
+        if audit.get("warning"):
+            print(f"\nNote, {name}: {audit['warning']}")
     print(f"\nVerdict: {metrics['verdict']['text']}\n\nReport: {report}")

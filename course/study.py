@@ -29,7 +29,7 @@ from helpers import baseline, files, folds, intervals, machine, parameters, plot
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
-from helpers.verdict import FACTORS, MARGIN, RULE, STRONGER, judge, say
+from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, judge, say
 
 FOLDS = 8
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
@@ -113,7 +113,9 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
         "exposure": gain("exposure", right("classic_gan"), right("classic")),
         "compute": gain("compute", right("classic_gan"), right("classic_long")),
     }
-    found: dict[str, Any] = {"replicates": FOLDS, "measure": "balanced_accuracy", "worth": None}
+    summary: dict[str, Any] = {
+        "replicates": FOLDS, "measure": "balanced_accuracy", "worth": None,
+    }  # fmt: skip
     if "part" in answers:
         stronger = STRONGER["quarter"]
         gains["oracle"] = gain("oracle", right("oracle_part"), right(stronger))
@@ -127,7 +129,7 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
             gains["stronger"] = gain("stronger", gan, alone)
             gains["missing"] = gain("missing", true, gan)
             pair = gan - alone, true - alone
-            found["worth"] = _worth(
+            summary["worth"] = _worth(
                 [float(weights @ each) for each in pair],
                 FACTORS["oracle"] ** 2
                 * np.cov([
@@ -149,7 +151,7 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
         float(weights @ (((each >= 0.5) == labels) - right("classic")))
         for each in answers["classic_gan"]
     ]
-    return found | _finish(arms, gains, secondary, FOLDS, " at a quarter of these images") | {
+    return summary | _finish(arms, gains, secondary, FOLDS, " at a quarter of these images") | {
         "advice": _advise(by_seed, gains["exposure"]["se"], seeds),
     }  # fmt: skip
 
@@ -233,7 +235,7 @@ def _finish(arms, gains, secondary, replicates, where) -> dict[str, Any]:
         secondary[name]["p_holm"] = p_value
     answer = judge(gains, replicates)
     text = say(answer, gains, replicates, where)
-    verdict = {"answer": answer, "text": text, "margin": MARGIN}
+    verdict = {"answer": answer, "headline": HEADLINES[answer], "text": text, "margin": MARGIN}
     return {"arms": arms, "gains": gains, "secondary": secondary, "verdict": verdict}
 
 
@@ -241,7 +243,7 @@ def _advise(by_seed: list[float], error: float, seeds: int) -> str:
     """Whether more seeds or more images would make the interval narrower."""
     if seeds < 2:
         return (
-            "With one seed a fold nobody can say how much of the interval is due to the GANs' "
+            "With one seed per fold nobody can say how much of the interval is due to the GANs' "
             "random numbers: --seeds 2 adds runs, and tells."
         )
     share = min(1.0, np.var(by_seed, ddof=1) / seeds / max(error, 1e-9) ** 2)
@@ -387,7 +389,7 @@ def foresee(
     for gain in (0.0, 0.08):
         truth = [gain, gain, room, gain, room - gain]
         drawn = rng.multivariate_normal(truth, covariance, 4000)
-        said = []
+        answers = []
         for estimate in drawn:
             gains = {
                 name: {"ci": [value - half[name], value + half[name]]}
@@ -395,11 +397,11 @@ def foresee(
             }
             if not settings["quarters"]:
                 gains.pop("stronger"), gains.pop("missing")
-            said.append(judge(gains, FOLDS))
+            answers.append(judge(gains, FOLDS))
         chances = ", ".join(
-            f"{name} {said.count(name) / len(said):.0%}"
+            f"{name} {answers.count(name) / len(answers):.0%}"
             for name in ("helps", "harms", "no_gain", "no_room", "undecided")
-            if said.count(name) / len(said) > 0.005
+            if answers.count(name) / len(answers) > 0.005
         )
         text += f" If GAN images truly gain {100 * gain:.0f} points: {chances}."
     return text + (
@@ -457,8 +459,8 @@ def run_study(
         data: A folder that meets the data contract; empty for simulated sets.
         out: Folder for everything.
         seeds: GANs of different seeds in each fold or set, averaged; at most 10.
-        quarters: Random quarters a fold that get a GAN of their own; at most 8. With none, only
-            *helps*, *harms* and *no_room* can be answered.
+        quarters: Random quarters of each fold that get GANs of their own; at most 8. With none,
+            only *helps*, *harms* and *no_room* can be answered.
         sets, images: Without `data`: how many simulated sets, and real slices in each.
         extra: YAML file with values that replace the profile's.
         first_seed: Decides folds, quarters and GANs.
@@ -491,9 +493,9 @@ def run_study(
     if data:
         refuse_inside(folder, files.project_path(data))
         examined = examine(data, first_seed, changes, strict=False)
-        settings["fingerprint"] = examined.fingerprint
-        found = class_names(examined, changes)
-        names |= {1: found.get("positive", names[1]), 0: found.get("negative", names[0])}
+        settings["fingerprint"] = examined.fingerprint_with_groups
+        named = class_names(examined, changes)
+        names |= {1: named.get("positive", names[1]), 0: named.get("negative", names[0])}
         parts["data"] = lines(examined)
         print(*parts["data"], sep="\n", flush=True)
         labels, groups = examined.slices.table["label"].to_numpy(), examined.grouping.groups
@@ -531,8 +533,8 @@ def run_study(
             pixels = preprocessing.prepare(examined.slices.greys)
             _keep_prepared(folder, pixels, labels, groups, plan_of_folds)
             if "base" not in begun:
-                made = measure_without_gan(pixels, labels, groups, plan_of_folds, first_seed)
-                parts["base"] = made
+                base = measure_without_gan(pixels, labels, groups, plan_of_folds, first_seed)
+                parts["base"] = base
         study = collect(tasks, settings, folder, **parts)
         done = {_key(row) for row in study["rows"]}
         if todo := [task for task in tasks if _key(task) not in done]:
@@ -602,12 +604,12 @@ def table(study: dict[str, Any]) -> str:
     if "summary" not in study:
         return study["note"]
     summary = study["summary"]
-    found = [f"{'arm':<42}balanced accuracy, 95 % interval; AUC"]
+    rows = [f"{'arm':<42}balanced accuracy, 95 % interval; AUC"]
     for name, arm in summary["arms"].items():
         low, high = (100 * edge for edge in arm["ci"])
-        found.append(
+        rows.append(
             f"{plots.ARM_TITLES[name]:<42}{100 * arm['balanced_accuracy']:.1f} % "
             f"({low:.1f} to {high:.1f}); {arm['auc']:.3f}"
         )
-    said = [f"Answer: {summary['verdict']['answer']}. {summary['verdict']['text']}"]
-    return "\n".join([*found, "", *said, summary["advice"], study["note"]]).rstrip()
+    answer = f"Answer: {summary['verdict']['answer']}. {summary['verdict']['text']}"
+    return "\n".join([*rows, "", answer, summary["advice"], study["note"]]).rstrip()

@@ -37,8 +37,8 @@ def run_with_dask(
         raise CourseError(
             "a study needs Dask: install it with `.venv/bin/pip install -e '.[study]'`."
         ) from None
-    # Dask's processes wake 50 times a second to say that they live, and its workers 100 times to
-    # see what they do: time that a run which computes for an hour on the same cores lacks.
+    # Dask's heartbeat (50 per second) and profiler (100 per second) take time from the runs on the
+    # same cores.
     quiet = {"distributed.admin.tick.interval": "1s", "distributed.worker.profile.enabled": False}
     dask.config.set(quiet)
     address = scheduler or distributed.LocalCluster(
@@ -66,11 +66,11 @@ def run_with_dask(
                     "the scheduler is lost: start it again, then run the same; what is finished "
                     "is kept."
                 ) from None
-            told = f"{where['name']}: {failed or 'done'}"
+            line = f"{where['name']}: {failed or 'done'}"
             if failed:
-                wrong.append(told)
+                wrong.append(line)
             each = (time.monotonic() - started) / max(1, done - len(wrong)) / 60
             left = f"about {each * (len(todo) - done):.0f} minutes left"
-            print(f"{told} ({total - len(todo) + done} of {total}, {left})", flush=True)
+            print(f"{line} ({total - len(todo) + done} of {total}, {left})", flush=True)
     if wrong:
         raise CourseError(f"{len(wrong)} units failed, the first: {wrong[0]}")

@@ -21,7 +21,7 @@ FAINT = 0.1  # relative to the image's standard deviation: weaker details count 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How well each image can be laid over its reference; all arrays have one entry a pair.
+    """How well each image can be laid over its reference; all arrays have one entry per pair.
 
     `correlation` is that of the pixels where both overlap, -1 to 1. `detail` is the correlation
     there after local contrast normalization: of edges and texture, faint ones nearly as much as
@@ -59,7 +59,7 @@ def align(
         turns: Degrees from which the refinement starts; it reaches about 10 degrees further.
 
     Returns:
-        One entry a pair.
+        One entry per pair.
 
     Source: inverse compositional alignment, Baker and Matthews 2004, International Journal of
         Computer Vision 56, 221-255; brightness and contrast are taken out in each step.
@@ -122,7 +122,7 @@ def warp(
         matrices: ``(p, 2, 3)``, as in `Alignment`.
 
     Returns:
-        ``(p, size, size)``, and 1 where the position lies inside the image, else 0.
+        ``(p, size, size)``, and 1 where the position is inside the image, else 0.
     """
     size = images.shape[1]
     x, y = _grid(size)
@@ -144,12 +144,20 @@ def warp(
 
 
 def blur(images: np.ndarray) -> np.ndarray:
-    """Take away the details, as `BLUR` defines them; ``(n, height, width)``."""
+    """Take away the details, as `BLUR` defines them; in and out ``(n, height, width)``."""
     return ndimage.gaussian_filter(images, (0, BLUR, BLUR))
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """``(n, size, size)``, float32, filtered where it shrinks, mean 0 and spread 1."""
+    """Resize images, filtered where they shrink, and give each mean 0 and standard deviation 1.
+
+    Args:
+        images: ``(n, height, width)`` or ``(n, height, width, 1)``, any range.
+        size: Of the result, pixels.
+
+    Returns:
+        ``(n, size, size)``, ``float32``.
+    """
     images = np.asarray(images, np.float32).reshape(images.shape[:3])
     factors = (size / images.shape[1], size / images.shape[2])
     if factors != (1, 1):
@@ -160,7 +168,16 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return (images - mean) / (spread + 1e-3)
 
 
-def _search(images, references, one, other, turns) -> np.ndarray:
+def standardise(images: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+    """Mean 0 and length 1 along these axes; same shape."""
+    images = images - images.mean(axis=axis, keepdims=True)
+    return images / (np.sqrt((images**2).sum(axis=axis, keepdims=True)) + 1e-6)
+
+
+def _search(
+    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
+    turns: tuple[float, ...],
+) -> np.ndarray:  # fmt: skip
     """The `STARTS` best flips, turns and shifts of each pair, ``(STARTS, p, 2, 3)``."""
     size = images.shape[1]
     angles = np.deg2rad(turns)
@@ -176,9 +193,9 @@ def _search(images, references, one, other, turns) -> np.ndarray:
     kinds = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
     which = np.repeat(names, len(kinds))
     turned, _ = warp(images, which, np.tile(kinds, (len(names), 1, 1)))
-    turned = _standard(turned).reshape(len(names), len(kinds), size, size)
+    turned = standardise(turned, (1, 2)).reshape(len(names), len(kinds), size, size)
     spectra = fft.rfft2(turned)
-    targets = np.conj(fft.rfft2(_standard(references[other])))
+    targets = np.conj(fft.rfft2(standardise(references[other], (1, 2))))
     reach = size // 4
     shifts = np.r_[0 : reach + 1, -reach:0]
     best = np.empty((len(one), len(kinds)))
@@ -197,7 +214,10 @@ def _search(images, references, one, other, turns) -> np.ndarray:
     return matrices
 
 
-def _refine(images, references, one, other, starts, steps) -> np.ndarray:
+def _refine(
+    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
+    starts: np.ndarray, steps: int,
+) -> np.ndarray:  # fmt: skip
     """The best of the refined starts, ``(p, 2, 3)``."""
     size = images.shape[1]
     targets = references[other]
@@ -239,7 +259,9 @@ def _compose(matrices: np.ndarray, move: np.ndarray) -> np.ndarray:
     return np.where(fits[:, None, None], made, matrices)
 
 
-def _fit(warped, targets, inside):
+def _fit(
+    warped: np.ndarray, targets: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Correlation inside, and what the warped image differs by after its best gain and offset."""
     count = len(warped)
     a, b, m = (values.reshape(count, -1) for values in (warped, targets, inside))
@@ -255,7 +277,10 @@ def _fit(warped, targets, inside):
     return score, gain * a - b
 
 
-def _compare(images, references, one, other, matrices):
+def _compare(
+    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
+    matrices: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Correlation, detail, matrices and overlap, as in `Alignment`."""
     warped, inside = warp(images, one, matrices)
     targets = references[other]
@@ -277,9 +302,3 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y of each pixel, flat, -1 to 1 over the edges."""
     line = ((np.arange(size) + 0.5) * 2 / size - 1).astype(np.float32)
     return np.tile(line, size), np.repeat(line, size)
-
-
-def _standard(images: np.ndarray) -> np.ndarray:
-    """Mean 0 and length 1."""
-    images = images - images.mean(axis=(1, 2), keepdims=True)
-    return images / (np.sqrt((images**2).sum(axis=(1, 2), keepdims=True)) + 1e-6)

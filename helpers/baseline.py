@@ -174,7 +174,9 @@ def draw_curve(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _auc(labels, probabilities, weights, draws) -> dict[str, Any]:
+def _auc(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, draws: np.ndarray
+) -> dict[str, Any]:
     def area(counts):
         return roc_auc_score(labels, probabilities, sample_weight=weights * counts)
 
@@ -184,7 +186,9 @@ def _auc(labels, probabilities, weights, draws) -> dict[str, Any]:
     return {"value": float(area(1.0)), "ci": [float(edge) for edge in edges]}
 
 
-def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
+def _find_room(
+    scores: dict[str, np.ndarray], labels: np.ndarray, weights: np.ndarray, draws: np.ndarray
+) -> dict[str, Any]:
     if "part" not in scores:
         return {
             "answer": "too_few",
@@ -196,12 +200,12 @@ def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
         }
     means = {name: float(weights @ scores[name]) for name in QUARTER}
     stronger = STRONGER["quarter"]
-    found = intervals.pooled_mean(
+    gain = intervals.pooled_mean(
         scores["oracle_part"] - scores[stronger], labels, weights, draws, FACTORS["oracle"]
     )
-    low, high = found["ci"]
+    low, high = gain["ci"]
     answer = "little" if high < MARGIN else "room" if low > 0 else "open"
-    size, margin = points_of(found), f"{100 * MARGIN:.0f} points"
+    size, margin = points_of(gain), f"{100 * MARGIN:.0f} points"
     text = {
         "little": f"There is little room: true new images would add less than {margin}: {size}.",
         "room": f"There is room for more images: {size}.",
@@ -213,8 +217,8 @@ def _find_room(scores, labels, weights, draws) -> dict[str, Any]:
         "no better."
     )
     return means | {
-        "answer": answer, "text": text, "gain": found["mean"], "ci": found["ci"],
-        "baseline": stronger, "margin": MARGIN, "factor": found["factor"],
+        "answer": answer, "text": text, "gain": gain["mean"], "ci": gain["ci"],
+        "baseline": stronger, "margin": MARGIN, "factor": gain["factor"],
     }  # fmt: skip
 
 

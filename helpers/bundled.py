@@ -6,6 +6,7 @@ same answer on every machine.
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -19,7 +20,7 @@ C = 0.3  # inverse strength of the penalty, for all arms and sets; by `experimen
 TOLERANCE = 1e-6  # of the gradient of the mean loss, in its largest component
 ROUGH = 1e-4  # the same, where `exact` is not asked for
 MOST_STEPS = 10_000
-LEAST_SPREAD = 0.1  # of the median feature's: what hardly varies in the real images is not inflated
+LEAST_SPREAD = 0.1  # of the median feature's: a feature is divided by no smaller spread
 MOST_VIEWS = 16
 MIXUP_ALPHA = 0.2  # of the beta distribution that the shares are drawn from
 MIXED = 3  # times as many mixed images as real ones
@@ -101,23 +102,26 @@ def run_arms(
     validation: tuple[np.ndarray, np.ndarray],
     fresh: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     groups: np.ndarray | None = None,
-    **_,
+    **_: Any,
 ) -> Results:
     """Fit and score notebook 05's arms, as `classifiers.run_arms` does with ResNet-50.
 
     Args:
-        arms: By name. "original" is among them where "gan_only" is. One that has no name here is
-            a part of the real slices under classic augmentation.
+        arms: By name. "original" is among them where "gan_only" is. An arm whose key is a number
+            is a share of the real slices under classic augmentation.
         test, validation, fresh, groups: As in `classifiers.run_arms`. Its other arguments are
             passed over: this classifier has no steps and no seed.
+
+    Raises:
+        KeyError: An arm that is neither in `VIEWS` nor in `FITTED_LIKE`.
     """
     scores, probabilities = {}, {}
     for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
         real, added = (arm.images, arm.labels), (arm.synthetic_images, arm.synthetic_labels)
-        if name == "gan_only":  # its images stand in the real ones' place
+        if name == "gan_only":  # its images replace the real ones
             real, added = (arms["original"].images, arms["original"].labels), real
-        like = FITTED_LIKE.get(name, name)
-        head = fit_arm(like if like in VIEWS else "classic", *real, *added)
+        like = "classic" if isinstance(name, float) else FITTED_LIKE.get(name, name)
+        head = fit_arm(like, *real, *added)
 
         def answer(images, head=head):
             return head.answer(trunk.features(images))
@@ -153,8 +157,8 @@ def fit_head(
     """Fit logistic regression on all parts, with features standardized on the real images.
 
     Args:
-        parts: Their weights should sum to the number of real images, so that `C` means the same
-            in every arm.
+        parts: Their weights should sum to the number of real images, so that the penalty means the
+            same in every arm.
         real: Features of the real training images and their views ``(n, views, 1280)``.
         exact: Whether the solver goes on until the answer is the same on every machine. For studies
             of thousands of fits; a rough fit takes a quarter of the time.
@@ -182,7 +186,7 @@ def fit_head(
 
 
 def share(features: np.ndarray, labels: np.ndarray, total: float) -> Examples:
-    """Give the views of all images weights that sum to a total, half of it for either class.
+    """Give the views of all images weights that sum to a total, half of it for each class.
 
     Args:
         features: ``(n, views, 1280)``.
@@ -201,14 +205,14 @@ def view_features(images: np.ndarray, count: int) -> np.ndarray:
 
     Args:
         images: ``(n, height, width, 1)``, -1 to 1.
-        count: Views an image, the image itself among them; 1 to 16.
+        count: Views per image, the image itself among them; 1 to 16.
 
     Returns:
         ``(n, count, 1280)``, ``float32``; the first is the plain image's.
     """
     views = augmented_views(images, count)
-    found = trunk.features(views.reshape(-1, *views.shape[2:]))
-    return found.reshape(len(images), count, -1)
+    features = trunk.features(views.reshape(-1, *views.shape[2:]))
+    return features.reshape(len(images), count, -1)
 
 
 def augmented_views(images: np.ndarray, count: int) -> np.ndarray:
@@ -229,8 +233,9 @@ def augmented_views(images: np.ndarray, count: int) -> np.ndarray:
 def mix(images: np.ndarray, labels: np.ndarray) -> Examples:
     """Three times as many mixed images as real ones, each under both of its labels.
 
-    A mixed image is a share of one augmented view and the rest of another. The first is of either
-    class equally often, and so is the second. The share is the weight under the first label.
+    A mixed image is a share of one augmented view and the rest of another. Each of the two views
+    is of class 0 and of class 1 equally often. The mixed image counts under both labels, by their
+    shares.
 
     Returns:
         Two examples for each mixed image; the weights sum to half the number of real images.

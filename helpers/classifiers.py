@@ -20,7 +20,7 @@ MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Classifier:
     """A compiled network that can be put back to its first weights.
 
@@ -41,12 +41,19 @@ class Classifier:
             if not variable.path.endswith("learning_rate"):
                 variable.assign(np.zeros(variable.shape))
         # Dropout's is the only random state; seeding TensorFlow would throw away its compiled step.
+        # The path to it is not part of Keras' documented interface.
         self.model.get_layer("head").layers[0].seed_generator.state.assign([seed, 0])
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """What the learner sees: the images, or the features that a frozen trunk finds in them.
 
         A frozen trunk finds the same each time, so an image goes through it once, whatever the arm.
+
+        Args:
+            images: ``(n, height, width, 1)``, -1 to 1.
+
+        Returns:
+            The images, or ``(n, 2048)``.
         """
         if self.learner is self.model:
             return images
@@ -135,8 +142,17 @@ def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
     return {name: arm for name, arm in arms.items() if name in parameters.split_names(names)}
 
 
-def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
-    """The first synthetic images of each class, half of the count of either.
+def take_dose(
+    images: np.ndarray, labels: np.ndarray, count: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count / 2` synthetic images of each class.
+
+    Args:
+        images, labels: ``(n, ...)`` and ``(n,)``, 0 or 1.
+        count: Images of both classes together.
+
+    Returns:
+        Images and labels of those.
 
     Raises:
         CourseError: There are not as many.
@@ -145,17 +161,27 @@ def take_dose(images: np.ndarray, labels: np.ndarray, count: float) -> tuple:
     members = [np.flatnonzero(labels == label) for label in (1, 0)]
     if half < 1 or half > min(map(len, members)):
         raise CourseError(
-            f"dose: it asks for {half} generated images a class, and there are "
+            f"dose: it asks for {half} generated images per class, and there are "
             f"{min(map(len, members))}: lower it, or raise samples_per_class."
         )
     kept = np.concatenate([of_class[:half] for of_class in members])
     return images[kept], labels[kept]
 
 
-def thin_out(images: np.ndarray, labels: np.ndarray, share: float, seed: int) -> tuple:
+def thin_out(
+    images: np.ndarray, labels: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A share of each class: what a smaller data set would have held.
 
     With one seed, a larger share holds all of a smaller one.
+
+    Args:
+        images, labels: ``(n, ...)`` and ``(n,)``, 0 or 1.
+        share: Between 0 and 1.
+        seed: Of the choice.
+
+    Returns:
+        Images and labels of those.
 
     Raises:
         CourseError: It is no share, or leaves a class without an image.
@@ -174,11 +200,16 @@ def thin_out(images: np.ndarray, labels: np.ndarray, share: float, seed: int) ->
 
 
 def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """All batches of a fit, one after another: 32 images a step, classes in equal shares.
+    """All batches of a fit, one after another: 32 images per step, classes in equal shares.
 
     Each kind of image (real or synthetic, of either class) is gone through in shuffled rounds, so
     every image of a kind is seen equally often, give or take one. With synthetic images, half of
     each batch is real: the share stays the same however many synthetic ones there are.
+
+    Args:
+        arm: What is fitted on.
+        steps: How many batches.
+        seed: Of the rounds' order.
 
     Returns:
         Images ``(steps * 32, 32, 32, 1)`` and labels, in the order of the steps.
@@ -212,6 +243,7 @@ def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
 
     Returns:
         A function of images ``(n, 32, 32, 1)`` in -1 to 1; what comes in from outside is black.
+        Each call begins anew with the seed: it is no stream, and equal calls give equal images.
 
     Source: the original's Keras image generator (whose shear of 0.2 meant degrees; here the slope).
     """
@@ -243,6 +275,15 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
 
     Early stopping is the paper protocol's alone (`fit_with_patience`): on 34 validation images it
     picks networks that have hardly been trained.
+
+    Args:
+        classifier: Reset first.
+        arm: What it is fitted on.
+        steps: Batches of 32.
+        seed: Of batches and dropout.
+
+    Returns:
+        The classifier's model, fitted.
     """
     images, labels = draw_batches(arm, steps, seed)
     classifier.reset(seed)
@@ -289,12 +330,12 @@ def fit_with_patience(
     stopper.on_train_begin()
     parts = zip(np.split(inputs, epochs), np.split(labels, epochs), strict=True)
     for epoch, (x, y) in enumerate(parts):
-        found = classifier.learner.fit(
+        epoch_log = classifier.learner.fit(
             x, y, batch_size=BATCH_SIZE, shuffle=False, verbose=0,
             validation_data=(held_out, validation[1]),
         )  # fmt: skip
         if not stopper.stopped_epoch:  # and train on: one fit tells both scores
-            stopper.on_epoch_end(epoch, {"val_loss": found.history["val_loss"][0]})
+            stopper.on_epoch_end(epoch, {"val_loss": epoch_log.history["val_loss"][0]})
     return stopper
 
 
@@ -336,9 +377,9 @@ def run_arms(
     Args:
         classifier: Reset before each arm.
         arms: By name.
-        test: Images and labels; used once an arm, for scoring.
-        validation: For reporting only, but in the paper protocol, where it stops the fit.
-        fresh: Further slices to score on, `fresh_accuracy`; none where truth is limited.
+        test: Images and labels; used once per arm, for scoring.
+        validation: For reporting only, except in the paper protocol, where it stops the fit.
+        fresh: Further slices to score on, `fresh_accuracy`; None if no more can be simulated.
         groups: Of the test images, for intervals that count patients; None: each is its own.
         protocol: "steps" or "paper".
         steps: Batches of 32; the paper protocol makes whole epochs of them.

@@ -25,12 +25,12 @@ from helpers.files import CourseError
 # in degrees, mirroring, and blur in pixels.
 REACH, TURNS, BLURS = 2, (-6, -3, 0, 3, 6), (0.0, 0.7)
 SMOOTHING = 1.0  # pixels; both images are smoothed by it, because noise hides what is alike
-STEP = 2  # pixels between those that are compared; smoothing leaves little in between
-LEVEL = 0.02  # share of the images named that may be none; in a set without copies, of all alarms
+PIXEL_STEP = 2  # between the pixels that are compared; smoothing leaves little in between
+LEVEL = 0.02  # false discovery rate: expected share of wrong names among the images named
 FEWEST_GROUPS = 20  # of real images; with fewer, nobody knows how near two people can be
 MOST_COMPARED = 200  # real images that tell how near two people are; more take long and add little
 USUAL = 0.9  # share of the real images that fits the rule: the nearest tenth may hold one person
-NONE = 1e-6  # added to both distances: two equal images have none
+NONE = 1e-6  # added to both distances, since equal images have distance 0
 
 
 def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
         ``(n, m)``, 0 for a copy to about 1 for two images that have nothing in common.
     """
     edge = real.shape[1] - 2 * REACH  # of the part that stays inside under every shift
-    inner = slice(REACH, REACH + edge, STEP)
+    inner = slice(REACH, REACH + edge, PIXEL_STEP)
     versions = [gaussian_filter(real, (0, s, s, 0)) for s in np.hypot(SMOOTHING, BLURS)]
     against = np.concatenate([_standardise(x[:, inner, inner]) for x in versions]).T
     images = gaussian_filter(images, (0, SMOOTHING, SMOOTHING, 0))
@@ -62,12 +62,16 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
                 turned = rotate(mirrored, angle, (2, 1), reshape=False, order=1, mode="nearest")
                 for down in range(2 * REACH + 1):
                     for right in range(2 * REACH + 1):
-                        part = turned[:, down : down + edge : STEP, right : right + edge : STEP]
+                        part = turned[
+                            :, down : down + edge : PIXEL_STEP, right : right + edge : PIXEL_STEP
+                        ]
                         np.maximum(best, _standardise(part) @ against, out=best)
     return 1 - best.reshape(len(images), len(BLURS), len(real)).max(axis=1)
 
 
-def nearness(distances: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None) -> tuple:
+def nearness(
+    distances: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """How much nearer each image is to one person's image than to the nearest of all others.
 
     Args:
@@ -95,7 +99,7 @@ def chances(nearness: np.ndarray, usual: np.ndarray) -> np.ndarray:
     uncertainty of the estimate is part of the answer.
 
     Args:
-        nearness: ``(n,)``, from the function of this name.
+        nearness: ``(n,)``, as the function `nearness` gives it, which this name hides here.
         usual: ``(m,)``, the same of real images of different people.
 
     Returns:
@@ -114,7 +118,7 @@ def name_outliers(chances: np.ndarray, level: float = LEVEL) -> np.ndarray:
     """Which chances are too small for so many images.
 
     Args:
-        chances: ``(n,)``.
+        chances: ``(n,)``, as the function `chances` gives them, which this name hides here.
         level: The share of those named that may be named wrongly.
 
     Returns:
@@ -218,7 +222,7 @@ def decide(
 
 
 def _standardise(images: np.ndarray) -> np.ndarray:
-    """Each image as a row of mean 0 and length 1."""
+    """Each image as a row of mean 0 and length 1, in place, for thousands of images at a time."""
     rows = images.reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None] + 1e-6

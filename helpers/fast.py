@@ -125,10 +125,10 @@ def to_one_channel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 def winograd(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """A 5x5 convolution, edges padded, with 64 multiplications for 16 results instead of 400.
 
-    To multiply two polynomials is to convolve their coefficients. Polynomials that are given by
-    their values multiply point by point. So 8 products give the 4 results, of 8 neighbours and 5
-    taps, that take 20 as a sum. Images and kernel are evaluated at 8 points on each axis,
-    multiplied there, over all channels, and turned back into tiles of 4 by 4. The rounding error
+    Convolving two sequences is multiplying two polynomials. Polynomials that are given by their
+    values at 8 points multiply point by point. So 8 multiplications replace the 20 (4 results × 5
+    taps) of the direct sum. Images and kernel are evaluated at 8 points on each axis, multiplied
+    there, over all channels, and turned back into tiles of 4 by 4. The rounding error
     grows a few times. `float32` can bear that, bfloat16 cannot.
 
     Args:
@@ -163,7 +163,7 @@ def _at_points(terms: int) -> np.ndarray:
 def _tiles(edge: int) -> np.ndarray:
     """From an axis to the points of each tile on it, of 8 neighbours: ``(8 * edge // 4, edge)``.
 
-    Two of the 8 lie before the tile's 4 results and two behind; beyond the edges are zeros.
+    Two of the 8 are before the tile's 4 results and two after them; beyond the edges are zeros.
     """
     padded = np.eye(edge + 4)[:, 2:-2]
     neighbours = np.stack([padded[k : k + 8] for k in range(0, edge, 4)], axis=1)
@@ -171,7 +171,7 @@ def _tiles(edge: int) -> np.ndarray:
     return np.tensordot(there, neighbours, 1).reshape(-1, edge).astype("float32")
 
 
-# --- Their speed here --------------------------------------------------------------------
+# --- Their speed here ----------------------------------------------------------------------------
 
 
 def print_times() -> None:
@@ -188,7 +188,7 @@ def print_times() -> None:
         precisions, clock = ON_PROCESSOR, time.process_time
     for precision in precisions:
         steps[precision] = _make_pass(precision)
-        steps[precision]()  # compiles; where it ends the process, those before stand printed
+        steps[precision]()  # compiles; if that ends the process, those before are printed
         for _ in range(8):
             for name, step in steps.items():
                 if best.get(name, 0.0) > 2 * min(best.values(), default=float("inf")):

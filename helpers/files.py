@@ -60,9 +60,9 @@ def open_run(out_dir: str | Path) -> Path:
         # Kept open on purpose: the lock goes when the process goes.
         _held.append(lock(Path(os.environ[KERNEL_LOCK]), wait=10))
     else:
-        known = (out / ".lock").exists() or read_json(out / "run.json").get("settings")
+        is_run = (out / ".lock").exists() or read_json(out / "run.json").get("settings")
         # Papermill may have begun to write its notebook here.
-        if not known and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
+        if not is_run and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
             raise CourseError(f"{out} is not empty and holds no run: choose another out_dir.")
         lock(out / ".lock").release()
         (out / "notebooks" / "finished.json").unlink(missing_ok=True)
@@ -76,7 +76,11 @@ def _cells_so_far() -> list[str]:
 
 
 def make_folder(path: Path) -> Path:
-    """The folder, made if missing, or `CourseError`."""
+    """The folder, made if missing.
+
+    Raises:
+        CourseError: It cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +92,15 @@ _held: list[filelock.BaseFileLock] = []
 
 
 def lock(path: Path, wait: float = 0) -> filelock.BaseFileLock:
-    """Take a lock file, or raise `CourseError` after `wait` seconds; it ends with the process."""
+    """Take a lock file; it ends with the process.
+
+    Args:
+        path: The file; it stays when the lock is released.
+        wait: Seconds.
+
+    Raises:
+        CourseError: Another process still has it after that time, or it cannot be written.
+    """
     held = filelock.FileLock(path)
     try:
         held.acquire(timeout=wait)
@@ -127,10 +139,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def require_room(path: Path, size: int) -> None:
-    """Write a file of zeros for a moment, for libraries that a full disk makes crash.
+    """Make sure that `size` bytes fit, by writing a file of zeros and removing it.
+
+    For libraries that crash on a full disk.
 
     Args:
-        path: Where the file is going to stand that such a library writes.
+        path: The file that such a library is going to write.
         size: Bytes that it may take.
 
     Raises:
@@ -174,7 +188,7 @@ def _write_error(path: Path, error: OSError) -> CourseError:
     reason = os.strerror(error.errno) if error.errno else str(error).split("\n")[0]
     return CourseError(
         f"{path} could not be written ({reason}): free some space or choose another OUT; whatever "
-        "stood there before is unchanged."
+        "was there before is unchanged."
     )
 
 
@@ -227,7 +241,11 @@ def record(out: Path, **parts: Any) -> None:
 
 
 def require_file(path: Path, maker: str) -> Path:
-    """The path, or a `CourseError` that says which notebook makes it."""
+    """The path.
+
+    Raises:
+        CourseError: It is missing; the message names the notebook that makes it, `maker`.
+    """
     if not path.exists():
         raise CourseError(f"{path} is missing: run notebooks/{maker}.ipynb first (Colab: README).")
     return path

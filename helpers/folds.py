@@ -1,6 +1,7 @@
-"""Grouped folds of a set of slices, and random quarters of a training part."""
+"""Folds of a set in whole groups, random shares of a training part, weights of images."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,7 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
     One slice of each group is testable. A group larger than a quarter of its class's share of a
     fold always trains. What a fold does not test is split into validation and training in the
     published proportion, 34 to 144, counted in groups: counted in slices, long series would leave
-    hardly any other person to train on. Validation holds one slice a group as well; the group's
+    hardly any other person to train on. Validation holds one slice per group as well; the group's
     other slices are unused in that fold, since they would leak.
 
     Args:
@@ -60,7 +61,7 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
     for k, part in enumerate(parts):
         part[np.isin(numbers, np.flatnonzero(fold == k))] = UNUSED
         part[chosen[fold == k]] = "test"
-        left = [len(np.unique(numbers[(part == "train") & (labels == k)])) for k in (0, 1)]
+        left = [len(np.unique(numbers[(part == "train") & (labels == label)])) for label in (0, 1)]
         for label in (1, 0):
             free = np.flatnonzero(testable & (fold != k) & (labels[chosen] == label))
             free = rng.permutation(free)
@@ -69,20 +70,23 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
             part[np.isin(numbers, validated)] = UNUSED
             part[chosen[validated]] = "validation"
         for name, fewest in FEWEST.items():
-            found = np.bincount(labels[part == name], minlength=2)
-            if found.min() < fewest:
+            counts = np.bincount(labels[part == name], minlength=2)
+            if counts.min() < fewest:
                 raise CourseError(
                     f"too few images for {count} folds: the {name} part of fold {k + 1} would hold "
-                    f"{found.min()} of class {found.argmin()} and needs {fewest}; add images of "
+                    f"{counts.min()} of class {counts.argmin()} and needs {fewest}; add images of "
                     "this class, or more patients."
                 )
     return parts
 
 
-def draw_quarter(labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed) -> np.ndarray:
+def draw_quarter(
+    labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed: int | Sequence[int]
+) -> np.ndarray:
     """Draw a random quarter of the training slices of each class, in whole groups.
 
-    A group larger than a quarter of its class's share is left to the other three quarters.
+    A group larger than a quarter of its class's share is left to the other three quarters. For the
+    folds of `experiments/published_gans.py`; `draw_share` is the newer way.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -91,7 +95,7 @@ def draw_quarter(labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed
         seed: An integer or a sequence of integers.
 
     Returns:
-        ``(n,)``, bool: the quarter, at least 16 slices a class (one batch of the GAN).
+        ``(n,)``, bool: the quarter, at least 16 slices per class (one batch of the GAN).
 
     Raises:
         CourseError: Too few training slices of a class.
@@ -164,8 +168,8 @@ def plan_folds(
 
     Args:
         labels, groups, seed: As in `draw_test_folds`, whose errors it raises.
-        quarters, halves: How many random quarters and halves a fold. A draw that holds too few
-            images of a class in any fold is left out of all folds.
+        quarters, halves: How many random quarters and halves of each fold. A draw that holds too
+            few images of a class in any fold is left out of all folds.
     """
     tests = draw_test_folds(labels, groups, seed)
 
@@ -188,7 +192,7 @@ def plan_folds(
 
 
 def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.ndarray:
-    """What each image counts in a score: either class one half, and no group too much.
+    """What each image counts in a score: each class one half, and no group too much.
 
     The images of a group that is larger than a quarter of its class's share of a fold count as
     much together as that quarter, so a long series does not decide.
@@ -207,7 +211,11 @@ def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.
 
 
 def draw_share(
-    labels: np.ndarray, groups: np.ndarray, train: np.ndarray, share: float, seed
+    labels: np.ndarray,
+    groups: np.ndarray,
+    train: np.ndarray,
+    share: float,
+    seed: int | Sequence[int],
 ) -> np.ndarray:
     """Draw a random share of each class's training images, in whole groups.
 

@@ -13,13 +13,14 @@ from helpers.recipes import Recipe
 def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
     """Targets of the discriminator for `count` images, one number for each image.
 
-    Soft: real images get targets from 1 - softness to 1, generated ones from 0 to softness; noisy:
-    drawn for each image. Flipped: a share `flip_share` gets a target of the other kind.
+    Real images get targets from 1 - `soften_real` to 1, generated ones from 0 to
+    `soften_generated`. With `noisy_labels` the target of each image is drawn from this range;
+    without, it is the soft end of the range. A share `flip_share` gets a target of the other kind.
 
     Args:
         real: Whether the images are real.
         count: How many images.
-        recipe: Gives softness, noise and flips.
+        recipe: Gives these four settings.
         seed: Two integers; the same two give the same targets.
 
     Returns:
@@ -35,7 +36,15 @@ def noisy_targets(real: bool, count: int, recipe: Recipe, seed: tf.Tensor) -> tf
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy, in nats, averaged over the batch; always saying 0.5 costs ln 2."""
+    """Binary cross-entropy, in nats, averaged over the batch; always saying 0.5 costs ln 2.
+
+    Args:
+        targets: ``(n, 1)``, 0 to 1.
+        logits: ``(n, 1)``, without bounds.
+
+    Returns:
+        A scalar.
+    """
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
 
@@ -65,6 +74,13 @@ def generator_loss(on_fake: tf.Tensor, recipe: Recipe) -> tf.Tensor:
 
     With `swap_labels` the generator is trained as if its images were real;
     without, it maximises the discriminator's loss, which is flat while the discriminator is sure.
+
+    Args:
+        on_fake: ``(n, 1)``, logits.
+        recipe: Gives the loss and `swap_labels`.
+
+    Returns:
+        A scalar, in nats; for a critic without unit.
 
     Source: Goodfellow et al. 2014, arXiv:1406.2661, section 3.
     """
@@ -96,7 +112,9 @@ def gradient_penalty(critic: keras.Model, images: tf.Tensor, slope: float = 1.0)
     return tf.reduce_mean(tf.square(tf.sqrt(squares + 1e-12) - slope))
 
 
-def penalty_for(critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe, seed) -> tf.Tensor:
+def penalty_for(
+    critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, recipe: Recipe, seed: tf.Tensor
+) -> tf.Tensor:
     """The recipe's gradient penalty, before its weight.
 
     Args:
@@ -156,7 +174,17 @@ def augment(images: tf.Tensor, kinds: tuple[str, ...], seed: tf.Tensor) -> tf.Te
 
 
 def augment_input(images: tf.Tensor, recipe: Recipe, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """Augment the discriminator's input and add noise that fades with the steps."""
+    """Augment the discriminator's input and add noise that fades with the steps.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, -1 to 1.
+        recipe: Gives augmentations and noise.
+        seed: Two integers.
+        step: Scalar, from 0: the noise is gone at `instance_noise_steps`.
+
+    Returns:
+        Same shape; noise can leave the range.
+    """
     if recipe.augmentations:
         images = augment(images, recipe.augmentations, seed)
     if recipe.instance_noise:
@@ -177,7 +205,8 @@ def gan_losses(
         generator: Latent vectors to images.
         critic: The discriminator up to its logit.
         real: ``(n, 32, 32, 1)``, -1 to 1.
-        seed: The run's seed and the step's number, which decide all random numbers here.
+        seed: The run's seed and the step's number, which decide all random numbers here except
+            dropout's.
         recipe: Losses and tricks.
 
     Returns:
@@ -211,8 +240,12 @@ class Adam(keras.optimizers.Adam):
     would read and write all weights once.
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: "keras.Variable", learning_rate: tf.Tensor
+    ) -> None:
         """Moves the variable and both of its moments; Keras calls it for each variable."""
+        # Private to Keras: `_get_variable_index`, `_momentums` and `_velocities`. If they change,
+        # tests/helpers/test_gan.py fails.
         index, steps = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -250,7 +283,7 @@ def make_train_step(
 
     Returns:
         A function of the real images ``(n, 32, 32, 1)`` and of two integers, the run's seed and
-        the step's number; it gives what `losses_of` gives, and the length of both gradients.
+        the step's number; it gives what `gan_losses` gives, and the length of both gradients.
     """
     critic = keras.Model(discriminator.inputs, discriminator.get_layer("logit").output)
 
@@ -279,6 +312,11 @@ def update_average(
 
     BatchNorm's moving statistics are averaged like the weights: averaged weights under the
     statistics of other weights draw worse images at first. Early on the average is short.
+
+    Args:
+        averaged, generator: Two generators of the same layers; the first changes.
+        decay: 0 (no average) to under 1: the share of the old number that stays.
+        step: Scalar, from 0.
     """
     step = tf.cast(step, tf.float32)
     decay = tf.minimum(decay, (1.0 + step) / (10.0 + step))

@@ -171,7 +171,13 @@ def draw_steps_and_dose(
 
 
 def gain_by_dose(rows: list[dict], images: int = 144) -> dict[float, tuple[float, float, float]]:
-    """By dose: the mean gain over no GAN images in points, and its 95 % interval."""
+    """By dose: the mean gain over no GAN images in points, and its 95 % interval.
+
+    Args:
+        rows: Of `experiments/results/worth.json`: `images`, `dose`, `replicate` and `accuracy`.
+        images: Real training images of the rows that count; by default those of the published
+            split, 144 of 200.
+    """
     arms: dict[float, dict[int, float]] = {}
     for row in rows:
         if row["images"] == images:
@@ -215,14 +221,14 @@ def draw_plan(images: int, spread: float, folds: int, margin: float = 5.0) -> Fi
     gains = [smallest_gain(size, spread, folds) for size in sizes]
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     axis.plot(sizes, gains, color=plots.DARK, label=f"{folds} folds")
-    found = smallest_gain(images, spread, folds)
-    axis.plot(images, found, "o", color=plots.LIGHT, ms=9, mec="black")
+    smallest = smallest_gain(images, spread, folds)
+    axis.plot(images, smallest, "o", color=plots.LIGHT, ms=9, mec="black")
     axis.axhline(margin, color="grey", ls=":", label=f"{margin:g} points")
     axis.set_xscale("log")
     ticks = [50, 100, 200, 500, 1000, 2000, 5000]
     axis.set_xticks(ticks, [f"{size:,}" for size in ticks])
     axis.minorticks_off()
     axis.set(xlabel="images", ylabel="smallest gain, points", ylim=(0, 30))
-    axis.set_title(f"{images:,} images, {folds} folds, spread {spread:g}: {found:.1f} points")
+    axis.set_title(f"{images:,} images, {folds} folds, spread {spread:g}: {smallest:.1f} points")
     axis.legend(frameon=False)
     return figure

@@ -13,6 +13,10 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """The share of hits that the data are compatible with.
 
+    Args:
+        hits, n: How many of how many.
+        level: How often it is to cover the truth.
+
     Returns:
         Lowest and highest share, 0 to 1; (0, 1) for n = 0, which excludes nothing.
 
@@ -30,11 +34,11 @@ def patient_interval(
     """Wilson's interval for a share of images, as wide as if each patient had one image.
 
     Images of one patient are right or wrong together, so that they say little more than one. At 8
-    images a patient this covers the truth at least as often as it says, and the interval that
-    counts images as seldom as 46 times in 100 (`test_patients_are_counted`).
+    images per patient this interval covers the truth at least as often as `level` says. Wilson's
+    interval, which counts images, covers it in only 46 of 100 cases (`test_patients_are_counted`).
 
     Args:
-        right: ``(n,)``, bool: which images were called rightly.
+        right: ``(n,)``, bool: which images were classified correctly.
         groups: ``(n,)``: equal ones are one patient's.
         level: How often it is to cover the truth.
 
@@ -56,32 +60,31 @@ def score(
     """Score a classifier on test images of both classes.
 
     Args:
-        labels: ``(n,)``, 1 for what is to be found.
+        labels: ``(n,)``, 1 for the positive class.
         probabilities: ``(n,)``, of label 1; 0.5 and above counts as 1.
         groups: ``(n,)``: equal ones are one patient's, and the intervals count patients; where
             None, each image is its own.
 
     Returns:
         accuracy, balanced_accuracy, sensitivity (of label 1), specificity (of label 0), auc, each
-        0 to 1; for all but auc the 95 % interval as `..._ci`, Wilson's or `balanced_interval`'s;
-        `confusion` as [[tn, fp], [fn, tp]].
+        0 to 1; for all but auc the 95 % interval as `..._ci`, from `patient_interval` or
+        `balanced_interval`; `confusion` as [[tn, fp], [fn, tp]].
     """
     matrix = confusion_matrix(labels, probabilities >= 0.5, labels=[0, 1])
-    (tn, fp), (fn, tp) = matrix.tolist()
-    counts = {
-        "accuracy": (tn + tp, tn + fp + fn + tp),
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
+    right = (probabilities >= 0.5) == labels
+    chosen = {
+        "accuracy": np.ones(len(labels), bool),
+        "sensitivity": labels == 1,
+        "specificity": labels == 0,
     }
-    scores: dict[str, Any] = {name: hits / n for name, (hits, n) in counts.items()}
+    scores: dict[str, Any] = {name: float(right[some].mean()) for name, some in chosen.items()}
     scores["balanced_accuracy"] = (scores["sensitivity"] + scores["specificity"]) / 2
     scores["auc"] = float(roc_auc_score(labels, probabilities))
     scores["confusion"] = matrix.tolist()
     groups = np.arange(len(labels)) if groups is None else groups
-    right = (probabilities >= 0.5) == labels
-    of = {"accuracy": labels >= 0, "sensitivity": labels == 1, "specificity": labels == 0}
     scores |= {
-        f"{name}_ci": list(patient_interval(right[some], groups[some])) for name, some in of.items()
+        f"{name}_ci": list(patient_interval(right[some], groups[some]))
+        for name, some in chosen.items()
     }
     rates = [(scores[name], scores[f"{name}_ci"]) for name in ("sensitivity", "specificity")]
     return scores | {"balanced_accuracy_ci": list(balanced_interval(*rates))}
@@ -107,7 +110,7 @@ def balanced_interval(*rates: tuple[float, Sequence[float]]) -> tuple[float, flo
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Exact McNemar test of two fitted classifiers on the same images; it speaks of no others.
+    """Exact McNemar test of two fitted classifiers on the same images, and of no others.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -218,7 +221,7 @@ def balanced_means(
     """The mean of both classes' weighted means, in each bootstrap sample, ``(samples,)``.
 
     Args:
-        values: ``(n,)``, one number an image.
+        values: ``(n,)``, one number per image.
         labels: ``(n,)``, 0 or 1.
         weights: ``(n,)``, as `folds.image_weights` gives them.
         samples: As `resample_groups` gives them. A sample without a class keeps the other's mean.
@@ -250,9 +253,9 @@ def pooled_mean(
         `mean`, `ci` (95 %), `se`, `p_value` (two-sided, of a mean of 0), `factor`.
     """
     mean = float(np.dot(weights, values) / weights.sum())
-    found = balanced_means(values, labels, weights, samples)
-    low, high = (mean + factor * (np.quantile(found, edge) - mean) for edge in (0.025, 0.975))
-    error = factor * float(np.std(found))
+    means = balanced_means(values, labels, weights, samples)
+    low, high = (mean + factor * (np.quantile(means, edge) - mean) for edge in (0.025, 0.975))
+    error = factor * float(np.std(means))
     p_value = float(2 * norm.sf(abs(mean) / error)) if error > 1e-12 else 1.0
     return {
         "mean": mean, "ci": [float(low), float(high)], "se": error, "p_value": p_value,
@@ -295,8 +298,8 @@ def resampled_t(differences: np.ndarray, ratio: float = 0.0, level: float = 0.95
     splits of new pools would: Nadeau and Bengio's correction widens the interval for that.
 
     Args:
-        differences: ``(J,)``: second arm minus first, one number a replicate (a split, or a fresh
-            set), already averaged over seeds; J at least 2.
+        differences: ``(J,)``: one arm minus the other, one number per replicate (a split, or a
+            fresh set), already averaged over seeds; J at least 2. `mean` has the same sign.
         ratio: Test images over all images used to fit or to select; 0 where every replicate has
             images of its own, which gives the plain paired t.
 
@@ -321,6 +324,12 @@ def resampled_t(differences: np.ndarray, ratio: float = 0.0, level: float = 0.95
 def holm(p_values: dict[str, float]) -> dict[str, float]:
     """p-values adjusted for their number: below a level, the family's error stays under it.
 
+    Args:
+        p_values: By name.
+
+    Returns:
+        By the same names, in the same order; each at least as large, at most 1.
+
     Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
     """
     adjusted, highest = {}, 0.0
@@ -335,8 +344,11 @@ def power(effect: float, sd: float, replicates: int, ratio: float = 0.0) -> floa
 
     Args:
         effect: A share, 0 or more.
-        sd: Of the differences, from replicate to replicate.
+        sd: Of the differences, from replicate to replicate, over 0.
         replicates, ratio: As in `resampled_t`.
+
+    Returns:
+        0 to 1.
     """
     shift = effect / (sd * math.sqrt(1 / replicates + ratio))
     return float(nct.sf(t.ppf(0.975, replicates - 1), replicates - 1, shift))
@@ -345,6 +357,14 @@ def power(effect: float, sd: float, replicates: int, ratio: float = 0.0) -> floa
 def smallest_detectable_effect(
     sd: float, replicates: int, ratio: float = 0.0, chance: float = 0.8
 ) -> float:
-    """The true difference that is found with this chance; see `power`."""
+    """The true difference that is found with this chance.
+
+    Args:
+        sd, replicates, ratio: As in `power`.
+        chance: Over 0.025 and under 1.
+
+    Returns:
+        A share, in the unit of `sd`.
+    """
     unit = sd * math.sqrt(1 / replicates + ratio)
     return brentq(lambda k: power(k * unit, sd, replicates, ratio) - chance, 0.0, 100.0) * unit

@@ -13,7 +13,7 @@ from helpers.files import CourseError
 
 JUDGE_WEIGHTS = files.PROJECT / "data" / "judge" / "judge.weights.h5"
 JUDGE_COMMAND = "python data/judge/make.py"
-# What a network sees: ImageNet's above all texture, the judge bleeds and little else.
+# ImageNet's features show mostly texture. The judge's show bleeds and little else.
 SPACES = {"imagenet": "network trained on ImageNet", "judge": "judge"}
 
 
@@ -75,7 +75,11 @@ def judge_accuracy(images: np.ndarray, label: int, judge: keras.Model) -> float:
 
 
 def judge_features(images: np.ndarray, judge: keras.Model) -> np.ndarray:
-    """The judge's last hidden layer: where images that show alike things lie in like directions.
+    """The judge's last hidden layer: in which similar contents point in similar directions.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1.
+        judge: See `load_judge`.
 
     Returns:
         ``(n, 64)``, each of length 8, as `describe` has them.

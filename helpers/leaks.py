@@ -1,4 +1,4 @@
-"""Leaks: test images that were also used in training (notebook 05)."""
+"""Checks against leaks: near copies, a test set opened once, the GANs' origin (notebook 05)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ NEAR_COPY = 0.985  # correlation; heads of different patients were found alike u
 
 
 def near_copies(images: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Which images are nearly among those seen: the same, moved by two pixels, or mirrored.
+    """Which images have a near copy among those seen: moved by two pixels, or mirrored.
 
     Args:
         images: Test images ``(n, height, width, 1)``.
@@ -24,7 +24,7 @@ def near_copies(images: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def not_in_real(images: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Which images differ from all real ones, because they are generated or augmented.
+    """Which images are not among the real ones, to the last bit.
 
     Args:
         images: What a score was computed on ``(n, ...)``.

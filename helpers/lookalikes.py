@@ -5,6 +5,7 @@ Those that come closest are aligned, and the details that agree after the alignm
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -179,7 +180,12 @@ def _start(linear: np.ndarray, place: int) -> np.ndarray:
     return np.column_stack([linear[kind], linear[kind] @ shift])
 
 
-def _describe_variants(small, which, linear, describe) -> np.ndarray:
+def _describe_variants(
+    small: np.ndarray,
+    which: np.ndarray,
+    linear: np.ndarray,
+    describe: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
     """Each chosen image in all variants and shifts, ``(images, variants * shifts, dimensions)``."""
     matrices = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
     seen, _ = alignment.warp(
@@ -195,8 +201,8 @@ def _cut(small: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
     return small[:, top : top + CENTRE, left : left + CENTRE].reshape(len(small), -1)
 
 
-def _learn_metric(small: np.ndarray):
-    """In what images of this set differ most, relative to what a slight misalignment does.
+def _learn_metric(small: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Learn the directions in which images differ most, relative to slight misalignment.
 
     Returns:
         A function of rows of `CENTRE`² pixels that returns rows of length 1, ``(…, DIMENSIONS)``:
@@ -217,7 +223,7 @@ def _learn_metric(small: np.ndarray):
             warped = np.column_stack([rng.uniform(0.93, 1.07) * flip @ turn, moved])
             still = np.column_stack([flip, [0, 0]])
             one, other = (
-                _standard(
+                alignment.standardise(
                     _cut(alignment.warp(small, some, np.tile(m, (len(some), 1, 1)))[0], (0, 0))
                 )
                 for m in (still, warped)
@@ -234,16 +240,10 @@ def _learn_metric(small: np.ndarray):
     sums, offset = directions.sum(axis=0), mean @ directions
 
     def describe(rows: np.ndarray) -> np.ndarray:
-        # As (_standard(rows) - mean) @ directions, with fewer passes over many rows.
+        # As (standardise(rows) - mean) @ directions, with fewer passes over many rows.
         middle = rows.mean(axis=-1, keepdims=True)
         power = np.einsum("...i,...i->...", rows, rows)[..., None] - rows.shape[-1] * middle**2
         projected = (rows @ directions - middle * sums) / np.sqrt(power.clip(1e-12)) - offset
         return projected / (np.linalg.norm(projected, axis=-1, keepdims=True) + 1e-6)
 
     return describe
-
-
-def _standard(rows: np.ndarray) -> np.ndarray:
-    """Mean 0 and length 1."""
-    rows = rows - rows.mean(axis=-1, keepdims=True)
-    return rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-6)

@@ -17,15 +17,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+import numpy as np
+
 from helpers import files
 from helpers.files import CourseError
 
 DEVICE = "COURSE_DEVICE"  # names a module that computes in TensorFlow's place
 PROGRESS_FILE = "COURSE_PROGRESS_FILE"  # set by course.run: where a kernel writes its progress
-# What TensorFlow reads while it loads. It turns oneDNN's kernels on by itself only where the
-# processor has AVX-512, though they were faster for these networks on one without it, too; and
-# other kernels give other bits. glibc, which raises its threshold by itself, keeps a tenth of a
-# gigabyte that nothing uses; it reads this when a process starts.
+# TF_ENABLE_ONEDNN_OPTS: oneDNN's kernels, always on. By default TensorFlow uses them only with
+# AVX-512, but they were faster for these networks without it as well, and one setting gives the
+# same bits everywhere. MALLOC_MMAP_THRESHOLD_: without it, glibc keeps about 0.1 GB that nothing
+# uses. TensorFlow reads its variables while it loads, glibc when a process starts.
 ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "MALLOC_MMAP_THRESHOLD_": "16777216",
 }  # fmt: skip
@@ -42,12 +44,15 @@ def device() -> ModuleType | None:
 
 
 def place(function: Callable, owners: Iterable[Any]) -> tuple[Callable, Callable[[], None]]:
-    """The function where this process computes, and a function that brings the variables back.
+    """Move a TensorFlow function to the device that computes.
 
     Args:
         function: A TensorFlow function.
         owners: Models and optimizers whose variables it uses. Where another device computes, they
             have their old values until the second function is called.
+
+    Returns:
+        The function there, and a second one that copies the variables back.
     """
     if elsewhere := device():
         return elsewhere.place(function, owners)
@@ -75,12 +80,12 @@ def digest(*parts: bytes) -> str:
 
 
 def code_hash() -> str:
-    """One hash of the helpers as they stand."""
+    """One hash of the source of all helpers."""
     sources = sorted((files.PROJECT / "helpers").rglob("*.py"))
     return digest(*[path.read_bytes() for path in sources])
 
 
-def fingerprint(images: Any) -> str:
+def fingerprint(images: np.ndarray) -> str:
     """One hash of an array's numbers, in their order."""
     return digest(images.tobytes())
 
@@ -105,7 +110,9 @@ def check_keras() -> None:
     if kept.get("floatx", "float32") != "float32":
         raise CourseError(f"floatx in {path} is {kept['floatx']!r}: set it to float32.")
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-        raise CourseError("TF_USE_LEGACY_KERAS asks for Keras 2: unset it, for Keras 3 is needed.")
+        raise CourseError(
+            "TF_USE_LEGACY_KERAS asks for Keras 2: unset it, since Keras 3 is needed."
+        )
 
 
 def environment() -> dict[str, str]:
@@ -147,12 +154,13 @@ def seed_everything(seed: int) -> None:
     import tensorflow as tf
     from tensorflow.python.framework import ops
 
-    # Sums of three and more gradients are added up in the order in which they arrive where
-    # TensorFlow's graph optimizer is on: other bits each time.
+    # With TensorFlow's graph optimizer on, sums of three or more gradients are added in order of
+    # arrival, so the last bits differ each time.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     keras.utils.clear_session()
     # Each traced step of an optimizer leaves an entry here that holds its graph, and so its
     # variables, for good (tensorflow issue 97697), though it is read only while that is traced.
+    # The registry is private to TensorFlow: without it nothing is freed, and nothing else changes.
     registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
     for name in [name for name in registry if name.startswith("CustomGradient-")]:
         del registry[name]
@@ -190,15 +198,18 @@ def setup() -> str:
                 tf.config.experimental.set_memory_growth(gpu, True)
     where = "no GPU: CPU"
     if gpus:
-        found = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-        where = "GPU: " + ", ".join(map(str, found))
+        devices = [
+            tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus
+        ]
+        where = "GPU: " + ", ".join(map(str, devices))
     if has_metal():
         where = "no GPU: CPU (Apple's GPU is not used: networks train wrongly on it)"
     if device():
         where = device().describe()
     names = "Python {python} · TensorFlow {tensorflow} · Keras {keras}".format(**versions())
-    warning = " · TensorFlow was loaded before machine.setup(): restart, and call that first"
-    return f"{names} · {where}{warning * late}"
+    if late:
+        where += " · TensorFlow was loaded before machine.setup(): restart, and call that first"
+    return f"{names} · {where}"
 
 
 def usable_gpus() -> list[Any]:
@@ -265,7 +276,11 @@ def choose_precision(asked: str = "auto") -> str:
 
 @functools.cache
 def time_precisions() -> dict[str, float]:
-    """Seconds for a pass through layers like the networks', by precision that runs here at all."""
+    """Seconds for a pass through layers like the networks', by precision that runs here at all.
+
+    `fast.print_times` measures, in a subprocess: this module, which comes before `fast`, doesn't
+    import it.
+    """
     timed = run_python(
         "from helpers import machine\nmachine.setup()\nfrom helpers import fast\nfast.print_times()"
     )
@@ -286,19 +301,25 @@ def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Ite
 
     Under `course run` the progress goes to a small file, which the command shows in the terminal,
     so an executed notebook contains no progress bar. Elsewhere tqdm draws a bar.
+
+    Args:
+        items: What is gone through.
+        title: Of the bar.
+        total: How many there are, those done before among them.
+        done: How many were done before.
     """
     if not (target := os.environ.get(PROGRESS_FILE)):
         from tqdm.auto import tqdm
 
         yield from tqdm(items, desc=title, total=total, initial=done, leave=False)
         return
-    started, said, first = time.monotonic(), 0.0, done
+    started, written, first = time.monotonic(), 0.0, done
     for item in items:
         yield item
         done += 1
         now = time.monotonic()
-        if now - said >= 0.5 or done == total:
-            said = now
+        if now - written >= 0.5 or done == total:
+            written = now
             left = (now - started) / (done - first) * (total - done)
             state = {"title": title, "done": done, "total": total, "seconds_left": left}
             with contextlib.suppress(CourseError, OSError):  # never worth stopping a training for

@@ -1,4 +1,4 @@
-"""Are synthetic images good, varied, and no copies? The measures of notebook 04."""
+"""Are generated images good, varied, and no copies? Measures, and the audit of a whole class."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,8 @@ from helpers.copies import find_copies
 from helpers.files import CourseError
 from helpers.judge import SPACES, describe
 
-FEWEST = 40  # images of each kind for a measure of quality; with 17 or 22 they say nothing
+FEWEST = 40  # images of each kind for a measure of quality; with about 20 it says nothing
+NEIGHBOURLY = ("precision", "recall", "density", "coverage")
 RESEMBLE = ("precision", "coverage")  # what decides whether generated images resemble real ones
 NOT_SYNTHETIC = "Its images may show real patients: do not hand them on as synthetic."
 PENALTY = 80.0  # of the ridge regression; with 30 images and 20 features, a small one overfits
@@ -92,7 +93,11 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     Returns:
         `precision`: share of generated images in some real image's ball; `recall`: the reverse;
         `density`: how many real balls hold a generated image, over k; `coverage`: share of real
-        balls that hold one; `coverage_expected`: what two sets of one distribution give.
+        balls that hold one; `coverage_expected`: the coverage that two sets of one distribution
+        give on average, by a formula. (`quality` measures this number instead.)
+
+    Raises:
+        ValueError: Unequal numbers, or too few.
 
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797.
     """
@@ -116,7 +121,7 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
     """All measures of quality, each beside what images of the same kind would give.
 
     The real images are halved at random, again and again: one half is compared with the other, and
-    with as many generated ones, so that both stand on equal numbers.
+    with as many generated ones, so that both are based on equal numbers.
 
     Args:
         real, generated: ``(n, d)`` and ``(m, d)`` features, each at least `FEWEST`.
@@ -138,23 +143,23 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
             f"{len(real)} and {len(generated)}: add images, or draw more."
         )
     rng = np.random.default_rng(seed)
-    found, expected, floor = [], [], []
+    measured, expected, floor = [], [], []
     for _ in range(50):
         order = rng.permutation(len(real))
         first, second = real[order[:half]], real[order[half : 2 * half]]
         drawn = generated[rng.permutation(len(generated))[:half]]
-        found.append(neighbour_measures(first, drawn))
+        measured.append(neighbour_measures(first, drawn))
         expected.append(neighbour_measures(first, second))
         floor.append(kid(first, second)[0])
     value, error = kid(real, generated)
-    means = [pd.DataFrame(rows).mean().to_dict() for rows in (found, expected)]
+    means = [pd.DataFrame(rows).mean().to_dict() for rows in (measured, expected)]
     lowest = pd.DataFrame(expected).min()
     return {
         "kid": value,
         "kid_ci": [value - 1.96 * error, value + 1.96 * error],
         "kid_floor": float(np.quantile(floor, 0.95)),
         **means[0],
-        **{f"{name}_expected": means[1][name] for name in means[1] if "_" not in name},
+        **{f"{name}_expected": means[1][name] for name in NEIGHBOURLY},
         "compared": half,
         "resembles": all(means[0][name] >= lowest[name] for name in RESEMBLE),
     }
@@ -231,7 +236,7 @@ def two_sample_test(
     x = np.concatenate([rng.permutation(real)[:count], generated[order]])
     fold = np.arange(len(x)) % count % 5
     fold[2 * count :] = 5  # of the larger set: never fitted on
-    # One column a labelling, 1 for real and -1 for generated. The first is the true one.
+    # One column per labelling, 1 for real and -1 for generated. The first is the true one.
     labels = np.repeat([1.0, -1.0], count)[:, None].repeat(1 + permutations, axis=1)
     for part in range(5):
         inside = np.flatnonzero(fold[: 2 * count] == part)
@@ -255,14 +260,21 @@ def two_sample_test(
 
 
 def principal_components(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The `COMPONENTS` directions in which all images together differ most."""
+    """The `COMPONENTS` directions in which all images together differ most.
+
+    Args:
+        real, drawn: ``(n, d)`` and ``(m, d)`` features.
+
+    Returns:
+        ``(n, k)`` and ``(m, k)``, k at most `COMPONENTS`.
+    """
     count = min(COMPONENTS, len(real) + len(drawn), real.shape[1])
     together = PCA(count, random_state=0).fit_transform(np.concatenate([real, drawn]))
     return together[: len(real)], together[len(real) :]
 
 
 def tells_apart(p_values: list[float]) -> bool:
-    """Whether any of the two-sample tests, one a feature space, tells the images apart (5 %)."""
+    """Whether any of the two-sample tests, one per feature space, tells the images apart (5 %)."""
     return min(p_values) <= 0.05 / len(p_values)
 
 
@@ -270,7 +282,11 @@ def tells_apart(p_values: list[float]) -> bool:
 
 
 def degenerate_reason(images: np.ndarray) -> str:
-    """What makes these images no images at all, in words; empty where nothing does."""
+    """What makes these images unusable, in words; empty if nothing does.
+
+    Args:
+        images: ``(n, height, width, 1)``, n at least 1, -1 to 1.
+    """
     if not np.isfinite(images).all():
         return "some pixels are no numbers"
     if np.ptp(images, axis=(1, 2, 3)).max() < 0.05:
@@ -297,8 +313,8 @@ def audit_class(
         held_out: Real images of validation, which it never saw; never those of test.
         groups: Of train and held_out, in this order.
         seed: Of all that is drawn.
-        fresh: Real images without limit to measure quality by, where they are simulated; otherwise
-            it is measured by train and held_out together.
+        fresh: Newly simulated images to measure quality against, if the data are simulated; by
+            default it is measured against train and held_out together.
         simulated: Whether the images show simulated slices, so that the judge can be asked too; by
             default, where there are fresh ones.
 
@@ -307,7 +323,7 @@ def audit_class(
         network trained on ImageNet; the same by space under `spaces`, which has the judge's where
         the images are simulated; `resembles` and `told_apart`, where all spaces or any says so;
         `copying` from `find_copies`; `like_a_slice`; `features`: "imagenet"; and `verdict`, a list
-        of sentences. A measure that has too few images stands in `refused` as a sentence; images
+        of sentences. A measure that has too few images is in `refused` as a sentence; images
         that are none have a `warning` and nothing else.
     """
     report: dict[str, Any] = {"samples": len(images), "refused": []}
@@ -385,6 +401,6 @@ def _add(found: dict[str, Any], measure: Callable[[], dict[str, Any]], refused: 
     with threadpool_limits(1):
         try:
             found |= measure()
-        except (CourseError, ValueError) as error:  # scikit-learn's, of few images
+        except CourseError as error:  # too few images
             if str(error) not in refused:
                 refused.append(str(error))

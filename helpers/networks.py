@@ -28,7 +28,16 @@ class ExactBatchNorm(layers.BatchNormalization):
     def call(
         self, inputs: keras.KerasTensor, training: bool = False, mask: None = None
     ) -> keras.KerasTensor:
-        """Normalise over all axes but the last; in training by the batch's statistics."""
+        """Normalise over all axes but the last; in training by the batch's statistics.
+
+        Args:
+            inputs: ``(n, ..., channels)``.
+            training: Whether the batch's statistics are used, and the moving averages follow.
+            mask: Not supported; Keras passes it.
+
+        Returns:
+            Same shape.
+        """
         if not training:
             return super().call(inputs, training=False)
         x = ops.cast(inputs, "float32")
@@ -40,7 +49,7 @@ class ExactBatchNorm(layers.BatchNormalization):
         return ops.cast(x, self.compute_dtype)
 
     def follow(self, mean: keras.KerasTensor, variance: keras.KerasTensor) -> None:
-        """Move the moving averages towards the batch's."""
+        """Move the moving averages, each ``(channels,)``, towards the batch's."""
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(self.momentum * moving + (1.0 - self.momentum) * of_batch)
 
@@ -48,7 +57,7 @@ class ExactBatchNorm(layers.BatchNormalization):
 def normalise_and_activate(
     x: keras.KerasTensor, batch_norm: type[layers.Layer] = layers.BatchNormalization
 ) -> keras.KerasTensor:
-    """BatchNorm, then LeakyReLU 0.01, as after every layer except the last."""
+    """BatchNorm, then LeakyReLU 0.01, as after every layer except the last; the shape stays."""
     x = batch_norm(momentum=MOMENTUM)(x)
     return layers.LeakyReLU(negative_slope=0.01)(x)
 

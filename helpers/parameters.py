@@ -32,7 +32,11 @@ class Parameter:
     instead: str = ""  # what to use where a value does not fit
 
     def refuse(self, name: str, value: Any) -> None:
-        """Raise `CourseError` if this value is not allowed."""
+        """Refuse a value that is not allowed.
+
+        Raises:
+            CourseError: It is of another type, out of range, or none of `choices`.
+        """
         if self.choices:
             if value not in self.choices:
                 known = ", ".join(self.choices)
@@ -45,7 +49,7 @@ class Parameter:
             fits = type(value) in {int, kind} and self.low <= value <= self.high
             instead = f"use a whole number from {self.low} to {self.high}"
             if kind is float:
-                instead = f"use a number, {self.low:g} or more, with a point"
+                instead = f"use a number, {self.low:g} or more, such as 1.5"
         else:
             fits, instead = isinstance(value, kind), self.instead or INSTEAD[kind]
         if not fits:
@@ -105,7 +109,7 @@ NOTEBOOKS = {
     "precision": Parameter(
         "auto", "of the products; auto: the fastest here", choices=("auto", *PRECISIONS)
     ),
-    "samples_per_class": Parameter(100, "generated slices a class", low=10),
+    "samples_per_class": Parameter(100, "generated slices per class", low=10),
     # Classifiers
     "arms": Parameter("original, gan_only, original_gan, classic", "what is compared, by commas"),
     "learning_curve": Parameter(
@@ -173,7 +177,7 @@ def split_names(text: str) -> set[str]:
 
 
 def describe(names: Container[str]) -> str:
-    """The notebooks' parameters with these names, one a line, for `--help`."""
+    """The notebooks' parameters with these names, one per line, for `--help`."""
     lines = []
     for name, known in NOTEBOOKS.items():
         if name in names:

@@ -1,6 +1,6 @@
 """Simulated axial head CT slices, with and without a bleed, drawn from a seed.
 
-They stand in where real slices may not be shipped and where truth must be known without limit; they
+They are used where real slices may not be shipped and where truth must be known without limit; they
 say nothing about patients. Lengths: 0 the middle of the head, 1 its edge. Densities: Hounsfield
 units (HU, water 0), as on CT. A level is the height of a slice, 0 (cisterns) to 1 (vertex).
 """
@@ -62,7 +62,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class _Head:
-    """Where each pixel lies in the head: arrays (size, size)."""
+    """Where each pixel is in the head: arrays (size, size)."""
 
     x: np.ndarray  # to the right of the picture
     y: np.ndarray  # to the back of the head
@@ -99,12 +99,15 @@ def draw_slice(
 
     Args:
         rng: Decides what differs between two slices of one patient.
-        bleed: One of `BLEEDS`, or None; else a `ValueError`.
+        bleed: One of `BLEEDS`, or None.
         level: 0 to 1, `IVH_END` at most for an intraventricular bleed; drawn where None.
         size: Height and width, pixels.
 
     Returns:
         ``(size, size)``, ``uint8``, 0 to 255.
+
+    Raises:
+        ValueError: Another bleed.
     """
     if bleed not in (None, *BLEEDS):
         raise ValueError(f"bleed is {bleed!r}; use None or one of {', '.join(BLEEDS)}")
@@ -180,7 +183,7 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
         seed: The same one writes the same pixels.
 
     Raises:
-        CourseError: Something else lies in the folder, or it cannot be written.
+        CourseError: Something else is in the folder, or it cannot be written.
     """
     folder = Path(folder)
     card = folder / "simulated.txt"
@@ -191,9 +194,9 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
         raise CourseError(f"{folder} is not empty and holds no simulated set: move it away.")
     if n % 2 or n < 24:
         raise ValueError(f"n is {n}; use an even number of at least 24 images")
-    with files.atomic_folder(folder) as made:
-        _write_files(made, n, seed)
-        (made / card.name).write_text(told, encoding="utf-8")
+    with files.atomic_folder(folder) as unfinished:
+        _write_files(unfinished, n, seed)
+        (unfinished / card.name).write_text(told, encoding="utf-8")
     return folder
 
 

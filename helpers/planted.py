@@ -14,7 +14,9 @@ GRAIN, GRID, BLUR = 0.25, 0.12, 0.7  # standard deviation and amplitude of 2; pi
 COPY_NOISE, COPY_CONTRAST = 0.1, 0.1  # standard deviation of 2; share
 
 
-def draw_textures(n: int, seed: int, kinds: np.ndarray | None = None, size: int = 32) -> tuple:
+def draw_textures(
+    n: int, seed: int, kinds: np.ndarray | None = None, size: int = 32
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw textures that resemble ultrasound: layers, speckle, and a finding.
 
     Args:
@@ -127,7 +129,11 @@ DISGUISES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = 
 
 
 def plant_copies(
-    fresh: np.ndarray, train: np.ndarray, count: int, rng: np.random.Generator, disguise=mix
+    fresh: np.ndarray,
+    train: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    disguise: Callable[[np.ndarray, np.random.Generator], np.ndarray] = mix,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put copies of training images in the place of some new ones.
 

@@ -84,7 +84,7 @@ def show(
 
 
 def save_figure(figure: Figure, out: Path, name: str) -> None:
-    """Keep a figure for the report as `figures/NAME.png`."""
+    """Keep a figure for the report, as `figures/NAME.png` in the folder `out`."""
     with files.atomic_write(out / "figures" / f"{name}.png") as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
 
@@ -97,7 +97,7 @@ def show_grid(
     Args:
         rows: Images ``(n, height, width, 1)`` in -1 to 1 (or a list of grey ``uint8`` arrays) under
             the row's name; the first `columns` of each are shown.
-        columns: Slices a row.
+        columns: Slices per row.
         size: Edge of a slice in inches.
         title: Above all.
     """
@@ -193,6 +193,9 @@ def show_training(histories: dict[str, dict[str, np.ndarray]]) -> Figure:
     """Losses, mean outputs and gradient lengths of each GAN by step, smoothed over 25 steps.
 
     The first steps can cost a hundred times what later ones do; the losses' axis leaves them out.
+
+    Args:
+        histories: By class, `training.Trained.history`.
     """
     figure, axes = plt.subplots(
         3, len(histories), figsize=(5 * len(histories), 7), squeeze=False, sharex="col",
@@ -286,7 +289,7 @@ def show_gains(gains: dict[str, dict], margin: float) -> Figure:
 
 
 def show_arms(arms: dict[str, dict]) -> Figure:
-    """What decides of each arm with its 95 % interval, as a forest plot.
+    """The deciding score of each arm with its 95 % interval, as a forest plot.
 
     That is accuracy, or balanced accuracy where the test images are not as many of each class: a
     dotted line shows what always naming one class would give, a half in either.

@@ -10,7 +10,7 @@ LEAST = {"brightness": 0.1, "contrast": 0.1, "shape": 0.08}  # of 2, of 2, of 1:
 
 
 def find_differences(images: np.ndarray, real: np.ndarray) -> list[str]:
-    """Say in sentences how the images were prepared otherwise than the real ones.
+    """List how the preparation of the images differs from that of the real ones.
 
     Args:
         images, real: ``(n, size, size, 1)`` and ``(m, size, size, 1)``, -1 to 1.
@@ -19,7 +19,7 @@ def find_differences(images: np.ndarray, real: np.ndarray) -> list[str]:
         Sentences about inverted grey levels, brightness, contrast and squeezed shapes; none where
         both sets look alike in these.
     """
-    found = []
+    sentences = []
     means = [x.mean(axis=0).ravel() for x in (images, real)]
     if all(mean.std() > 0.05 for mean in means) and np.corrcoef(*means)[0, 1] < OPPOSED:
         return ["Black and white are inverted in the generated images: invert them first."]
@@ -32,18 +32,17 @@ def find_differences(images: np.ndarray, real: np.ndarray) -> list[str]:
         apart = np.median(generated) - np.median(usual)
         spread = np.median(np.abs(usual - np.median(usual))) * 1.48  # a normal standard deviation
         width = SPREADS * spread
-        if (
-            name == "shape"
-        ):  # a squeeze is less than heads differ, so it is looked for in all at once
+        # Heads differ more than a squeeze changes them, so medians are compared, not single images.
+        if name == "shape":
             width = ERRORS * 1.25 * spread * np.sqrt(1 / len(images) + 1 / len(real))
         if abs(apart) > max(LEAST[name], width):
             how = words[int(apart > 0)]
-            found.append(
+            sentences.append(
                 f"The generated images are {how} than the real ones (median {name} "
                 f"{np.median(generated):.2f}, not {np.median(usual):.2f}): prepare both alike, "
                 "padded to a square and in the same grey levels, or the audit judges that."
             )
-    return found
+    return sentences
 
 
 def _shape(images: np.ndarray) -> np.ndarray:

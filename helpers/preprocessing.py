@@ -26,7 +26,8 @@ def read_grey(path: Path) -> np.ndarray:
     """One image file of any mode as grey levels.
 
     Transparency is laid over black, as air is on a CT; 16-bit greys keep their upper 8 bits; a
-    photograph's turn (EXIF) is applied.
+    photograph's turn (EXIF) is applied. A run reads images of 8 bits with `folder.images.grey_of`,
+    which gives the same in less memory; 16-bit greys get the window of the whole set there.
 
     Returns:
         ``(height, width)``, ``uint8``, 0 black to 255 white.
@@ -47,7 +48,7 @@ def pad_to_square(grey: np.ndarray) -> np.ndarray:
         grey: ``(height, width)``, ``uint8``.
 
     Returns:
-        ``(side, side)`` with ``side = max(height, width)``; the old pixels stand in the middle.
+        ``(side, side)`` with ``side = max(height, width)``; the old pixels are in the middle.
     """
     height, width = grey.shape
     side = max(height, width)
@@ -84,12 +85,16 @@ def to_tanh_range(images: np.ndarray) -> np.ndarray:
 
 
 def to_grey_levels(images: np.ndarray) -> np.ndarray:
-    """From -1 to 1 back to ``uint8``, 0 black to 255 white."""
+    """From -1 to 1 back to ``uint8``, 0 black to 255 white; any shape, which stays."""
     return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
 def prepare(greys: list[np.ndarray], size: int = 32) -> np.ndarray:
     """Pad, shrink and rescale slices of any size.
+
+    Args:
+        greys: Each ``(height, width)``, ``uint8``.
+        size: Of the result, pixels.
 
     Returns:
         ``(n, size, size, 1)``, ``float32``, -1 to 1.
@@ -140,6 +145,11 @@ def propose_lookalikes(
     bits of a 64-bit perceptual hash. Both limits were set on the real set. There they propose nine
     pairs, all of them right. They miss pictures that were cropped or changed more, and no limits
     find a series of slices through one head without joining different people.
+
+    Args:
+        greys: Each ``(height, width)``, ``uint8``.
+        least_correlation: From which on two slices are alike, up to 1.
+        most_bits: Up to which they are, of 64.
 
     Returns:
         ``(i, j, correlation)`` with ``i < j``, most alike first.
@@ -224,7 +234,7 @@ class Prepared:
     table: pd.DataFrame
 
     def part(self, name: str, label: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of a part, or of one class in it."""
+        """Images ``(k, 32, 32, 1)`` and labels ``(k,)`` of a part, or of one class in it."""
         chosen = (self.table["split"] == name).to_numpy()
         if label is not None:
             chosen = chosen & (self.table["label"] == label).to_numpy()

@@ -1,4 +1,4 @@
-"""Draw images from a saved generator and write them as a data set like any other."""
+"""Find and load saved generators safely, draw images, and write them as a data set."""
 
 import hashlib
 import math
@@ -14,6 +14,10 @@ from helpers import files, machine, networks, preprocessing
 from helpers.files import CourseError
 
 PRETRAINED = files.PROJECT / "data" / "pretrained"
+# What a model file may hold beside its numbers. An attribute's texts can all be the same long one,
+# so both together bound the memory.
+MOST_NAMES_PER_ATTRIBUTE = 200
+MOST_OTHER_BYTES = 1_000_000
 
 
 def find_generators(
@@ -33,22 +37,22 @@ def find_generators(
     Raises:
         CourseError: A bundled file is not the one that `generators.json` names.
     """
-    paths, brought = {}, {}
-    own = files.read_json(PRETRAINED / "generators.json").get("generators", {})
+    paths, bundled = {}, {}
+    cards = files.read_json(PRETRAINED / "generators.json").get("generators", {})
     for name, label in classes.items():
-        path, card = out / "models" / f"{name}.h5", own.get(name, {"trained_on": None})
+        path, card = out / "models" / f"{name}.h5", cards.get(name, {"trained_on": None})
         trained_on = machine.fingerprint(prepared.part("train", label)[0])
         if not path.exists() and card["trained_on"] == trained_on:
-            path, brought[name] = PRETRAINED / path.name, card
+            path, bundled[name] = PRETRAINED / path.name, card
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
                 raise CourseError(
                     f"{path} has another SHA-256 than generators.json says: get both files again."
                 )
         paths[name] = path
-    if brought:
+    if bundled:
         print("Notebook 03 has not run: these generators come with the course.")
-        known = files.read_json(out / "metrics.json").get("gan", {})
-        files.record(out, gan=known | brought)
+        recorded = files.read_json(out / "metrics.json").get("gan", {})
+        files.record(out, gan=recorded | bundled)
     return paths
 
 
@@ -86,11 +90,6 @@ def load_generator(path: Path) -> keras.Model:
     return generator
 
 
-# What a model file may hold beside its numbers. An attribute's texts can all be the same long one,
-# so both together bound the memory.
-NAMES, TEXTS = 200, 1_000_000  # texts in an attribute; bytes in the file
-
-
 class UnsafeFile(Exception):
     """A model file that holds more than a network's numbers and names."""
 
@@ -115,7 +114,7 @@ def refuse_unsafe(path: Path, most: int) -> None:
         while groups:
             group = groups.pop()
             for name in group.attrs:  # the names of layers and weights
-                if math.prod(group.attrs.get_id(name).shape) > NAMES:
+                if math.prod(group.attrs.get_id(name).shape) > MOST_NAMES_PER_ATTRIBUTE:
                     raise UnsafeFile(f"its attribute {name} is too long")
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -128,13 +127,13 @@ def refuse_unsafe(path: Path, most: int) -> None:
                 elif not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
                     raise UnsafeFile(f"{name} is no array of numbers")
                 elif item.external or item.is_virtual:
-                    raise UnsafeFile(f"{name} lies in another file")
+                    raise UnsafeFile(f"{name} is in another file")
                 else:
                     numbers += item.size or 0
                     stored += item.id.get_storage_size()
     if numbers > most:
         raise UnsafeFile(f"{numbers:,} numbers instead of at most {most:,}")
-    if Path(path).stat().st_size - stored > TEXTS:
+    if Path(path).stat().st_size - stored > MOST_OTHER_BYTES:
         raise UnsafeFile("more texts than a network has")
 
 
@@ -233,6 +232,6 @@ def write_samples(
     with files.atomic_folder(folder) as made:
         for i, image in enumerate(preprocessing.to_grey_levels(images[..., 0])):
             Image.fromarray(image).save(made / f"{i:03d}.png")
-        lines = ["id, hemorrhage", *(f"{i},{label}" for i, label in enumerate(labels))]
+        lines = ["id,label", *(f"{i},{label}" for i, label in enumerate(labels))]
         (made / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         files.write_json(made / "manifest.json", manifest)

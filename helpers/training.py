@@ -1,4 +1,4 @@
-"""The training loop: train one GAN on the slices of one class, and resume after an interruption."""
+"""Train one GAN on the slices of one class; checkpoints, saved generators, model cards."""
 
 import ast
 import contextlib
@@ -33,6 +33,12 @@ def batch_of(step: int, count: int, batch_size: int, seed: int) -> np.ndarray:
     """Indices of a step's images: each epoch in a new order, without an incomplete batch.
 
     It depends on the step alone, so a resumed run sees the same images as an unbroken one.
+
+    Args:
+        step: From 0.
+        count: Of the images, at least `batch_size`.
+        batch_size: Images per step.
+        seed: Of the order.
 
     Returns:
         ``(batch_size,)`` indices below `count`.
@@ -110,14 +116,14 @@ def train_gan(
             "add images of this class."
         )
     code = fingerprint_step(make_step)
-    own = code == fingerprint_step(gan.make_train_step)
-    step_name = "the course's" if own else f"edited-{code[:8]}"
-    if checkpoints and not own:
+    is_courses = code == fingerprint_step(gan.make_train_step)
+    step_name = "the course's" if is_courses else f"edited-{code[:8]}"
+    if checkpoints and not is_courses:
         checkpoints = checkpoints.with_name(f"{checkpoints.name}-{step_name}")
         print(f"{title}: the step was edited; its checkpoints go to {checkpoints.name}.")
-    before = _read_newest(checkpoints)
-    if precision == "auto" and before:
-        precision = before["origin"]["precision"]
+    checkpoint = _read_newest(checkpoints)
+    if precision == "auto" and checkpoint:
+        precision = checkpoint["origin"]["precision"]
     precision = machine.choose_precision(precision)
     machine.seed_everything(seed)
     with _dtype_policy(precision):
@@ -132,7 +138,7 @@ def train_gan(
         optimizer.build(network.trainable_variables)
     if averaged:
         averaged.set_weights(generator.get_weights())
-    drawing = averaged or plain[0]
+    preview_generator = averaged or plain[0]
     # Dropout keeps its own random state among its network's variables.
     parts = (generator, discriminator, *optimizers, *([averaged] if averaged else []))
     state = _State(
@@ -147,8 +153,8 @@ def train_gan(
             "step": code,
         },
     )
-    if before:
-        state.restore(before)
+    if checkpoint:
+        state.restore(checkpoint)
     if (first := len(state.rows)) > steps:
         raise CourseError(
             f"{title}: {first} steps are done, more than the {steps} asked for: ask for {first} or "
@@ -180,10 +186,10 @@ def train_gan(
             if done % preview_every == 0 or done == steps:
                 fetch_variables()
                 if not averaged:
-                    drawing.set_weights(generator.get_weights())
-                state.frames.append(np.asarray(drawing(fixed, training=False)))
+                    preview_generator.set_weights(generator.get_weights())
+                state.frames.append(np.asarray(preview_generator(fixed, training=False)))
                 state.frame_steps.append(done)
-                state.watched.append(watch(drawing) if watch else {})
+                state.watched.append(watch(preview_generator) if watch else {})
             if checkpoints and (done % checkpoint_every == 0 or done == steps or interrupted):
                 fetch_variables()
                 state.save(checkpoints)
@@ -196,7 +202,7 @@ def train_gan(
     for network, clone in zip(plain, (generator, discriminator), strict=True):
         network.set_weights(clone.get_weights())
     made_by = state.seconds, precision, step_name
-    return Trained(drawing, plain[1], history, *pictures, *made_by)
+    return Trained(preview_generator, plain[1], history, *pictures, *made_by)
 
 
 def fingerprint_step(make_step: Callable) -> str:
@@ -353,7 +359,7 @@ def save_generator(generator: keras.Model, path: Path) -> None:
 
 
 def write_log(path: Path, history: dict[str, np.ndarray]) -> None:
-    """Write the losses as CSV, one row a step, steps counted from 1."""
+    """Write the losses as CSV, one row per step, steps counted from 1."""
     with files.atomic_write(path) as temporary:
         pd.DataFrame(history).rename(lambda k: k + 1).to_csv(temporary, index_label="step")
 

@@ -1,4 +1,4 @@
-"""From images to pooled features: the bundled trunk, EfficientNet-Lite0, and the paper's ResNet-50.
+"""From images to pooled features: the bundled EfficientNet-Lite0, and a builder of ResNet-50.
 
 The bundled weights come with the course (`data/trunk/`), so what they show depends on no network
 connection.

@@ -42,53 +42,63 @@ GAINS = {
 }
 
 
+# What each text begins with; the report shows it in bold.
+HEADLINES = {
+    "helps": "GAN images help",
+    "harms": "GAN images do harm",
+    "no_room": "No room",
+    "no_gain": "No gain",
+    "undecided": "Not enough data to tell",
+}
+
+
 def say(
     answer: str, gains: dict[str, dict[str, Any]], replicates: int, where: str = "",
     margin: float = MARGIN,
 ) -> str:  # fmt: skip
-    """The answer in words.
+    """The answer in words: its headline, a colon or a full stop, and the numbers.
 
     Args:
         answer: From `judge`.
         gains, replicates, margin: As `judge` had them.
         where: What comes after the gains of the oracle, as " at a quarter of these images".
     """
-    points = f"{100 * margin:.0f} points"
-    gain = {name: points_of(found) for name, found in gains.items()}
+    headline, points = HEADLINES[answer], f"{100 * margin:.0f} points"
+    gain = {name: points_of(measured) for name, measured in gains.items()}
     exposure = (
         f"GAN images beside classic augmentation moved the balanced accuracy by {gain['exposure']}"
     )
     if answer == "helps":
-        return f"GAN images help: {exposure}, and by {gain['compute']} against the same effort."
+        return f"{headline}: {exposure}, and by {gain['compute']} against the same effort."
     if answer == "harms":
-        return f"GAN images do harm: {exposure}."
+        return f"{headline}: {exposure}."
     if answer == "no_room":
         return (
-            f"No room: even true new images in the GAN's place would add less than {points}{where}"
-            f": {gain['oracle']}. {exposure}."
+            f"{headline}: even true new images in the GAN's place would add less than "
+            f"{points}{where}: {gain['oracle']}. {exposure}."
         )
     if answer == "no_gain":
         return (
-            f"No gain: GAN images would add less than {points}{where}: {gain['stronger']}. True "
+            f"{headline}: GAN images would add less than {points}{where}: {gain['stronger']}. True "
             f"new images bring {gain['missing']} more than they do. {exposure}."
         )
     if replicates < FEWEST_REPLICATES:
-        return f"Not enough data to tell: fewer than {FEWEST_REPLICATES} replicates. {exposure}."
-    return f"Not enough data to tell. {exposure}; {_why(gains, gain, margin, where)}."
+        return f"{headline}: fewer than {FEWEST_REPLICATES} replicates. {exposure}."
+    return f"{headline}. {exposure}; {_why(gains, gain, margin, where)}."
 
 
-def _why(gains, gain, margin, where) -> str:
-    """What keeps the answer open."""
+def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], margin: float, where: str) -> str:
+    """What keeps the answer open; `words` are the gains in points."""
     if gains["exposure"]["ci"][0] > 0:
-        return f"against the same effort without a GAN it is {gain['compute']}, which may be 0"
+        return f"against the same effort without a GAN it is {words['compute']}, which may be 0"
     if "missing" not in gains:
         return "the interval holds 0, and no GAN was set beside true new images"
     if gains["stronger"]["ci"][1] < margin:
         return (
             f"a gain of {100 * margin:.0f} points is ruled out{where}, but true new images may do "
-            f"no better ({gain['missing']} more)"
+            f"no better ({words['missing']} more)"
         )
-    return f"a gain of {100 * margin:.0f} points is not ruled out{where} ({gain['stronger']})"
+    return f"a gain of {100 * margin:.0f} points is not ruled out{where} ({words['stronger']})"
 
 
 def points_of(gain: dict[str, Any]) -> str:
@@ -115,15 +125,17 @@ def deciding(scores: dict[str, dict[str, Any]]) -> str:
 
 
 def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -> dict[str, Any]:
-    """The verdict on one split: never yes or no, for one replicate shows no spread.
+    """The verdict on one split: never yes or no, since one replicate shows no spread.
 
     Args:
         arms: Scores by arm, as `intervals.score` gives them, with "original" and "original_gan".
         n: Test images.
-        settle: The command for one more split.
+        settle: The command that repeats everything on more splits.
 
     Returns:
-        answer, text and smallest_detectable_effect (a share, or None).
+        `answer`, `text`, and `smallest_detectable_effect`: the smallest gain that McNemar's test
+        could call significant (`intervals.smallest_significant_gain`), a share, or None. No power
+        is in it, unlike in the function `intervals.smallest_detectable_effect`.
     """
     measure = deciding(arms)
     gain = arms["original_gan"][measure] - arms["original"][measure]
@@ -138,8 +150,8 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
         "text": (
             f"Not enough data to tell. Adding GAN images moved the {WORDS[measure]} by "
             f"{100 * gain:+.1f} points on this one split; {could}, and one split shows no spread "
-            "between splits. To settle it, repeat everything on other splits, at least five in "
-            f"all: {settle}"
+            "between splits. To settle it, repeat everything on other splits, at least "
+            f"{FEWEST_REPLICATES} in all: {settle}"
         ),
         "smallest_detectable_effect": smallest,
     }

@@ -11,8 +11,9 @@ from helpers.folder.options import NAMES as OPTIONS
 from helpers.folder.parts import choose_parts
 from helpers.folder.paths import check_names, refuse_inside
 from helpers.folder.patients import KNOWN, Grouping, find_groups
-from helpers.folder.reading import Samples, Slices, read_folder, read_samples
+from helpers.folder.reading import Samples, read_folder, read_samples
 from helpers.folder.report import Examined, describe, draw_sheet, examine, fields, lines
+from helpers.folder.slices import Slices
 
 __all__ = [
     "KNOWN", "LEAVE_OUT", "OPTIONS", "Examined", "Grouping", "Options", "Samples", "Slices",

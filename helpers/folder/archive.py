@@ -1,4 +1,4 @@
-"""A folder of images that somebody packed into a zip file."""
+"""Unpacks a zip file with a folder of images, and refuses one that could do harm."""
 
 import shutil
 import zipfile
@@ -61,6 +61,6 @@ def _unpack(packed: zipfile.ZipFile, path: Path, out: Path) -> Path:
     content = [f"{item.filename} {item.CRC} {item.file_size}".encode() for item in wanted]
     folder = out / f"{path.stem}-{digest(*content)[:8]}"
     if not folder.is_dir():
-        with atomic_folder(folder) as made:
-            packed.extractall(made, wanted)
+        with atomic_folder(folder) as unfinished:
+            packed.extractall(unfinished, wanted)
     return folder

@@ -1,4 +1,4 @@
-"""DICOM files, with pydicom if it is there: rescaled values, the file's window, whose it is."""
+"""DICOM files, with pydicom if it is there: rescaled values, the file's window, its patient."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ import numpy as np
 
 ENDINGS = (".dcm", ".dicom", ".ima")
 MISSING = "DICOM needs pydicom (.venv/bin/pip install -e '.[dicom]'), and is in {}"
-NONE = "no DICOM image in {}: replace the file, or delete its line"
+NO_IMAGE = "no DICOM image in {}: replace the file, or delete its line"
 VOLUME = (
-    "several frames in {}: save them as one file a slice, and all of a volume under one patient in "
+    "several frames in {}: save one file per slice, and list all of a volume under one patient in "
     "the listing"
 )
 PACKED = (
@@ -17,11 +17,11 @@ PACKED = (
     "install pylibjpeg"
 )
 DEFLATED = "a deflated file, of which nobody knows the size before, in {}: save it as plain DICOM"
-WIDE_COLOUR = "16 bits a colour in {}: export it as PNG"
+WIDE_COLOUR = "16 bits per colour in {}: export it as PNG"
 
 
 class Refused(Exception):
-    """What is wrong with a file, as a sentence with a place for its name."""
+    """A file that is not read: what is wrong, as a sentence with ``{}`` for its name."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -42,7 +42,11 @@ def header(path: Path) -> tuple[tuple[int, int], bool]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The fields of `images.Stored`."""
+    """The fields of `images.Stored`.
+
+    Raises:
+        Refused: pydicom is missing, or the file has no single image that it can read.
+    """
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
     data = _read(path)
@@ -75,7 +79,7 @@ def load(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _read(path: Path, **options: Any):
+def _read(path: Path, **options: Any) -> Any:
     try:
         import pydicom
     except ImportError:
@@ -84,7 +88,7 @@ def _read(path: Path, **options: Any):
         raise Refused(DEFLATED)
     data = pydicom.dcmread(path, force=True, **options)
     if "Rows" not in data or "Columns" not in data:
-        raise Refused(NONE)
+        raise Refused(NO_IMAGE)
     if int(data.get("NumberOfFrames", 1) or 1) > 1:
         raise Refused(VOLUME)
     return data

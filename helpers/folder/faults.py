@@ -14,7 +14,12 @@ class Faults:
         self._places: dict[str, list[str]] = defaultdict(list)
 
     def add(self, kind: str, place: str) -> None:
-        """Note one fault: `kind` is a sentence with ``{}`` where the places are to stand."""
+        """Note one fault.
+
+        Args:
+            kind: A sentence; the places replace its first ``{}``. Other braces stay as they are.
+            place: A line or a file.
+        """
         self._places[kind].append(place)
 
     def __len__(self) -> int:
@@ -24,13 +29,13 @@ class Faults:
         """Raise one `CourseError` with the first `NAMED` faults and their number, if any."""
         if not len(self):
             return
-        said, left = [], NAMED
+        sentences, left = [], NAMED
         for kind, places in self._places.items():
             if left > 0:
                 more = f" and {len(places) - left} more" if len(places) > left else ""
-                said.append(kind.format(", ".join(places[:left]) + more))
+                sentences.append(kind.replace("{}", ", ".join(places[:left]) + more, 1))
                 left -= len(places)
             else:
-                said.append(kind.format(f"{len(places)} more"))
+                sentences.append(kind.replace("{}", f"{len(places)} more", 1))
         many = f" has {len(self)} faults" if len(self) > 1 else ""
-        raise CourseError(f"{source}{many}: {'; '.join(said)}.")
+        raise CourseError(f"{source}{many}: {'; '.join(sentences)}.")

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,91 +11,127 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
+from helpers.alignment import standardise
+from helpers.folder.patients import Grouping
+from helpers.folder.slices import Slices
 from helpers.preprocessing import FEWEST, pad_to_square, shrink
 
-TELLS = 0.8  # AUC from which what a network should not learn from tells the label
-LEVEL = 0.01
-PERMUTATIONS = 119
+SHORTCUT_AUC = 0.8  # over this AUC, a property such as the file's size gives the label away
+LEVEL = 0.01  # of significance
+PERMUTATIONS = 119  # with the true labelling 120: the smallest p-value, 1/120, is under LEVEL
 IMBALANCE = 0.25  # share of the smaller class
 MASK_NAME = re.compile(r"(^|[/_ -])(masks?|seg|segmentations?|annotations?)([._ /-]|$)", re.I)
 
 
-def find_hazards(slices, grouping, refused: str = "") -> list[dict[str, str]]:
+Warnings = Iterator[tuple[str, str]]  # each of a kind, and a sentence without full stop
+
+
+def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[dict[str, str]]:
     """Warnings, each with its `kind` and a `text` of one sentence.
 
     Args:
         slices, grouping: As read and grouped.
         refused: Why the slices cannot be split, if they cannot.
     """
-    table = slices.table
-    labels, groups = table["label"].to_numpy(), grouping.groups
-    found: list[tuple[str, str]] = []
+    found = [
+        *_warn_of_labels(slices, grouping),
+        *_warn_of_few(slices, refused),
+        *_warn_of_shortcuts(slices.table, grouping.groups),
+        *_warn_of_pictures(slices),
+        *_warn_of_copies(slices, grouping),
+        *_warn_of_patients(slices),
+        *_warn_of_headers(slices.table),
+    ]
+    return [{"kind": kind, "text": text} for kind, text in found]
 
-    def warn(kind: str, text: str) -> None:
-        found.append((kind, text))
 
-    files = table["file"].tolist()
-    blank = table["blank"].to_numpy(bool)
+def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
+    """One picture under two labels; a folder that contradicts the listing."""
+    files, labels, blank = (slices.table[name].to_numpy() for name in ("file", "label", "blank"))
     alike = grouping.identical + [pair[:2] for pair in grouping.proposed] + grouping.copies
     both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
-        warn("two_labels", f"{len(both)} pairs show the same picture under two labels: {some}")
+        yield "two_labels", f"{len(both)} pairs show the same picture under two labels: {some}"
     if conflicts := slices.reading.conflicts:
-        text = f"{len(conflicts)} images lie in the folder of the other class: {_some(conflicts)}"
-        warn("folders", text)
-    counts = np.bincount(labels, minlength=2)
+        some = _some(conflicts)
+        yield "folders", f"{len(conflicts)} images are in the folder of the other class: {some}"
+
+
+def _warn_of_few(slices: Slices, refused: str) -> Warnings:
+    """Classes that are small, or rare."""
+    counts = np.bincount(slices.table["label"], minlength=2)
     least = sum(FEWEST.values())
     for name, count in zip(slices.names, counts, strict=True):
         if count < least:
-            warn("too_few", f"class {name} has {count} images and needs at least {least}")
-    if refused and not any(kind == "too_few" for kind, _ in found):
-        warn("too_few", refused.rstrip("."))
+            yield "too_few", f"class {name} has {count} images and needs at least {least}"
+    if refused and counts.min() >= least:
+        yield "too_few", refused.rstrip(".")
     if counts.min() < IMBALANCE * counts.sum():
         rare = slices.names[int(counts.argmin())]
-        warn(
+        yield (
             "imbalance",
             f"class {rare} is {counts.min() / counts.sum():.0%} of the images: balanced accuracy "
-            "decides, for plain accuracy is high where all are called the other class",
+            "decides, since plain accuracy is high if all are called the other class",
         )
-    _warn_of_shortcuts(table, labels, groups, warn)
+
+
+def _warn_of_pictures(slices: Slices) -> Warnings:
+    """Images that are blank, masks, inverted or dark."""
+    table = slices.table
+    files, blank = table["file"].to_numpy(), table["blank"].to_numpy(bool)
     if blank.any():
-        shown = _some(np.array(files)[blank])
-        text = (
-            f"{blank.sum()} images are blank or nearly so: {shown}; leave_out: [blank] drops them"
+        some = _some(files[blank])
+        yield (
+            "blank",
+            f"{blank.sum()} images are blank or nearly so: {some}; leave_out: [blank] drops them",
         )
-        warn("blank", text)
     if (masks := are_masks(table)).any():
-        shown = _some(np.array(files)[masks])
-        text = f"{masks.sum()} images look like masks: {shown}; leave_out: [masks] drops them"
-        warn("masks", text)
+        some = _some(files[masks])
+        text = f"{masks.sum()} images look like masks: {some}; leave_out: [masks] drops them"
+        yield "masks", text
     if inverted := find_inverted(slices.greys, table["border"].to_numpy()):
-        shown = _some(files[i] for i in inverted)
-        warn("inverted", f"{len(inverted)} images look inverted, black for white: {shown}")
+        some = _some(files[inverted])
+        yield "inverted", f"{len(inverted)} images look inverted, black for white: {some}"
     if np.quantile(table["brightest"], 0.95) < 64 and not blank.all():
-        text = "nearly all images are dark: give window, the stored values of black and white"
-        warn("dark", text)
+        yield (
+            "dark",
+            "nearly all images are dark: give window, the stored values of black and white",
+        )
+
+
+def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
+    """Images that are changed copies of others."""
+    files = slices.table["file"].to_numpy()
     if grouping.named:
-        copies = sum(len(members) - 1 for members in grouping.named)
-        shown = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
-        text = f"{copies} files are named as augmented copies of {len(grouping.named)} pictures, "
-        warn("augmented", text + f"and are grouped with them: {shown}")
+        count = sum(len(members) - 1 for members in grouping.named)
+        some = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
+        yield (
+            "augmented",
+            f"{count} files are named as augmented copies of {len(grouping.named)} pictures, and "
+            f"are grouped with them: {some}",
+        )
     if new := _unknown_pairs(grouping.copies, grouping.known + grouping.named):
-        shown = _some(f"{files[i]} and {files[j]}" for i, j in new)
-        text = f"{len(new)} more pairs are one picture saved again (cropped, flipped, "
-        warn("copies", text + f"turned or with other contrast), and are grouped: {shown}")
+        some = _some(f"{files[i]} and {files[j]}" for i, j in new)
+        yield (
+            "copies",
+            f"{len(new)} more pairs are one picture saved again (cropped, flipped, turned or with "
+            f"other contrast), and are grouped: {some}",
+        )
     if grouping.augmented:
-        warn("augmented", grouping.augmented)
-    _warn_of_patients(slices, groups, warn)
-    for name, kind, text in (
-        ("pages", "pages", "hold several pages or frames, of which the first is used"),
-        ("burned_in", "burned_in", "have text burned into the picture, as their DICOM header says"),
+        yield "augmented", grouping.augmented
+
+
+def _warn_of_headers(table: pd.DataFrame) -> Warnings:
+    """What the files' headers say: several pages, burned-in text."""
+    for kind, most, text in (
+        ("pages", 1, "hold several pages or frames, of which the first is used"),
+        ("burned_in", 0, "have text burned into the picture, as their DICOM header says"),
     ):
-        values = table[name].fillna(0).astype(int) if name in table else pd.Series([0])
-        hit = (values > 1 if name == "pages" else values > 0).to_numpy()
+        values = table[kind].fillna(0).astype(int) if kind in table else pd.Series([0])
+        hit = (values > most).to_numpy()
         if hit.any():
-            warn(kind, f"{hit.sum()} images {text}: {_some(np.array(files)[hit])}")
-    return [{"kind": kind, "text": text} for kind, text in found]
+            yield kind, f"{hit.sum()} images {text}: {_some(table['file'].to_numpy()[hit])}"
 
 
 def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list[tuple[int, int]]:
@@ -108,7 +144,14 @@ def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list
 
 
 def are_masks(table: pd.DataFrame) -> np.ndarray:
-    """Which images have two grey levels only, or one and the name of a mask."""
+    """Which images have two grey levels only, or one and the name of a mask.
+
+    Args:
+        table: With the columns `file`, `two_levels` and `constant`, as in `Slices`.
+
+    Returns:
+        ``(n,)``, bool.
+    """
     named = np.array([bool(MASK_NAME.search(name)) for name in table["file"]], dtype=bool)
     return table["two_levels"].to_numpy(bool) | (named & table["constant"].to_numpy(bool))
 
@@ -120,9 +163,8 @@ def find_inverted(greys: list[np.ndarray], border: np.ndarray) -> list[int]:
         greys: As in `Slices`.
         border: ``(n,)``, mean grey level along the edges, 0 to 255.
     """
-    pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys]).astype(float)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-9
+    pixels = np.stack([shrink(pad_to_square(grey), 32).ravel() for grey in greys])
+    pixels = standardise(pixels.astype(float))
     common = _leading_direction(pixels)
     likeness = pixels @ common
     if np.median(np.abs(likeness)) < 0.4:
@@ -145,9 +187,9 @@ def _leading_direction(rows: np.ndarray) -> np.ndarray:
 def tells_label(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray
 ) -> tuple[float, float]:
-    """Whether numbers that no network should need tell the label of images not fitted on.
+    """Whether file properties predict the label of images that the tree was not fitted on.
 
-    One image of a group and class counts, so that one patient's many files are one witness.
+    One image of each group and class counts, so that a patient with many files counts once.
 
     Args:
         features: ``(n, d)``.
@@ -156,7 +198,8 @@ def tells_label(
 
     Returns:
         Area under the ROC curve of a small tree in five-fold cross-validation, and its p-value
-        from permuted labels; 1 where the area is at most `TELLS`, or there are too few images.
+        from permuted labels; 1 where the area is at most `SHORTCUT_AUC`, or there are too
+        few images.
     """
     _, first = np.unique(np.stack([groups, labels]), axis=1, return_index=True)
     x, y = features[first], labels[first]
@@ -169,17 +212,17 @@ def tells_label(
         called = cross_val_predict(tree, x, y, cv=folds, method="predict_proba")[:, 1]
         return float(roc_auc_score(y, called))
 
-    found = area(y)
-    if found <= TELLS:
-        return found, 1.0
+    observed = area(y)
+    if observed <= SHORTCUT_AUC:
+        return observed, 1.0
     rng = np.random.default_rng(0)
     chance = [area(rng.permutation(y)) for _ in range(PERMUTATIONS)]
-    return found, (1 + sum(value >= found for value in chance)) / (1 + PERMUTATIONS)
+    return observed, (1 + sum(value >= observed for value in chance)) / (1 + PERMUTATIONS)
 
 
-def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
+def _warn_of_shortcuts(table: pd.DataFrame, groups: np.ndarray) -> Warnings:
     """Format, size, border and colour."""
-    size = table[["width", "height"]].to_numpy(float)
+    labels, size = table["label"].to_numpy(), table[["width", "height"]].to_numpy(float)
     kinds = {
         "file format": pd.get_dummies(table["format"]).to_numpy(float),
         "colour mode": pd.get_dummies(table["mode"]).to_numpy(float),
@@ -188,37 +231,41 @@ def _warn_of_shortcuts(table: pd.DataFrame, labels, groups, warn) -> None:
         # In steps of eight levels: a frame, not an edge that is hardly brighter.
         "border": np.round(table[["border", "border_spread"]].to_numpy(float) / 8),
     }
-    told = {name: tells_label(x, labels, groups) for name, x in kinds.items()}
-    telling = [name for name, (_, p) in told.items() if p < LEVEL]
-    if not telling:
+    by_source = {name: tells_label(x, labels, groups) for name, x in kinds.items()}
+    predictive = [name for name, (_, p) in by_source.items() if p < LEVEL]
+    words = " · ".join(f"{name} (AUC {by_source[name][0]:.2f})" for name in predictive)
+    if not predictive:
         area, p = tells_label(np.column_stack([*kinds.values()]), labels, groups)
-        if p < LEVEL:
-            telling, told["all of these"] = ["all of these"], (area, p)
-    if telling:
-        said = " · ".join(f"{name} (AUC {told[name][0]:.2f})" for name in telling)
-        if telling == ["all of these"]:
-            said = f"{', '.join(kinds)} together (AUC {told['all of these'][0]:.2f})"
-        warn("source", f"what is no part of the picture tells the label: {said}")
+        words = f"{', '.join(kinds)} together (AUC {area:.2f})" if p < LEVEL else ""
+    if words:
+        yield "source", f"what is not part of the picture predicts the label: {words}"
     area, p = tells_label(table[["red", "blue"]].to_numpy(float), labels, groups)
     if p < LEVEL:
-        text = f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "
-        warn("colour", text + "see grey")
+        yield (
+            "colour",
+            f"the classes differ in colour (AUC {area:.2f}), which is thrown away: the networks "
+            "see grey",
+        )
 
 
-def _warn_of_patients(slices, groups, warn) -> None:
+def _warn_of_patients(slices: Slices) -> Warnings:
+    """Patients that are unknown, not named as such, or have very many images."""
     table = slices.table
     unknown = int(table["unknown"].sum())
     if unknown:
         text = f"{unknown} of {len(table)} images have no known patient: each is taken for its own"
         if unknown >= 0.5 * len(table) and table["patient"][~table["unknown"]].is_unique:
             text += "; cells that were merged in a spreadsheet have lost their value: fill them in"
-        warn("unknown_patients", text)
+        yield "unknown_patients", text
     for proposal in slices.reading.proposals:
-        warn("patients_proposed", proposal)
+        yield "patients_proposed", proposal
     patients = table["patient"][table["patient"] != ""].value_counts()
     if len(patients) and patients.iloc[0] >= max(10, 0.25 * len(table)) and len(patients) > 1:
-        text = f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if "
-        warn("large_patient", text + "this stands for unknown, leave it empty")
+        yield (
+            "large_patient",
+            f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if this "
+            "stands for unknown, leave it empty",
+        )
 
 
 def _some(names: Iterable[str]) -> str:

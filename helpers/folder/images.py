@@ -21,7 +21,7 @@ EDGES = (2048, 1024, 512, 256, 128, 64)  # pixels; the networks see 32
 AT_ONCE = 45_000_000  # pixels that are decoded at the same time
 SAMPLED = 4096  # pixels of an image that tell the range of the stored values
 UNREADABLE = "no readable image in {}: replace the file, or delete its line"
-WIDE_COLOUR = "16 bits a colour in {}: save it as grey of 16 bits, or colour of 8"
+WIDE_COLOUR = "16 bits per colour in {}: save it as grey of 16 bits, or colour of 8"
 TOO_LARGE = "too many pixels for a slice in {}: shrink it first"
 
 
@@ -64,24 +64,24 @@ def read_pictures(
         deep.append(is_deep)
     largest = max(map(_area, sizes), default=1)
     good = [i for i, header in enumerate(headers) if not header[2]]
-    found: dict[str, Any] = {}
+    used_range: dict[str, Any] = {}
     applies = window
     if window is None and any(deep):
         wide = [folder / names[i] for i in good if deep[i]]
         sampled = _in_parallel(_sample, wide, "find the range", largest)
         if sampled := [values for values in sampled if values is not None]:
-            applies, found = robust_range(sampled)
+            applies, used_range = robust_range(sampled)
     elif window is not None:
-        found = {"low": window[0], "high": window[1]}
+        used_range = {"low": window[0], "high": window[1]}
     edge = _edge(sizes)
-    only_deep = any(deep)
+    window_for_deep_only = any(deep)
 
     def read(path: Path):
         try:
             stored = load(path)
-            grey = to_grey_levels(stored, applies, only_deep, window is not None)
-            own = {"own_window": window is None and stored.window is not None}
-            return shrink_to(grey, edge), stored.facts | own | describe_grey(grey, path), None
+            grey = to_grey_levels(stored, applies, window_for_deep_only, window is not None)
+            extra = {"own_window": window is None and stored.window is not None}
+            return shrink_to(grey, edge), stored.facts | extra | describe_grey(grey, path), None
         except Exception as error:  # Pillow and pydicom raise whatever they stumble over
             return None, None, _why(path, error)
 
@@ -93,11 +93,17 @@ def read_pictures(
         else:
             greys.append(grey)
             facts.append(described)
-    return greys, facts, found
+    return greys, facts, used_range
 
 
 def load(path: Path) -> Stored:
-    """One file's pixels, and what its header says."""
+    """One file's pixels, and what its header says.
+
+    Raises:
+        dicom.Refused: A DICOM file that cannot be used.
+        ValueError: Values that are NaN or infinite.
+        Exception: Whatever Pillow and pydicom raise on a damaged file.
+    """
     if dicom.is_dicom(path):
         return Stored(**dicom.load(path))
     with Image.open(path) as image:
@@ -120,7 +126,11 @@ def load(path: Path) -> Stored:
 
 
 def grey_of(image: Image.Image) -> np.ndarray:
-    """What `read_grey` gives for an opened image of 8 bits, with less memory where it is opaque."""
+    """Grey levels of an opened 8-bit image, as `preprocessing.read_grey`; opaque: less memory.
+
+    Returns:
+        ``(height, width)``, ``uint8``, 0 black to 255 white.
+    """
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         layers = image.convert("RGBA")
         black = Image.new("RGBA", layers.size, "black")
@@ -133,10 +143,14 @@ def robust_range(samples: list[np.ndarray]) -> tuple[tuple[float, float], dict[s
     """The stored values that become black and white in a whole set.
 
     From one pixel in a thousand to all but one in a thousand; markers, and metal, end it earlier:
-    where at most 3 of 100 pixels lie above a gap as wide as all below it.
+    where at most 3 of 100 pixels are above a gap as wide as all below it.
 
     Args:
         samples: As many stored values from each image.
+
+    Returns:
+        Black and white, and for the report `low`, `high`, `beyond` (share of the sampled pixels
+        that are brighter) and `brightest`.
     """
     values = np.sort(np.concatenate(samples).astype(float))
     low, high = (values[round(q * (len(values) - 1))] for q in (0.001, 0.999))
@@ -154,12 +168,25 @@ def robust_range(samples: list[np.ndarray]) -> tuple[tuple[float, float], dict[s
 
 
 def to_grey_levels(
-    stored: Stored, window: tuple[float, float] | None, only_deep: bool, asked: bool
+    stored: Stored, window: tuple[float, float] | None, window_for_deep_only: bool, asked: bool
 ) -> np.ndarray:
-    """Apply a window: the one asked for, the file's own, or the set's."""
+    """Apply a window: the one asked for, the file's own, or the set's.
+
+    Images of 8 bits keep their values, unless a window is asked for and no image of the set has
+    more bits.
+
+    Args:
+        stored: One file's pixels.
+        window: Stored values of black and white: the one asked for, or the set's.
+        window_for_deep_only: Whether some image of the set has more than 8 bits.
+        asked: Whether the user gave the window.
+
+    Returns:
+        ``(height, width)``, ``uint8``, 0 black to 255 white.
+    """
     values = stored.values
     of_8_bits = values.dtype == np.uint8
-    if of_8_bits and not (asked and not only_deep):
+    if of_8_bits and (window_for_deep_only or not asked):
         grey = values
     else:
         low, high = window if asked or stored.window is None else stored.window
@@ -170,7 +197,7 @@ def to_grey_levels(
 
 
 def shrink_to(grey: np.ndarray, edge: int) -> np.ndarray:
-    """At most `edge` pixels high and wide."""
+    """Shrink ``(height, width)``, ``uint8``, to at most `edge` pixels; smaller ones stay."""
     height, width = grey.shape
     if max(height, width) <= edge:
         return np.array(grey)
@@ -181,7 +208,13 @@ def shrink_to(grey: np.ndarray, edge: int) -> np.ndarray:
 
 
 def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
-    """What the grey levels of one image, at full size, tell about it."""
+    """What the grey levels of one image, at full size, tell about it.
+
+    Returns:
+        `width`, `height` in pixels; `constant` (hardly any grey levels), `blank` (nearly one
+        level), `two_levels` (as a mask); `border` and `border_spread`, mean and standard deviation
+        along the edges, 0 to 255; `brightest`, 0 to 255; `sha256` of the file; `pixels`, a hash.
+    """
     height, width = grey.shape
     # Pillow counts without a copy of eight bytes a pixel, which NumPy's bincount makes.
     levels = np.array(Image.fromarray(grey).histogram())
@@ -227,7 +260,7 @@ def _colours(image: Image.Image | None) -> dict[str, Any]:
     }
 
 
-def _header(path: Path):
+def _header(path: Path) -> tuple[tuple[int, int], bool, tuple[str, str] | None]:
     """Size, whether it has more than 8 bits, and what is wrong, if anything."""
     try:
         if dicom.is_dicom(path):
@@ -276,8 +309,8 @@ def _why(path: Path, error: Exception) -> tuple[str, str]:
         return UNREADABLE, "it is a pointer of Git LFS: git lfs pull"
     if start.startswith(b"<"):
         return UNREADABLE, "it is a web page"
-    said = str(error).replace(str(path), "it").split("\n")[0].strip() or type(error).__name__
-    return UNREADABLE, "it is no image" if "cannot identify" in said else said[:80]
+    message = str(error).replace(str(path), "it").split("\n")[0].strip() or type(error).__name__
+    return UNREADABLE, "it is no image" if "cannot identify" in message else message[:80]
 
 
 def _in_parallel(

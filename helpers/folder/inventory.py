@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from helpers.files import CourseError
+from helpers.folder import dicom
 
 PICTURES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm",
-    ".ppm", ".pnm", ".jp2", ".dcm", ".dicom", ".ima",
+    ".ppm", ".pnm", ".jp2", *dicom.ENDINGS,
 )  # fmt: skip
 VOLUMES = (
     ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".hdr", ".img", ".npy",
@@ -44,7 +45,7 @@ def stem(name: str) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in a folder: paths from the folder on, with `/`, sorted."""
+    """What is in a folder: paths from the folder on, with `/`, sorted."""
 
     folder: Path
     pictures: list[str]
@@ -69,11 +70,11 @@ class Files:
         return {"name": by_name, "stem": by_stem, "number": by_number}
 
     def find(self, value: str, base: str = "") -> list[str]:
-        """The files that a listing's value may mean; one, if it can be told.
+        """The files that a listing's value may mean; one, if it is clear.
 
-        Looked for as a path from the folder, or from the listing's own; as the end of a path, or a
-        path of which a file's is the end; in another case; with another ending or none; last, if
-        it is a number, by its number. Folders in the value are never contradicted.
+        Tried in this order: (1) the whole path, from the folder or from the listing's folder; (2)
+        paths of which one is the end of the other; (3) the same in another case; (4) another ending
+        or none; (5) a bare number. Folders in the value are never contradicted.
 
         Args:
             value: A path of any system, a file name with or without ending, or a number.
@@ -104,7 +105,11 @@ class Files:
 
 
 def list_files(folder: Path) -> Files:
-    """Look through a folder and what it links to, leaving out what systems leave behind."""
+    """Look through a folder and what it links to, leaving out what systems leave behind.
+
+    Raises:
+        CourseError: A folder in it cannot be read, or a name has characters that cannot be shown.
+    """
     pictures, volumes, tables = [], [], []
     for path in sorted(_walk(folder, "", (os.path.realpath(folder),))):
         kind = ending(path)
@@ -144,8 +149,7 @@ def _walk(folder: Path, inside: str, above: tuple[str, ...]):
 
 def _is_dicom(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+        return dicom.is_dicom(path)
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""From words to two classes: which word is the one to be found is known, or asked for."""
+"""Turns label words into two classes, and decides, or asks, which of them is positive."""
 
 import re
 import unicodedata
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from helpers.files import CourseError
 
-# (not to be found, to be found): pairs in which nobody takes one for the other.
+# (negative, positive): pairs in which nobody takes one for the other.
 STANDARD = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
 UNKNOWN = {
     "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
     "missing", "-", "--", "?", ".",
 }  # fmt: skip
-# Words in heads of columns that say of what there is nothing.
+# Words in column names that mean the finding is absent.
 ABSENT = {
     "benign", "normal", "healthy", "control", "negative", "neg", "clear", "absent", "no", "non",
     "not", "without", "free", "false", "nofinding", "unaffected", "gesund", "sano", "sain", "kein",
@@ -22,35 +22,35 @@ ABSENT = {
 }  # fmt: skip
 
 
-def word(text: str) -> str:
-    """A label as it is compared: case, Unicode form and a whole number's point don't count."""
+def normalise_label(text: str) -> str:
+    """A label as it is compared: without case, in one Unicode form, 1.0 as 1."""
     text = unicodedata.normalize("NFC", text.strip()).casefold()
     return re.sub(r"^(\d+)\.0+$", r"\1", text)
 
 
-def is_absent(head: str) -> bool:
-    """Whether a column's head has a word that says of what there is nothing, as `is_healthy`."""
-    return bool(words_in(head) & ABSENT)
+def is_absent(name: str) -> bool:
+    """Whether a column name says that the finding is absent, as `is_healthy` does."""
+    return bool(words_in(name) & ABSENT)
 
 
-def words_in(head: str) -> set[str]:
-    """The words of a column's head, however they are joined: `isHealthy`, `is_healthy`."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", head)
+def words_in(name: str) -> set[str]:
+    """The words of a column name, however they are joined: `isHealthy`, `is_healthy`."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return set(re.split(r"[\W_]+", apart.casefold())) - {""}
 
 
 def findings(text: str) -> list[str]:
     """The findings in a label that names several, as `Mass|Effusion`; one where it doesn't."""
-    return [word(part) for part in re.split(r"[|;,/+&]", text)]
+    return [normalise_label(part) for part in re.split(r"[|;,/+&]", text)]
 
 
 def is_unknown(text: str) -> bool:
     """Whether a cell says that its value is not known, as pandas, R and people write it."""
-    return word(text) in UNKNOWN
+    return normalise_label(text) in UNKNOWN
 
 
-def standard(words: set[str]) -> bool:
-    """Whether these are both words of a pair that needs no explanation, or one of them."""
+def is_standard_pair(words: set[str]) -> bool:
+    """Whether these are one or both words of a pair in `STANDARD`, which needs no explanation."""
     return bool(words) and any(words <= set(pair) for pair in STANDARD)
 
 
@@ -72,49 +72,53 @@ def two_classes(
     """Decide which words are label 1 and which label 0.
 
     Args:
-        words: One an image, as written, without unknown ones.
-        where: Of what they are said in an error.
-        positive: The word to be found, if it has been given; all others are label 0 then.
+        words: One per image, as written, without unknown ones.
+        where: Names the source in an error message.
+        positive: The word of the positive class, if the user named it; all others are label 0
+            then.
         classes: The two words that count, if there are more.
 
     Raises:
-        CourseError: Not two classes, or no telling which of them is to be found.
+        CourseError: Not two classes, or no way to tell which of them is positive.
     """
     written: dict[str, str] = {}
     for text in words:
-        written.setdefault(word(text), word(text) if word(text).isdecimal() else text)
-    counts = Counter(map(word, words))
-    asked = [word(text) for text in classes]
+        written.setdefault(
+            normalise_label(text),
+            normalise_label(text) if normalise_label(text).isdecimal() else text,
+        )
+    counts = Counter(map(normalise_label, words))
+    asked = [normalise_label(text) for text in classes]
     listed = ", ".join(f"{written[w]} ({n})" for w, n in counts.most_common(12))
-    if missing := [text for text in classes if word(text) not in counts]:
+    if missing := [text for text in classes if normalise_label(text) not in counts]:
         raise CourseError(f"{where}: classes has {missing[0]!r}, but the labels are {listed}.")
-    found = [w for w in written if not asked or w in asked]
-    if len(found) == 1:
-        raise CourseError(f"{where}: all labels are {written[found[0]]}: two classes are needed.")
-    wanted = word(positive)
-    if wanted in found and positive:
+    used = [w for w in written if not asked or w in asked]
+    if len(used) == 1:
+        raise CourseError(f"{where}: all labels are {written[used[0]]}: two classes are needed.")
+    wanted = normalise_label(positive)
+    if wanted in used and positive:
         # An image with two findings has each of them.
-        found_in = {w: w == wanted or wanted in findings(w) for w in found}
-        others = [w for w in found if not found_in[w]]
+        is_positive = {w: w == wanted or wanted in findings(w) for w in used}
+        others = [w for w in used if not is_positive[w]]
         if not others:
             raise CourseError(
-                f"{where}: all labels hold {written[wanted]} ({listed}): two classes are needed."
+                f"{where}: all labels contain {written[wanted]} ({listed}): two classes are needed."
             )
         rest = written[others[0]] if len(others) == 1 else f"not {written[wanted]}"
-        return Classes((rest, written[wanted]), {w: int(found_in[w]) for w in found})
-    if len(found) == 2:
+        return Classes((rest, written[wanted]), {w: int(is_positive[w]) for w in used})
+    if len(used) == 2:
         for pair in STANDARD:
-            if set(found) == set(pair):
+            if set(used) == set(pair):
                 names = (written[pair[0]], written[pair[1]])
                 return Classes(names, {pair[0]: 0, pair[1]: 1})
-        one, other = (written[w] for w in found)
+        one, other = (written[w] for w in used)
         raise CourseError(
-            f"{where}: the labels are {one!r} and {other!r}: say which is to be found, as "
+            f"{where}: the labels are {one!r} and {other!r}: say which one is positive, as "
             f"positive: {one} or positive: {other}."
         )
     first, second = (written[w] for w, _ in counts.most_common(2))
     raise CourseError(
         f"{where}: there are {len(counts)} classes, and two are supported ({listed}): set one "
-        f"against all others, as positive: {first}, or choose two and say which of them is to be "
-        f"found, as classes: [{first}, {second}] and positive: {first}."
+        f"against all others, as positive: {first}, or choose two and say which one is positive, "
+        f"as classes: [{first}, {second}] and positive: {first}."
     )

@@ -1,4 +1,4 @@
-"""A folder a class and no listing: which level of the folders is the class, by evidence."""
+"""One folder per class and no listing: finds out which level of the folders is the class."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,12 +6,19 @@ from pathlib import Path
 
 from helpers.files import CourseError
 from helpers.folder.inventory import Files
-from helpers.folder.labels import STANDARD, Classes, is_absent, standard, two_classes, word
-from helpers.folder.listing import PART_OF, Entry, Reading, folder_part
+from helpers.folder.labels import (
+    STANDARD,
+    Classes,
+    is_absent,
+    is_standard_pair,
+    normalise_label,
+    two_classes,
+)
+from helpers.folder.listing import PART_OF, Entry, Labelled, Reading, folder_part
 from helpers.folder.options import Options
 
 
-def read_class_folders(files: Files, options: Options):
+def read_class_folders(files: Files, options: Options) -> Labelled | None:
     """Read images whose folders are their labels; `train`, `test` and `val` are parts.
 
     Returns:
@@ -30,7 +37,7 @@ def read_class_folders(files: Files, options: Options):
         return None
     reading = Reading()
     if len(placed) < len(above):
-        reading.notes.append(f"{len(above) - len(placed)} images lie in no class's folder")
+        reading.notes.append(f"{len(above) - len(placed)} images are in no class's folder")
     entries = [
         Entry(path, name, part=folder_part(path)) for path, name in zip(placed, chosen, strict=True)
     ]
@@ -47,20 +54,22 @@ def read_class_folders(files: Files, options: Options):
 def compare_with_folders(
     files: Files, labels: dict[str, int], classes: Classes, options: Options
 ) -> list[str]:
-    """Files whose folder is another class's than their label in a listing.
+    """Files whose folder names another class than the listing does.
 
     Raises:
-        CourseError: The folders are called as labels are, and the listing says otherwise.
+        CourseError: Folder names are labels too, and they contradict the listing.
     """
     try:
-        found = read_class_folders(files, replace(options, classes=()))
+        by_folder = read_class_folders(files, replace(options, classes=()))
     except CourseError:
         return []
-    if not found or len({word(entry.word) for entry in found[0]}) != 2:
+    if not by_folder or len({normalise_label(entry.word) for entry in by_folder[0]}) != 2:
         return []
-    named = {entry.file: word(entry.word) for entry in found[0] if entry.file in labels}
+    named = {
+        entry.file: normalise_label(entry.word) for entry in by_folder[0] if entry.file in labels
+    }
     counts = Counter((name, labels[file]) for file, name in named.items())
-    known = standard(set(named.values())) or set(named.values()) <= set(classes.label)
+    known = is_standard_pair(set(named.values())) or set(named.values()) <= set(classes.label)
     if known:
         truth = {pair[k]: k for pair in STANDARD for k in (0, 1)} | classes.label
         odd = [file for file, name in named.items() if truth[name] != labels[file]]
@@ -74,51 +83,57 @@ def compare_with_folders(
     usual = {name: max((0, 1), key=lambda k: counts[name, k]) for name in set(named.values())}
     odd = [file for file, name in named.items() if usual[name] != labels[file]]
     absent = [usual[name] for name in usual if is_absent(name)]
-    if absent == [1] and not odd and not options.positive and standard(set(classes.label)):
+    if absent == [1] and not odd and not options.positive and is_standard_pair(set(classes.label)):
         raise CourseError(
             f"{files.folder}: {classes.names[1]} in the listing stands for the folder "
-            f"{next(name for name in usual if usual[name])}, which is hardly to be found: say "
-            f"which is, as positive: '{classes.names[0]}' or positive: '{classes.names[1]}'."
+            f"{next(name for name in usual if usual[name])}, which is unlikely to be the positive "
+            f"class: say which one is, as positive: '{classes.names[0]}' or positive: "
+            f"'{classes.names[1]}'."
         )
     return odd if len(set(usual.values())) == 2 and len(odd) <= 0.2 * len(named) else []
 
 
 def _class_folders(path: str) -> list[str]:
-    return [name for name in path.split("/")[:-1] if word(name) not in PART_OF]
+    return [name for name in path.split("/")[:-1] if normalise_label(name) not in PART_OF]
 
 
 def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:
-    """Each image's class, for each level of folders that tells two or more apart.
+    """Each image's class, for each level of folders that has two or more.
 
-    Levels that part the images alike are one reading, named by the words that say most. One in
-    which a path names two classes is none, as `all/yes` beside `yes` and `no` is.
+    Levels that divide the images in the same way count once, under the more telling names. A level
+    is left out if some path contains two of its classes, as `all/yes` does where the classes are
+    `yes` and `no`.
     """
     depth = min(map(len, folders))
-    found: dict[tuple[int, ...], list[str]] = {}
-    # From the top down and from the bottom up, for folders may lie deeper in some branches.
+    by_division: dict[tuple[int, ...], list[str]] = {}
+    # From the top down and from the bottom up, because folders may be deeper in some branches.
     for level in (*range(depth), *range(-1, -depth - 1, -1)):
         names = [inside[level] for inside in folders]
-        words = [word(name) for name in names]
+        words = [normalise_label(name) for name in names]
         distinct = list(dict.fromkeys(words))
-        clear = all(len(set(map(word, inside)) & set(distinct)) == 1 for inside in folders)
+        clear = all(
+            len(set(map(normalise_label, inside)) & set(distinct)) == 1 for inside in folders
+        )
         if len(distinct) > 1 and clear:
-            parting = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
-            says_more = standard(set(distinct)) or word(options.positive) in distinct
-            if parting not in found or says_more:
-                found[parting] = names
-    return [*found.values()]
+            division = tuple(map({w: i for i, w in enumerate(distinct)}.get, words))
+            says_more = (
+                is_standard_pair(set(distinct)) or normalise_label(options.positive) in distinct
+            )
+            if division not in by_division or says_more:
+                by_division[division] = names
+    return [*by_division.values()]
 
 
 def _choose(folder: Path, readings: list[list[str]], options: Options) -> list[str] | None:
     """The one reading that has the classes asked for, or else two classes."""
-    asked = {word(text) for text in (options.classes or [options.positive]) if text}
-    fitting = [names for names in readings if asked and asked <= set(map(word, names))]
-    fitting = fitting or [names for names in readings if len(set(map(word, names))) == 2]
+    asked = {normalise_label(text) for text in (options.classes or [options.positive]) if text}
+    fitting = [names for names in readings if asked and asked <= set(map(normalise_label, names))]
+    fitting = fitting or [names for names in readings if len(set(map(normalise_label, names))) == 2]
     if len(fitting) > 1:
         first, second = (" and ".join(list(dict.fromkeys(n))[:3]) for n in fitting[:2])
         raise CourseError(
-            f"{folder}: the folders {first}, or {second}, could be the classes: say which is to be "
-            f"found, as positive: {fitting[0][0]}."
+            f"{folder}: the folders {first}, or {second}, could be the classes: say which "
+            f"one is positive, as positive: {fitting[0][0]}."
         )
     # More than two classes: `two_classes` says what there are.
     several = sorted(readings, key=lambda names: len(set(names)))

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from helpers.files import CourseError
@@ -11,11 +11,12 @@ from helpers.folder.faults import Faults
 from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
 from helpers.folder.labels import (
     STANDARD,
+    Classes,
     is_absent,
+    is_standard_pair,
     is_unknown,
-    standard,
+    normalise_label,
     two_classes,
-    word,
     words_in,
 )  # fmt: skip
 from helpers.folder.options import Options
@@ -25,8 +26,8 @@ LABEL_NAMES = {
     "label", "labels", "class", "target", "y", "hemorrhage", "haemorrhage", "diagnosis", "dx",
     "category", "groundtruth", "gt", "truth", "outcome", "classname", "labelname",
 }  # fmt: skip
-# Names of columns that say whose the image is, with any of the suffixes; case, spaces and marks
-# don't count. A lesion, a study or a series is one patient's, so it joins no strangers.
+# Names of columns that hold patients, with any of the suffixes; case, spaces and marks don't count.
+# A lesion, a study or a series is one patient's, so it joins no strangers.
 PATIENT_WORDS = (
     "patient", "patients", "patienten", "paciente", "paziente", "subject", "subj", "case",
     "participant", "person", "individual", "donor", "animal", "lesion", "study", "series", "exam",
@@ -38,7 +39,7 @@ PATIENT_NAMES = {
     for suffix in ("", "id", "ids", "no", "nr", "number", "num", "code", "key", "name", "uid",
                    "index", "identifier", "instanceuid")
 } | {"pid", "ptid", "mrn", "subid"}  # fmt: skip
-# Heads of columns whose numbers may be those of images, and of columns that are no labels.
+# Names of columns whose numbers may be those of images, and of columns that are no labels.
 ID_NAME = re.compile(
     r"id$|^id|file|image|img|name|path|slice|scan|pic|photo|foto|frame|number|key|serial|ref|"
     r"sample|record|bild|datei|dicom|^no$|^nr$|^num$"
@@ -50,7 +51,17 @@ NO_LABELS = {
     "exclude", "excluded", "train", "training", "val", "validation", "test", "split", "set",
     "subset", "partition", "phase",
 }  # fmt: skip
-BESIDE = {"is", "has", "in", "patient", "code", "id", "group", "type", "number"}  # say nothing more
+FILLERS = {
+    "is",
+    "has",
+    "in",
+    "patient",
+    "code",
+    "id",
+    "group",
+    "type",
+    "number",
+}  # they add nothing
 UNNAMED = re.compile(r"Unnamed: \d+.*")  # what pandas calls a column without a name
 PARTS = {
     "train": ("train", "training", "trn", "tr"),
@@ -62,7 +73,7 @@ PART_OF = {name: part for part, names in PARTS.items() for name in names}
 
 @dataclass
 class Entry:
-    """One image as a listing or a folder tells of it; `keys` say whose it is."""
+    """One image as a listing or a folder describes it; `keys` name its patient."""
 
     file: str
     word: str  # the label as written
@@ -73,7 +84,10 @@ class Entry:
 
 @dataclass
 class Reading:
-    """What decided how a folder was read: printed, and kept with the results."""
+    """What decided how a folder was read: printed, and kept with the results.
+
+    All steps of reading add to it: `listing`, `layouts` and `reading`.
+    """
 
     listing: str = ""  # path from the folder on; empty where folders are the classes
     separator: str = ""
@@ -86,8 +100,12 @@ class Reading:
     conflicts: list[str] = field(default_factory=list)  # files in the folder of another class
 
 
-def simple(name: str) -> str:
-    """A column's name as it is compared: letters and digits in lower case."""
+# One entry per image; what decided; and a function that makes `Classes` of the entries' words.
+Labelled = tuple[list[Entry], Reading, Callable[[Sequence[str]], Classes]]
+
+
+def normalise_column(name: str) -> str:
+    """A column name as it is compared: letters and digits in lower case."""
     return re.sub(r"[\W_]", "", name.casefold())
 
 
@@ -97,19 +115,21 @@ def choose_listing(files: Files, asked: str) -> str:
     Raises:
         CourseError: The one asked for is missing, or there are several and none is `labels.csv`.
     """
-    tables = [path for path in files.tables if simple(PurePosixPath(path).name) != "groupscsv"]
+    tables = [
+        path for path in files.tables if normalise_column(PurePosixPath(path).name) != "groupscsv"
+    ]
     if asked.casefold() == "none":
         return ""
     if asked:
         wanted = asked.replace("\\", "/").casefold()
-        found = [p for p in tables if p.casefold() == wanted]
-        found = found or [p for p in tables if PurePosixPath(p).name.casefold() == wanted]
-        if not found and (files.folder / asked).is_file():
-            found = [asked]
-        if len(found) != 1:
-            many = "several" if found else "no"
+        matches = [p for p in tables if p.casefold() == wanted]
+        matches = matches or [p for p in tables if PurePosixPath(p).name.casefold() == wanted]
+        if not matches and (files.folder / asked).is_file():
+            matches = [asked]
+        if len(matches) != 1:
+            many = "several" if matches else "no"
             raise CourseError(f"{files.folder} holds {many} {asked}: give listing as a path in it.")
-        return found[0]
+        return matches[0]
     for depth in range(3):
         level = [path for path in tables if path.count("/") == depth]
         named = [path for path in level if PurePosixPath(path).name.casefold() == "labels.csv"]
@@ -125,25 +145,24 @@ def choose_listing(files: Files, asked: str) -> str:
     return ""
 
 
-def read_listing(
-    files: Files, path: str, options: Options, faults: Faults
-) -> tuple[list[Entry], Reading, Callable[[Sequence[str]], object]] | None:
+def read_listing(files: Files, path: str, options: Options, faults: Faults) -> Labelled | None:
     """Read a listing's lines.
 
     Returns:
-        An entry an image; what decided; None where no column names a file in this folder and
-        nothing was asked for by name.
+        As described at `Labelled`; None where no column names a file in this folder
+        and nothing was asked for by name.
 
     Raises:
         CourseError: Two readings work, or none.
     """
+    if ending(path) not in (".csv", ".tsv", ""):
+        raise CourseError(f"{files.folder / path} is a spreadsheet: save it as CSV (UTF-8).")
     table = read_table(files.folder / path, faults)
     parent = str(PurePosixPath(path).parent)
     base = "" if parent == "." else parent
-    if ending(path) not in (".csv", ".tsv", ""):
-        raise CourseError(f"{table.path} is a spreadsheet: save it as CSV (UTF-8).")
-    table.header[:] = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
-    _refuse_missing_header(table, files, base)
+    header = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
+    table = replace(table, header=header)
+    _refuse_missing_header(table)
     hits = {
         name: [files.find(value, base) if value else [] for value in table.column(name)]
         for name in table.header
@@ -168,19 +187,18 @@ def read_listing(
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
     rows = _Rows(table, file_column, parts_column, patient_columns, words)
     entries = rows.match(hits[file_column], faults, reading)
-    if not (options.classes or word(positive) in map(word, words)):
+    if not (options.classes or normalise_label(positive) in map(normalise_label, words)):
         rows.refuse_odd_words(entries, faults)
     where = f"{table.path}, column {reading.columns['label']}"
     return entries, reading, lambda given: two_classes(given, where, positive, options.classes)
 
 
-def _refuse_missing_header(table: Table, files: Files, base: str) -> None:
-    """The first line is data where a cell names an image, or stands below itself again."""
+def _refuse_missing_header(table: Table) -> None:
+    """Refuse a first line that is data: a cell ends as a file name, or is below itself again."""
     line = table.lines[0] - 1 if table.lines else 1
     for place, name in enumerate(table.header):
-        below = {word(row[place]) for row in table.rows}
-        pictured = ending(name) and files.find(name, base)
-        if name and (pictured or ending(name) or (word(name) in below)):
+        below = {normalise_label(row[place]) for row in table.rows}
+        if name and (ending(name) or normalise_label(name) in below):
             raise CourseError(
                 f"{table.path} line {max(line, 1)}: {name!r} is no column's name: begin with a "
                 "header such as file,label, and have it once."
@@ -208,7 +226,7 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
     if best and strength[best[0]] == 1:
         for name in best:
             padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
-            if not ID_NAME.search(simple(name)) and padded < 0.1 * len(table.rows):
+            if not ID_NAME.search(normalise_column(name)) and padded < 0.1 * len(table.rows):
                 raise CourseError(
                     f"{table.path}: the numbers in column {name} could be those of images here: if "
                     f"so, give id_column: {name}; if not, add a column file with their names."
@@ -222,7 +240,7 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
                     f"{best[0]}."
                 )
     if len(best) > 1:  # patients may be called as one of their images is
-        best = [name for name in best if simple(name) not in PATIENT_NAMES] or best
+        best = [name for name in best if normalise_column(name) not in PATIENT_NAMES] or best
     if not best:
         if any(any(found) for found in hits.values()):
             some = max(hits, key=lambda name: sum(map(bool, hits[name])))
@@ -245,7 +263,7 @@ def _all_numbers(values: list[str]) -> bool:
 
 def _asked(table: Table, name: str, option: str) -> str:
     """The column of this name, as written or nearly so."""
-    for form in (str.strip, simple):
+    for form in (str.strip, normalise_column):
         for column in table.header:
             if column and form(column) == form(name):
                 return column
@@ -255,148 +273,193 @@ def _asked(table: Table, name: str, option: str) -> str:
 
 def _find_parts(table: Table, file_column: str, options: Options) -> str | None:
     """The column that says train, validation or test, whatever its name."""
-    found = []
+    columns = []
     for name in table.header:
-        words = {word(value) for value in table.column(name) if value} if name else set()
+        words = {normalise_label(value) for value in table.column(name) if value} if name else set()
         if name != file_column and words and words <= set(PART_OF) and len(words) > 1:
-            found.append(name)
-    if len(found) > 1 and options.given_split:
+            columns.append(name)
+    if len(columns) > 1 and options.given_split:
         raise CourseError(
-            f"{table.path}: {found[0]} and {found[1]} both tell a split: delete one of them."
+            f"{table.path}: {columns[0]} and {columns[1]} both name a split: delete one of them."
         )
-    return found[0] if found else None
+    return columns[0] if columns else None
 
 
 def _find_patients(
     table: Table, file_column: str, parts_column: str | None, options: Options
 ) -> list[str]:
-    """The columns that say whose an image is."""
+    """The columns that name the patient of an image."""
     if options.patient_column:
         return [_asked(table, options.patient_column, "patient_column")]
-    found = []
+    columns = []
     for name in table.header:
-        if name in ("", file_column, parts_column) or simple(name) == simple(options.label_column):
+        if name in ("", file_column, parts_column) or normalise_column(name) == normalise_column(
+            options.label_column
+        ):
             continue
-        known = {word(value) for value in table.column(name) if not is_unknown(value)}
+        known = {normalise_label(value) for value in table.column(name) if not is_unknown(value)}
         # "case" with 0 and 1 is no person but a label.
-        surely = simple(name).startswith(("patient", "subject", "person", "participant"))
-        if simple(name) in PATIENT_NAMES and known and (surely or not standard(known)):
-            found.append(name)
-    return found
+        surely = normalise_column(name).startswith(("patient", "subject", "person", "participant"))
+        if (
+            normalise_column(name) in PATIENT_NAMES
+            and known
+            and (surely or not is_standard_pair(known))
+        ):
+            columns.append(name)
+    return columns
 
 
 def _propose_patients(table: Table, used: set) -> list[str]:
-    """Columns that might tell patients, but are not called so."""
-    found = []
+    """Columns that may hold patients under another name."""
+    proposals = []
     for name in table.header:
         if not name or name in used:
             continue
         values = [value for value in table.column(name) if not is_unknown(value)]
         count = len(set(values))
-        says = simple(name) == "group" or re.search(r"id$|uid|code|group|source|series", name, re.I)
+        says = normalise_column(name) == "group" or re.search(
+            r"id$|uid|code|group|source|series", name, re.I
+        )
         if says and 5 <= count <= 0.75 * len(values):
-            found.append(
+            proposals.append(
                 f"column {name} has {count} values for {len(values)} images: if they are patients, "
                 f"give patient_column: {name}"
             )
-    return found
+    return proposals
 
 
 def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str], list[str], str]:
-    """The column or columns that hold the label, each row's word, and which is to be found."""
+    """The column or columns that hold the label, each row's word, and the positive word."""
     if options.label_column:
         name = _asked(table, options.label_column, "label_column")
-        _refuse_absent(table, name, options)
-        return [name], table.column(name), options.positive
-    words = {
-        name: {word(value) for value in table.column(name) if not is_unknown(value)}
-        for name in table.header
-        if name and name not in others
-    }
-    binary = [name for name, found in words.items() if standard(found)]
-    few = [
-        name
-        for name, found in words.items()
-        if name in binary or 2 <= len(found) <= min(20, max(2, len(table.rows) / 4))
-    ]
-    called = [name for name in words if simple(name) in LABEL_NAMES]
+    else:
+        words = {
+            name: {normalise_label(value) for value in table.column(name) if not is_unknown(value)}
+            for name in table.header
+            if name and name not in others
+        }
+        binary = [name for name, known in words.items() if is_standard_pair(known)]
+        called, few = _label_candidates(words, binary, len(table.rows), options)
+        candidates = called or few
+        _refuse_candidates(table, candidates, list(words))
+        both = [name for name in candidates if name in binary and len(words[name]) == 2]
+        several = len(candidates) > 1 and not called and both == candidates
+        if several and (rows := _one_column_per_class(table, candidates)):
+            return candidates, rows, options.positive or _positive_column(candidates)
+        name = _agreeing_column(table, candidates, binary)
+    _refuse_absent(table, name, options)
+    return [name], table.column(name), options.positive
+
+
+def _label_candidates(
+    words: dict[str, set[str]], binary: list[str], rows: int, options: Options
+) -> tuple[list[str], list[str]]:
+    """The columns that are labels by their name, and those that can be labels by their words.
+
+    Args:
+        words: The known words of each column.
+        binary: The columns with a pair in `STANDARD`.
+        rows: How many the table has.
+        options: `positive` can be the name of a column.
+    """
+    most = min(20, max(2, rows / 4))
+    few = [name for name, known in words.items() if name in binary or 2 <= len(known) <= most]
+    called = [name for name in words if normalise_column(name) in LABEL_NAMES]
     called = [name for name in called if name in few] or called  # y may be where a box begins
     if options.positive and not options.classes:
-        called += [name for name in binary if simple(name) == simple(options.positive)]
-    candidates = list(dict.fromkeys(called or few))
+        wanted = normalise_column(options.positive)
+        called += [name for name in binary if normalise_column(name) == wanted]
+    return list(dict.fromkeys(called)), few
+
+
+def _refuse_candidates(table: Table, candidates: list[str], columns: list[str]) -> None:
+    """Refuse a table without a column for the label, or with none but such as `sex` and `age`."""
     if not candidates:
-        left = ", ".join(words) or "no other column"
+        left = ", ".join(columns) or "no other column"
         raise CourseError(
             f"{table.path}: no column holds labels of two classes ({left}): name it as "
             "label_column, or add a column label with 0 and 1."
         )
-    if all(words_in(name) & NO_LABELS and words_in(name) <= NO_LABELS | BESIDE
+    if all(words_in(name) & NO_LABELS and words_in(name) <= NO_LABELS | FILLERS
            for name in candidates):  # fmt: skip
         name = candidates[0]
         raise CourseError(
             f"{table.path}: only column {name} could hold the label, and by its name it does not: "
             f"add a column label, or, if {name} is the label, give label_column: {name}."
         )
-    if len(candidates) == 1:
-        (name,) = candidates
-        _refuse_absent(table, name, options)
-        return candidates, table.column(name), options.positive
-    columns = {name: [word(value) for value in table.column(name)] for name in candidates}
-    if not called and all(name in binary for name in candidates):
-        of_a_class = [
-            [name for name in candidates if _truth(columns[name][row])]
-            for row in range(len(table.rows))
-        ]
-        if all(len(names) == 1 for names in of_a_class) and all(
-            len(words[name]) == 2 for name in candidates
-        ):
-            absent = [name for name in candidates if is_absent(name)]
-            positive = options.positive
-            if len(candidates) == 2 and len(absent) == 1:  # benign beside malignant: no question
-                positive = positive or next(name for name in candidates if name not in absent)
-            return candidates, [names[0] for names in of_a_class], positive
-    # Columns that part the images alike are one reading; 0 and 1 then say which is to be found.
+
+
+def _one_column_per_class(table: Table, candidates: list[str]) -> list[str]:
+    """The class of each row, where each class has a column of 0 and 1; empty where it is not so."""
+    columns = {name: [*map(normalise_label, table.column(name))] for name in candidates}
+    of_rows = [
+        [name for name in candidates if _is_positive_word(columns[name][row])]
+        for row in range(len(table.rows))
+    ]
+    return [names[0] for names in of_rows] if all(len(names) == 1 for names in of_rows) else []
+
+
+def _positive_column(candidates: list[str]) -> str:
+    """The positive one of two class columns, where the other means absent, as `benign` does."""
+    absent = [name for name in candidates if is_absent(name)]
+    if len(candidates) == 2 and len(absent) == 1:
+        return next(name for name in candidates if name not in absent)
+    return ""
+
+
+def _agreeing_column(table: Table, candidates: list[str], binary: list[str]) -> str:
+    """The column that counts, if all candidates divide the images alike; best one of 0 and 1."""
+    columns = {name: [*map(normalise_label, table.column(name))] for name in candidates}
     first = next((name for name in candidates if name in binary), candidates[0])
     for name in candidates:
         pairs = set(zip(columns[first], columns[name], strict=True))
         alike = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-        if not alike or (name in binary and any(_truth(a) != _truth(b) for a, b in pairs)):
+        if not alike or (
+            name in binary and any(_is_positive_word(a) != _is_positive_word(b) for a, b in pairs)
+        ):
             raise CourseError(
                 f"{table.path}: each of the columns {', '.join(candidates)} could hold the label: "
                 f"say which, as label_column: {candidates[0]}."
             )
-    _refuse_absent(table, first, options)
-    return [first], table.column(first), options.positive
+    return first
 
 
 def _refuse_absent(table: Table, name: str, options: Options) -> None:
-    """Refuse 1 where it seems to mean healthy, unless it has been said which is to be found.
+    """Refuse labels where 1 seems to mean healthy, unless the user named the positive label.
 
     It seems so where the column is called `is_healthy`, or where another column has the word
     *healthy* in all rows with 1 and another word in all with 0.
     """
-    values = [word(value) for value in table.column(name)]
+    values = [normalise_label(value) for value in table.column(name)]
     known = {value for value in values if not is_unknown(value)}
-    said = word(options.positive) in known or simple(options.positive) == simple(name)
-    if said or not standard(known):
+    is_named = normalise_label(options.positive) in known or normalise_column(
+        options.positive
+    ) == normalise_column(name)
+    if is_named or not is_standard_pair(known):
         return
-    one, zero = (next((w for w in known if _truth(w) == k), str(int(k))) for k in (True, False))
-    meant = [name] if is_absent(name) else []
+    one, zero = (
+        next((w for w in known if _is_positive_word(w) == k), str(int(k))) for k in (True, False)
+    )
+    absent = [name] if is_absent(name) else []
     for other in table.header:
-        pairs = set(zip(values, map(word, table.column(other)), strict=True)) if other else ()
+        pairs = (
+            set(zip(values, map(normalise_label, table.column(other)), strict=True))
+            if other
+            else ()
+        )
         if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 2:
-            told = dict(pairs)
-            if is_absent(told[one]) and not is_absent(told[zero]):
-                meant.append(told[one])
-    if meant:
+            meaning = dict(pairs)
+            if is_absent(meaning.get(one, "")) and not is_absent(meaning.get(zero, "")):
+                absent.append(meaning[one])
+    if absent:
         raise CourseError(
-            f"{table.path}: {one} in column {name} may mean {meant[0]}, which is hardly to be "
-            f"found: say so, as positive: '{zero}', or, if {one} is to be found, as positive: "
-            f"'{one}'."
+            f"{table.path}: {one} in column {name} may mean {absent[0]}, which is unlikely to be "
+            f"the positive class: say which label is positive, as positive: '{zero}', or, if {one} "
+            f"is right, positive: '{one}'."
         )
 
 
-def _truth(text: str) -> bool:
+def _is_positive_word(text: str) -> bool:
     return text in {pair[1] for pair in STANDARD}
 
 
@@ -419,7 +482,11 @@ class _Rows:
         for row, found in enumerate(hits):
             place = f"line {self.table.lines[row]} ({ids[row]})"
             if len(found) > 1 and parts[row]:  # the same name in train/ and in test/
-                in_part = [path for path in found if folder_part(path) == PART_OF[word(parts[row])]]
+                in_part = [
+                    path
+                    for path in found
+                    if folder_part(path) == PART_OF[normalise_label(parts[row])]
+                ]
                 found = in_part if len(in_part) == 1 else found
             if not ids[row]:
                 faults.add("the id is empty in {}: name the image, or delete the line", place)
@@ -431,7 +498,9 @@ class _Rows:
                 both = f"{place[:-1]}: {found[0]} or {found[1]})"
                 faults.add("two images could be meant in {}: give the path in the folder", both)
             elif ending(found[0]) in VOLUMES:
-                kind = "a volume or array, and no image, in {}: save its slices as PNG, one file a "
+                kind = (
+                    "a volume or array, and no image, in {}: save its slices as PNG, one file per "
+                )
                 faults.add(kind + "slice, and list all of a volume under one patient", place)
             elif is_unknown(self.words[row]):
                 faults.add("the label is missing in {}: write it, or delete the line", place)
@@ -444,51 +513,61 @@ class _Rows:
             reading.notes.append(f"{joined} lines name an image again, with the same label")
         return entries
 
-    def _join(self, path, rows, ids, parts, faults: Faults) -> Entry:
+    def _join(
+        self, path: str, rows: list[int], ids: list[str], parts: list[str], faults: Faults
+    ) -> Entry:
         """One image's lines as one entry."""
         lines = " and ".join(str(self.table.lines[row]) for row in rows[:2])
         entry = Entry(path, self.words[rows[0]])
-        if len({word(self.words[row]) for row in rows}) > 1:
+        if len({normalise_label(self.words[row]) for row in rows}) > 1:
             faults.add("two labels for one image in {}: keep the right line", f"lines {lines}")
         spelt = {ids[row].casefold() for row in rows}
         if len(spelt) > 1 and not _all_numbers(list(spelt)):
             faults.add("one image for two names in {}: name each image once", f"lines {lines}")
-        if len({PART_OF.get(word(parts[row]), "") for row in rows}) > 1:
+        if len({PART_OF.get(normalise_label(parts[row]), "") for row in rows}) > 1:
             faults.add("two parts for one image in {}: keep the right line", f"lines {lines}")
-        entry.part = PART_OF.get(word(parts[rows[0]]), "")
+        entry.part = PART_OF.get(normalise_label(parts[rows[0]]), "")
         for name in self.patient_columns:
             values = self.table.column(name)
-            told = {patient_key(values[row]) for row in rows if not is_patient_unknown(values[row])}
-            entry.keys += [(f"column {name}", value) for value in sorted(told)]
+            patients = {
+                patient_key(values[row]) for row in rows if not is_patient_unknown(values[row])
+            }
+            entry.keys += [(f"column {name}", value) for value in sorted(patients)]
         entry.unknown = bool(self.patient_columns) and not entry.keys
         return entry
 
     def refuse_odd_words(self, entries: list[Entry], faults: Faults) -> None:
         """A few labels beside 0 and 1 are slips, and named by line."""
         odd = min(
-            ([entry for entry in entries if word(entry.word) not in pair] for pair in STANDARD),
+            (
+                [entry for entry in entries if normalise_label(entry.word) not in pair]
+                for pair in STANDARD
+            ),
             key=len,
         )
         if 0 < len(odd) <= 0.1 * len(entries):
             for entry in odd:
                 line = self.first_line[entry.file]
                 kind = "two classes are supported, and neither 0 nor 1 is the label of {}: write "
-                kind += "1 for the one to be found and 0 for the other"
+                kind += "1 for the positive class and 0 for the other"
                 faults.add(kind, f"line {line} ({entry.file}: {entry.word!r})")
 
 
 def folder_part(path: str) -> str:
     """The part that a file's folders name, if they name one."""
-    named = {PART_OF[f] for f in map(word, path.split("/")[:-1]) if f in PART_OF}
+    named = {PART_OF[f] for f in map(normalise_label, path.split("/")[:-1]) if f in PART_OF}
     return named.pop() if len(named) == 1 else ""
 
 
 def is_patient_unknown(value: str) -> bool:
     """Unknown values, and those that anonymising programs write for everybody."""
-    return is_unknown(value) or re.fullmatch(r"anon(ymous|ymi[sz]ed)?", word(value)) is not None
+    return (
+        is_unknown(value)
+        or re.fullmatch(r"anon(ymous|ymi[sz]ed)?", normalise_label(value)) is not None
+    )
 
 
 def patient_key(value: str) -> str:
     """A patient's name as it is compared: case, and zeros before a number, don't part them."""
-    text = word(value)
+    text = normalise_label(value)
     return str(int(text)) if text.isdecimal() else text

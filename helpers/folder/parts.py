@@ -5,16 +5,18 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.files import CourseError
+from helpers.folder.slices import Slices
 from helpers.preprocessing import FEWEST, PARTS, SHARES, split_groups
 
 FEWEST_GROUPS = 2  # of a class, in validation and in test
+Split = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # labels, groups, seed: the parts
 
 
 def choose_parts(
-    slices,
+    slices: Slices,
     groups: np.ndarray,
     seed: int,
-    split: Callable[[np.ndarray, np.ndarray, int], np.ndarray] = split_groups,
+    split: Split = split_groups,
 ) -> np.ndarray:
     """The part of each slice: the given one where it is to be kept, or else by groups.
 
@@ -36,7 +38,7 @@ def choose_parts(
     return _split(labels, groups, seed, split)
 
 
-def _split(labels, groups, seed, split) -> np.ndarray:
+def _split(labels: np.ndarray, groups: np.ndarray, seed: int, split: Split) -> np.ndarray:
     try:
         return split(labels, groups, seed)
     except CourseError:
@@ -47,7 +49,7 @@ def _split(labels, groups, seed, split) -> np.ndarray:
 
 
 def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray | None:
-    """Deal few patients with many slices: `FEWEST_GROUPS` of a class to test and validation each.
+    """Split few patients with many slices: `FEWEST_GROUPS` of a class to test and to validation.
 
     Raises:
         CourseError: There are too few patients, where images would be enough.
@@ -69,7 +71,7 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
                     break
                 left = counts[:, parts == "train"].sum(axis=1) - counts[:, group]
                 free = parts[group] == "train" and counts[label][group] > 0
-                # What fills a part must leave enough to train on; two patients it gets anyhow.
+                # A part gets two patients in any case; more only if enough is left to train on.
                 if free and (held.sum() < FEWEST_GROUPS or (left >= 0.6 * total).all()):
                     parts[group] = part
     of_class = {k: [int(np.sum((parts == p) & (counts[k] > 0))) for p in PARTS] for k in (0, 1)}
@@ -87,13 +89,15 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
     return parts[index]
 
 
-def _keep_given(slices, labels, groups, seed, split) -> np.ndarray:
+def _keep_given(
+    slices: Slices, labels: np.ndarray, groups: np.ndarray, seed: int, split: Split
+) -> np.ndarray:
     """The given parts; validation comes out of training where none is given."""
     given = slices.table["given"].to_numpy().astype("<U10")
     if not set(given) >= {"train", "test"} or "" in given:
-        said = ", ".join(sorted(set(given) - {""})) or "nothing"
+        named = ", ".join(sorted(set(given) - {""})) or "nothing"
         raise CourseError(
-            f"{slices.folder}: given_split needs train and test for every image, and {said} is "
+            f"{slices.folder}: given_split needs train and test for every image, and {named} is "
             "given: name both, or leave given_split out."
         )
     crossing = [
@@ -113,10 +117,10 @@ def _keep_given(slices, labels, groups, seed, split) -> np.ndarray:
         given[rest[inner == "validation"]] = "validation"
     for part, fewest in FEWEST.items():
         for label in (0, 1):
-            found = int(np.sum((given == part) & (labels == label)))
-            if found < fewest:
+            count = int(np.sum((given == part) & (labels == label)))
+            if count < fewest:
                 raise CourseError(
-                    f"too few images in the given split: its {part} part holds {found} of class "
+                    f"too few images in the given split: its {part} part holds {count} of class "
                     f"{label} and needs {fewest}; add images, or leave given_split out."
                 )
     return given

@@ -1,7 +1,8 @@
-"""Whose an image is, and which images must stay on one side of a split."""
+"""The patients in file names, and which images must stay on one side of a split."""
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -14,13 +15,15 @@ from helpers.folder.faults import Faults
 from helpers.folder.inventory import plain, stem
 from helpers.folder.labels import is_unknown
 from helpers.folder.listing import Entry, patient_key
+from helpers.folder.slices import Slices
 from helpers.folder.tables import read_table
 from helpers.preprocessing import join_groups, propose_lookalikes
 
-# How file names tell patients, most telling first.
+# How file names name patients, most telling first. Each with a simpler pattern, which is proposed
+# if it finds the same.
 PATTERNS = (
     *(
-        rf"(?i:(?<![a-z]){name}[_-]?)(\d+)"
+        (rf"(?i:(?<![a-z]){name}[_-]?)(\d+)", rf"{name}(\d+)")
         for name in (
             "person",
             "patient",
@@ -36,11 +39,16 @@ PATTERNS = (
             "s",
         )
     ),
-    r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
-    r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
-    r"([^/]+)/[^/]+$",
+    *(
+        (pattern, pattern)
+        for pattern in (
+            r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
+            r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
+            r"([^/]+)/[^/]+$",
+        )
+    ),
 )
-# How file names tell augmented copies: words that stand before or after the original's name.
+# How file names tell augmented copies: words before or after the original's name.
 _WORDS = (
     r"aug(?:mented)?|(?:h|v|hor|ver|horizontal|vertical)?_?flip(?:ped)?|flip_?(?:lr|ud|h|v)|fliplr|"
     r"flipud|mirror(?:ed)?|rot(?:ate|ated|ation)?|crop(?:ped)?|zoom(?:ed)?|shift(?:ed)?|"
@@ -71,39 +79,42 @@ class Grouping:
     augmented: str = ""  # a warning, where so many of them are changed that the set was augmented
 
 
-def find_groups(slices) -> Grouping:
+def find_groups(slices: Slices) -> Grouping:
     """Join identical pixels, look-alikes, augmented copies, and what is known about the data.
 
-    A false proposal costs nothing, for it only keeps two people's slices on one side; a missed one
-    would leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
+    A wrong pair does little harm: it only keeps two people's slices together. A missed pair would
+    leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
     real set the list in `data/`, found by the files' hashes.
+
+    Raises:
+        CourseError: `groups.csv` cannot be read, or names a file that is not there.
     """
     table = slices.table
-    told = defaultdict(list)
+    by_key = defaultdict(list)
     for i, keys in enumerate(table["keys"]):
         for key in keys:
-            told[key].append(i)
-    _read_groups(slices, told)
+            by_key[key].append(i)
+    _read_groups(slices, by_key)
     by_hash = pd.read_csv(KNOWN).dropna(subset="group").set_index("sha256")["group"]
     for i, digest in enumerate(table["sha256"]):
         if digest in by_hash.index:
             for group in np.unique(by_hash.loc[[digest]]):
-                told["known", group].append(i)
-    known = [members for members in told.values() if len(members) > 1]
+                by_key["known", group].append(i)
+    known = [members for members in by_key.values() if len(members) > 1]
     same = table.groupby("pixels").indices.values()
     identical = [(int(m[0]), int(other)) for m in same for other in m[1:]]
     named = copies_by_name(table["file"].tolist(), table["label"].tolist())
     proposed = propose_lookalikes(slices.greys)
-    found = lookalikes.find_lookalikes(slices.greys)
+    lookalike = lookalikes.find_lookalikes(slices.greys)
     joined = {pair[:2] for pair in proposed} | set(identical)
-    copies = [pair for pair in map(tuple, found.pairs.tolist()) if pair not in joined]
+    copies = [pair for pair in map(tuple, lookalike.pairs.tolist()) if pair not in joined]
     pairs = identical + [pair[:2] for pair in proposed] + copies
     pairs += [(members[0], other) for members in known + named for other in members[1:]]
     groups = join_groups(len(table), pairs)
-    return Grouping(groups, identical, proposed, known, named, copies, found.warning)
+    return Grouping(groups, identical, proposed, known, named, copies, lookalike.warning)
 
 
-def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:
+def _read_groups(slices: Slices, by_key: dict[tuple[str, str], list[int]]) -> None:
     """Add what `groups.csv` says."""
     beside = slices.folder / "groups.csv"
     if not beside.is_file():
@@ -119,7 +130,7 @@ def _read_groups(slices, told: dict[tuple[str, str], list[int]]) -> None:
     for line, name, group in zip(table.lines, files, groups, strict=True):
         place = position.get(plain(name.replace("\\", "/")))
         if place is not None and not is_unknown(group):
-            told["listed", group].append(place)
+            by_key["listed", group].append(place)
         elif place is None and plain(name) not in others:
             example = slices.table.file[0]
             faults.add(f"{{}} is no image's path: write it as {example}", f"line {line}: {name}")
@@ -148,17 +159,14 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
 
 def propose_pattern(files: list[str]) -> str:
     """A sentence with the pattern by which file names may tell patients, or nothing."""
-    for pattern in PATTERNS:
-        found = [re.search(pattern, name) for name in files]
-        keys = [match[1].casefold() for match in found if match]
+    for pattern, simpler in PATTERNS:
+        matches = [re.search(pattern, name) for name in files]
+        keys = [match[1].casefold() for match in matches if match]
         if len(keys) < 0.95 * len(files) or not 5 <= len(set(keys)) <= 0.75 * len(keys):
             continue
-        short = pattern.split("[_-]?")[0].removeprefix("(?i:(?<![a-z])")
-        simple = rf"{short}(\d+)"
-        if [m and m[1] for m in found] == [
-            m and m[1] for m in (re.search(simple, name) for name in files)
-        ]:
-            pattern = simple
+        again = [re.search(simpler, name) for name in files]
+        if [m and m[1] for m in matches] == [m and m[1] for m in again]:
+            pattern = simpler
         return (
             f"file names may tell patients ({files[0]}: {keys[0]}; {len(set(keys))} for "
             f"{len(files)} images): if they do, give patient_pattern: '{pattern}'"
@@ -184,7 +192,7 @@ def copies_by_name(files: list[str], labels: list[int]) -> list[list[int]]:
     return [found for key, found in members.items() if key in copied and len(found) > 1]
 
 
-def _original(name: str, present) -> tuple[str, bool]:
+def _original(name: str, present: Callable[[str], bool]) -> tuple[str, bool]:
     """The name of the picture that a file is a copy of, or its own."""
     root, is_copy = name, False
     while True:

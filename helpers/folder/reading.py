@@ -1,4 +1,4 @@
-"""A folder of images, read: the data contract of `data/README.md`."""
+"""Reads a folder of images as the data contract of `data/README.md` says; also generated images."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers import machine
 from helpers.files import CourseError, project_path, unpacked_bytes
 from helpers.folder.faults import Faults
 from helpers.folder.hazards import are_masks
 from helpers.folder.images import read_pictures
 from helpers.folder.inventory import Files, ending, list_files
-from helpers.folder.labels import Classes, word
+from helpers.folder.labels import Classes, normalise_label
 from helpers.folder.layouts import compare_with_folders, read_class_folders
 from helpers.folder.listing import (
     Entry,
+    Labelled,
     Reading,
     choose_listing,
     is_patient_unknown,
@@ -26,44 +26,13 @@ from helpers.folder.listing import (
 )  # fmt: skip
 from helpers.folder.options import Options
 from helpers.folder.patients import propose_pattern, read_pattern
+from helpers.folder.slices import Slices
 
 LARGEST_ARRAYS = 4_000_000_000  # bytes of an NPY's or NPZ's arrays in memory
 
 
-@dataclass(frozen=True)
-class Slices:
-    """A folder's slices as read.
-
-    `table` has a row a slice: file, label, patient ("" if not told), keys (all that says whose it
-    is), given (part, "" if none), mode, width, height, tinted, constant, blank, sha256 (of the
-    file), pixels (hash of the grey levels) and more. `greys` are the pixels in that order, shrunk
-    where the whole set would be too large to keep. `names` are label 0's and label 1's in the data.
-    """
-
-    folder: Path
-    table: pd.DataFrame
-    greys: list[np.ndarray]
-    names: tuple[str, str]
-    reading: Reading
-    seen: dict[str, int]  # images in the folder, by ending
-    unused: list[str]  # images that were not read
-    window: dict[str, Any]  # stored values that became black and white, if a window was needed
-    given: bool  # whether the given split is to be kept
-
-    @property
-    def unlisted(self) -> int:
-        """Images in the folder that were not read."""
-        return len(self.unused)
-
-    @property
-    def fingerprint(self) -> str:
-        """One hash of all names, labels and pixels."""
-        rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
-        return machine.digest(*[row.encode() for row in sorted(rows)])
-
-
 def read_folder(folder: str | Path, **options: Any) -> Slices:
-    """Read a folder with a listing, or a folder a class, and every image in it that is named.
+    """Read a folder with a listing, or with one folder per class, and every image that is named.
 
     Args:
         folder: See `data/README.md` for what may be in it.
@@ -91,22 +60,24 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     entries = [entry for entry in entries if _label(entry, classes) is not None]
     if left_out:
         words = Counter(entry.word for entry in left_out)
-        said = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
-        reading.notes.append(f"left out as of other classes: {said}")
+        counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
+        reading.notes.append(f"left out as of other classes: {counts}")
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}
         reading.conflicts = compare_with_folders(files, labels, classes, asked)
     if asked.patient_pattern:
         read_pattern(entries, asked.patient_pattern)
-        told = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
-        reading.columns["patient"] = ", ".join(filter(None, told))
+        sources = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
+        reading.columns["patient"] = ", ".join(filter(None, sources))
     window = tuple(asked.window) or None
     names = [entry.file for entry in entries]
     greys, facts, used = read_pictures(folder, names, faults, window)
     faults.refuse(source)
     _read_dicom_patients(entries, facts, reading)
-    if own := sum(fact["own_window"] for fact in facts):
-        reading.notes.append(f"{own} DICOM files are read by the window that each names itself")
+    if with_window := sum(fact["own_window"] for fact in facts):
+        reading.notes.append(
+            f"{with_window} DICOM files are read by the window that each names itself"
+        )
     if not reading.columns["patient"] and (proposal := propose_pattern(names)):
         reading.proposals.append(proposal)
     table = pd.DataFrame(
@@ -119,7 +90,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     seen = Counter(ending(name).lstrip(".") or "no ending" for name in files.pictures)
     if outside := files.outside(read):
         reading.notes.append(
-            f"{len(outside)} images lie outside of the folder, by links in it: "
+            f"{len(outside)} images are outside of the folder, by links in it: "
             f"{outside[0]}" + ", \N{HORIZONTAL ELLIPSIS}" * (len(outside) > 1)
         )
     if files.volumes:
@@ -130,7 +101,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     )  # fmt: skip
 
 
-def _read_entries(files: Files, asked: Options, faults: Faults):
+def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
     """By the listing if there is one that names files here, or else by the folders."""
     listing = choose_listing(files, asked.listing)
     if listing:
@@ -152,7 +123,7 @@ def _read_entries(files: Files, asked: Options, faults: Faults):
     if files.volumes and not files.pictures:
         raise CourseError(
             f"{files.folder} holds volumes or arrays ({files.volumes[0]}) and no image: save their "
-            "slices as PNG, one file a slice, and list all of a volume under one patient."
+            "slices as PNG, one file per slice, and list all of a volume under one patient."
         )
     if listing:
         example = files.pictures[0] if files.pictures else "none"
@@ -167,7 +138,7 @@ def _read_entries(files: Files, asked: Options, faults: Faults):
 
 
 def _label(entry: Entry, classes: Classes) -> int | None:
-    return classes.label.get(word(entry.word))
+    return classes.label.get(normalise_label(entry.word))
 
 
 def _row(entry: Entry, classes: Classes) -> dict[str, Any]:
@@ -182,27 +153,33 @@ def _row(entry: Entry, classes: Classes) -> dict[str, Any]:
 
 
 def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Reading) -> None:
-    """Add what DICOM files say about whose they are; one name for everybody says nothing."""
-    told = {"patient": "PatientID", "study": "StudyInstanceUID"}
-    values = {name: [fact.pop(name, "") for fact in facts] for name in told}
+    """Add the patients and studies of DICOM files; one name for all patients is not used.
+
+    It takes `patient` and `study` out of the facts, which would otherwise replace the patient of
+    the entry in the table.
+    """
+    titles = {"patient": "PatientID", "study": "StudyInstanceUID"}
+    values = {name: [fact.pop(name, "") for fact in facts] for name in titles}
     if any(values["study"]) or any(values["patient"]):
         patients = {patient_key(v) for v in values["patient"] if not is_patient_unknown(v)}
         studies = {v for v in values["study"] if v}
         if len(patients) == 1 and len(studies) > 1 and all(values["patient"]):
-            reading.notes.append("one DICOM PatientID stands in all files and was not used")
+            reading.notes.append("one DICOM PatientID is in all files and was not used")
             values["patient"] = [""] * len(entries)
-        for name, title in told.items():
+        for name, title in titles.items():
             for entry, value in zip(entries, values[name], strict=True):
                 if not is_patient_unknown(value):
                     entry.keys.append((title, patient_key(value)))
         for entry in entries:
             entry.unknown = not entry.keys
-        used = [title for name, title in told.items() if any(values[name])]
+        used = [title for name, title in titles.items() if any(values[name])]
         columns = filter(None, [reading.columns["patient"], *(f"DICOM {name}" for name in used)])
         reading.columns["patient"] = ", ".join(columns) or None
 
 
-def _leave_out(table: pd.DataFrame, greys: list, asked: Options, reading: Reading):
+def _leave_out(
+    table: pd.DataFrame, greys: list[np.ndarray], asked: Options, reading: Reading
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """Drop the kinds of images that are not wanted."""
     kinds = {"blank": table["blank"].to_numpy(bool), "masks": are_masks(table)}
     drop = np.zeros(len(table), bool)

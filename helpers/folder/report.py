@@ -16,7 +16,8 @@ from helpers.folder.inventory import ending
 from helpers.folder.options import from_parameters
 from helpers.folder.parts import choose_parts
 from helpers.folder.patients import Grouping, find_groups
-from helpers.folder.reading import Slices, read_folder
+from helpers.folder.reading import read_folder
+from helpers.folder.slices import Slices
 from helpers.preprocessing import PARTS, pad_to_square, shrink
 
 
@@ -31,8 +32,8 @@ class Examined:
     warnings: list[dict[str, str]]
 
     @property
-    def fingerprint(self) -> str:
-        """One hash of images, labels and groups."""
+    def fingerprint_with_groups(self) -> str:
+        """One hash of names, labels, pixels and groups; `Slices.fingerprint` has no groups."""
         groups = self.grouping.groups.tobytes()
         return machine.digest(self.slices.fingerprint.encode(), groups)
 
@@ -43,10 +44,13 @@ def examine(
     """Read, group and split a folder as notebook 01 will, so that it is refused before any run.
 
     Args:
-        folder: As in `read_folder`, whose options may stand in `parameters`.
+        folder: As in `read_folder`, whose options may be in `parameters`.
         seed: Of the split.
         parameters: Of notebook 01.
         strict: Whether a folder that cannot be split is refused.
+
+    Raises:
+        CourseError: As `read_folder`, `find_groups` and, if `strict`, `choose_parts`.
     """
     slices = read_folder(folder, **vars(from_parameters(parameters)))
     grouping = find_groups(slices)
@@ -70,33 +74,33 @@ def lines(examined: Examined) -> list[str]:
     slices, grouping, part = examined.slices, examined.grouping, examined.part
     table, reading = slices.table, slices.reading
     columns = reading.columns
-    said = []
+    text = []
     if reading.listing:
         cut = f"{reading.separator}-separated, {reading.encoding}"
-        said.append(f"listing: {reading.listing} ({cut}); file column: {columns['file']}")
-        said.append(f"label column: {columns['label']}")
+        text.append(f"listing: {reading.listing} ({cut}); file column: {columns['file']}")
+        text.append(f"label column: {columns['label']}")
     else:
-        said.append("listing: none; the folders are the classes")
+        text.append("listing: none; the folders are the classes")
     counts = np.bincount(table["label"], minlength=2)
     negative, positive = slices.names
-    said.append(f"classes: {positive} {counts[1]} (to be found, label 1), {negative} {counts[0]}")
+    text.append(f"classes: {positive} {counts[1]} (positive, label 1), {negative} {counts[0]}")
     listed = Counter(ending(name).lstrip(".") or "no ending" for name in table["file"])
     seen = ", ".join(
         f"{kind} {count} seen, {listed[kind]} listed, {count - listed[kind]} unlisted"
         for kind, count in sorted(slices.seen.items())
     )
-    said.append(f"files: {seen}")
+    text.append(f"files: {seen}")
     if slices.window:
-        said.append(_window_line(slices.window))
-    said.append(_patients_line(table, columns["patient"]))
-    said.append(_groups_line(grouping, len(table)))
+        text.append(_window_line(slices.window))
+    text.append(_patients_line(table, columns["patient"]))
+    text.append(_groups_line(grouping, len(table)))
     if columns["split"]:
         kept = "kept" if slices.given else "not kept; given_split: true keeps it"
-        said.append(f"given split ({columns['split']}): {kept}")
+        text.append(f"given split ({columns['split']}): {kept}")
     if examined.refused:
-        said.append(f"parts: none; {examined.refused}")
+        text.append(f"parts: none; {examined.refused}")
     else:
-        said += [
+        text += [
             f"{name}: {int(np.sum(part == name))} images ("
             + ", ".join(
                 f"{slices.names[k]} {int(np.sum((part == name) & (table['label'] == k)))}"
@@ -105,8 +109,8 @@ def lines(examined: Examined) -> list[str]:
             + f") in {len(np.unique(grouping.groups[part == name]))} groups"
             for name in PARTS
         ]
-    said += [f"note: {note}" for note in reading.notes]
-    return said + [f"warning: {warning['text']}" for warning in examined.warnings]
+    text += [f"note: {note}" for note in reading.notes]
+    return text + [f"warning: {warning['text']}" for warning in examined.warnings]
 
 
 def _window_line(window: dict[str, float]) -> str:

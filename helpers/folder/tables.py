@@ -64,16 +64,16 @@ def read_table(path: Path, faults: Faults) -> Table:
     for name in header:
         if name and header.count(name) > 1:
             raise CourseError(f"{path} line {first}: two columns are called {name!r}: rename one.")
-    kept = []
+    whole = []
     for number, cells in rows:
         if len(cells) == len(header):
-            kept.append((number, cells))
+            whole.append((number, cells))
         else:
             kind = f"a line must have {len(header)} values, as the header has: correct {{}}"
             faults.add(kind, f"line {number} ({len(cells)} values)")
     if not rows:
         raise CourseError(f"{path} names no image: write one line per image, its id and 0 or 1.")
-    return Table(path, header, [c for _, c in kept], [n for n, _ in kept], separator, encoding)
+    return Table(path, header, [c for _, c in whole], [n for n, _ in whole], separator, encoding)
 
 
 def _decode(path: Path, data: bytes) -> tuple[str, str]:
@@ -115,7 +115,7 @@ def _cut(path: Path, text: str, named: str) -> tuple[str, list[tuple[int, list[s
     # A separator cuts the header in two or more, and every line into as many.
     works = [mark for mark, found in lengths.items() if found and min(found) == max(found) > 1]
     if len(works) > 1:
-        # Cells that hold another separator stand in quotes, or do so in every line: no telling.
+        # Cells that contain another separator are in quotes, or all lines have it: not clear.
         names = " or ".join(SEPARATORS[mark] for mark in works)
         raise CourseError(
             f"{path} could be separated by {names}: begin it with a line sep=; or the like."
@@ -140,7 +140,7 @@ def _cut(path: Path, text: str, named: str) -> tuple[str, list[tuple[int, list[s
 
 
 def _cells(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
-    # Strict, for a quotation mark left open would swallow all lines after it.
+    # Strict, since a quotation mark left open would swallow all lines after it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines = []
     try:

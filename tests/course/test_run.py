@@ -52,7 +52,7 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
     ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
     ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
-    ("dose: 1,39", "dose is '1,39': use a number, 0 or more, with a point"),
+    ("dose: 1,39", "dose is '1,39': use a number, 0 or more, such as 1.5"),
     ("dose: -1", "dose is -1: use a number, 0 or more"),
     ("positive: yes", "positive is True: write it as one text, in quotes"),
     ("positive: a/b", "class name 'a/b' goes into file names"),
@@ -86,7 +86,7 @@ def test_unreadable_parameters(tmp_path, text):
 def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
     before = snapshot(folder)
     for out in (folder, folder / "runs"):
-        refused(r"OUT .* lies inside DATA", "--data", folder, "--out", out)
+        refused(r"OUT .* is inside DATA", "--data", folder, "--out", out)
     assert snapshot(folder) == before
     write_labels(folder, [(i, 3 if i == 0 else i % 2) for i in range(60)])
     refused(
@@ -106,7 +106,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
 
 def test_data_inside_out_is_refused_since_fresh_would_remove_it(folder, tmp_path):
     before = snapshot(folder)
-    refused(r"DATA .* lies inside OUT", "--data", folder, "--out", tmp_path, "--fresh")
+    refused(r"DATA .* is inside OUT", "--data", folder, "--out", tmp_path, "--fresh")
     assert snapshot(folder) == before
 
 

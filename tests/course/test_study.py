@@ -405,7 +405,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, 
     before = snapshot(folder)
     ask = ["--profile", "smoke", "--data", str(folder), "--out"]
     assert study.main([*ask, str(folder / "study")]) == 2
-    assert "lies inside DATA" in capsys.readouterr().err and snapshot(folder) == before
+    assert "is inside DATA" in capsys.readouterr().err and snapshot(folder) == before
     for option, value, words in (
         ("--seeds", "0", "seeds is 0: use a whole number"),
         ("--quarters", "9", "quarters is 9: use a whole number from 0 to 8"),
@@ -511,4 +511,4 @@ def test_a_study_of_a_folder_runs_whole(folder, tmp_path):
     assert sorted(tested) == list(range(len(kept["base"]["labels"]))), "each image tested once"
     assert kept["summary"]["verdict"]["answer"] in ("helps", "harms", "no_room", "undecided")
     assert (tmp_path / "out" / "fold-0-seed-0" / "figures" / "samples.png").exists()
-    assert "Said before the first" in (tmp_path / "out" / "report.html").read_text()
+    assert "Expected before the first" in (tmp_path / "out" / "report.html").read_text()

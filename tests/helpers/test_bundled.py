@@ -172,3 +172,5 @@ def test_notebook_arms_are_fitted_on_their_images_and_scored_on_the_test(slices,
         right = (head.answer(bundled.view_features(fresh[0], 1)[:, 0]) >= 0.5) == fresh[1]
         assert found.scores[name]["fresh_accuracy"] == right.mean()
     assert list(found.scores) == list(arms)
+    with pytest.raises(KeyError, match="new_arm"):  # and not fitted as another one
+        bundled.run_arms({"new_arm": Arm(images, labels)}, test=test, validation=more)

@@ -316,6 +316,17 @@ def test_a_name_in_groups_csv_that_is_no_path_is_answered_with_one(folder):
         find_groups(read_folder(folder))
 
 
+def test_braces_in_a_file_name_do_not_break_the_error(folder):
+    """The first image is the example in the sentence, whatever its name is."""
+    (folder / "head_ct/000.png").rename(folder / "head_ct/0{b}{}.png")
+    write_labels(folder, [("head_ct/0{b}{}.png", 1), *rows()[1:]])
+    (folder / "groups.csv").write_text("file,group\n{0}.png,a\n")
+    with pytest.raises(
+        CourseError, match=r"line 2: \{0\}\.png is no .* as head_ct/0\{b\}\{\}\.png"
+    ):
+        find_groups(read_folder(folder))
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"file,group\na,b,c,d\na,b,c,d,e\n", b"file,group\n\xff,1\n"]
 )
@@ -328,9 +339,9 @@ def test_an_unreadable_groups_csv_is_named(folder, text):
 
 def test_examining_a_folder_sees_another_grouping(folder):
     """The same pictures and labels under other groups are other data: their split differs."""
-    before = examine(folder, 0, {}).fingerprint
+    before = examine(folder, 0, {}).fingerprint_with_groups
     (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
-    assert examine(folder, 0, {}).fingerprint != before
+    assert examine(folder, 0, {}).fingerprint_with_groups != before
 
 
 # --- The real set --------------------------------------------------------------------------------

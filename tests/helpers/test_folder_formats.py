@@ -137,7 +137,7 @@ def test_colours_of_16_bits_are_refused(tmp_path):
         for kind, body in parts
     )
     (tmp_path / rows[5][0]).write_bytes(b"\x89PNG\r\n\x1a\n" + data)
-    with pytest.raises(CourseError, match=r"16 bits a colour in 005\.png: save it as grey"):
+    with pytest.raises(CourseError, match=r"16 bits per colour in 005\.png: save it as grey"):
         read_folder(tmp_path)
 
 
@@ -217,7 +217,7 @@ def test_dicom_patients_that_tell_nothing(tmp_path):
     write_series(tmp_path, PatientID="X")
     slices = read_folder(tmp_path)
     assert len(set(find_groups(slices).groups)) == 20
-    assert "one DICOM PatientID stands in all files and was not used" in slices.reading.notes
+    assert "one DICOM PatientID is in all files and was not used" in slices.reading.notes
     write_series(tmp_path, patients=False)
     assert len(set(find_groups(read_folder(tmp_path)).groups)) == 60
 
@@ -236,7 +236,7 @@ def test_dicom_volumes_and_broken_files_are_named(tmp_path):
     (tmp_path / "series0/1.2.840.2.dcm").write_text("<html>")
     with pytest.raises(CourseError, match="has 3 faults") as caught:
         read_folder(tmp_path)
-    assert "several frames in series0/1.2.840.0.dcm: save them as one file" in str(caught.value)
+    assert "several frames in series0/1.2.840.0.dcm: save one file per slice" in str(caught.value)
     assert "no DICOM image in series1/1.2.840.1.dcm" in str(caught.value)
 
 

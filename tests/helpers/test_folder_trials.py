@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from course import check
 from helpers.files import CourseError
 from helpers.folder import choose_parts, examine, find_groups, lines, read_folder
+from helpers.folder.patients import PATTERNS
 
 
 def labels_of(slices) -> dict[str, int]:
@@ -46,7 +47,7 @@ def test_train_and_test_folders_of_classes(tmp_path, below, above):
         save(tmp_path / path, grey)
         truth[path] = k
         parts[path] = {"val": "validation"}.get(part, part)
-    with pytest.raises(CourseError, match="'NORMAL' and 'PNEUMONIA': say which is to be found"):
+    with pytest.raises(CourseError, match="'NORMAL' and 'PNEUMONIA': say which one is positive"):
         read_folder(tmp_path)
     slices = read_folder(tmp_path, positive="pneumonia")
     assert labels_of(slices) == truth and slices.names == ("NORMAL", "PNEUMONIA")
@@ -147,7 +148,7 @@ def test_a_listing_that_contradicts_the_folders(tmp_path, words):
         assert labels_of(read_folder(tmp_path, listing="labels.csv")) == dict(swapped)
     else:
         (warning,) = examine(tmp_path, 0, {}).warnings
-        assert warning["kind"] == "folders" and warning["text"].startswith("5 images lie in")
+        assert warning["kind"] == "folders" and warning["text"].startswith("5 images are in")
 
 
 # --- Columns -------------------------------------------------------------------------------------
@@ -474,6 +475,7 @@ def test_patients_in_file_names_are_offered_and_read_on_request(tmp_path):
     ("name", "patients"),
     [
         (lambda i: f"{i // 4:08}_{i % 4:03}.png", 20),  # NIH's chest X-rays
+        (lambda i: f"AB{i // 4}_{i % 4}.png", 20),
         (lambda i: f"SOB_B_A-14-{22000 + i // 4}AB-40-{i % 4:03}.png", 20),  # BreaKHis
         (lambda i: f"{10000 + i // 4}_idx5_x{i}_y{i}_class0.png", 20),  # IDC
         (lambda i: f"Patient-{i // 4}/slice_{i % 4}.png", 20),
@@ -494,7 +496,19 @@ def test_patterns_are_proposed_only_where_one_shows(tmp_path, name, patients):
     if patients:
         assert f"{patients} for 80 images" in proposals[0]
         pattern = proposals[0].split("'")[1]
+        assert pattern in {shown for pair in PATTERNS for shown in pair}
         assert groups_of(read_folder(tmp_path, patient_pattern=pattern)) == patients
+
+
+def test_a_label_that_is_only_given_for_one_class_is_missing_for_the_other(tmp_path):
+    """Beside a column that has a word for each class."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{i}.png", grey)
+        rows.append((f"{i}.png", "1" if k else "", "sick" if k else "well"))
+    write_csv(tmp_path / "labels.csv", ("file", "label", "note"), rows)
+    with pytest.raises(CourseError, match="the label is missing in line"):
+        read_folder(tmp_path)
 
 
 def test_few_patients_with_many_slices_are_split_by_whole_patients(tmp_path):
@@ -615,7 +629,7 @@ def test_check_says_what_was_used(tmp_path, capsys):
     for line in (
         "listing: labels.csv (semicolon-separated, UTF-8); file column: file",
         "label column: label",
-        "classes: 1 40 (to be found, label 1), 0 40",
+        "classes: 1 40 (positive, label 1), 0 40",
         "files: jpg 1 seen, 0 listed, 1 unlisted, png 80 seen, 80 listed, 0 unlisted",
         "patients: 40 for 80 images, by Patient ID",
         "groups: 40 for 80 images (40 groups known beforehand)",
@@ -706,7 +720,7 @@ def test_a_head_that_says_what_is_absent_needs_a_word_however_it_is_written(tmp_
     rows = plain(tmp_path)
     write_csv(tmp_path / "labels.csv", ("file", name), [(f, 1 - k) for f, k in rows])
     for options in ({}, {"label_column": name}, {"positive": "tumour"}):
-        with pytest.raises(CourseError, match="positive: '0', or, if 1 is to be found"):
+        with pytest.raises(CourseError, match="positive: '0', or, if 1 is right"):
             read_folder(tmp_path, **options)
     assert labels_of(read_folder(tmp_path, positive="0")) == dict(rows)
     assert labels_of(read_folder(tmp_path, positive="1")) == {f: 1 - k for f, k in rows}
@@ -773,7 +787,7 @@ def test_images_without_labels_in_a_test_folder_are_passed_by(tmp_path):
         truth |= {name: k} if i % 3 else {}
     read = read_folder(tmp_path)
     assert labels_of(read) == truth
-    assert "30 images lie in no class's folder" in read.reading.notes
+    assert "30 images are in no class's folder" in read.reading.notes
 
 
 def test_marks_of_order_at_the_start_belong_to_no_name(tmp_path):

@@ -90,7 +90,7 @@ def test_a_model_that_reads_another_file(model, tmp_path):
     words = model(
         lambda file, layer: layer.create_dataset("x", (4,), "f4", external=[(str(secret), 0, 16)])
     )
-    assert "x lies in another file" in words
+    assert "x is in another file" in words
 
     def virtual(file, layer):
         layout = h5py.VirtualLayout((4,), "f4")
@@ -98,7 +98,7 @@ def test_a_model_that_reads_another_file(model, tmp_path):
         del layer["x"]
         layer.create_virtual_dataset("x", layout)
 
-    assert "x lies in another file" in model(virtual)
+    assert "x is in another file" in model(virtual)
 
     def link(file, layer):
         del layer["x"]
@@ -312,7 +312,7 @@ def test_links_that_lead_out_of_the_folder_are_told_and_nothing_is_written_there
         count, first = 1, names[3]
     before = snapshot(elsewhere), snapshot(data)
     (note,) = [n for n in read_folder(data).reading.notes if "by links" in n]
-    assert note.startswith(f"{count} images lie outside of the folder, by links in it: {first}")
+    assert note.startswith(f"{count} images are outside of the folder, by links in it: {first}")
     assert (snapshot(elsewhere), snapshot(data)) == before
 
 

@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 
 from experiments.worth import worth
 from helpers import intervals
-from helpers.verdict import GAINS, deciding, judge, say, single_split_verdict
+from helpers.verdict import GAINS, HEADLINES, deciding, judge, say, single_split_verdict
 
 
 def test_wilson_against_the_formula():
@@ -337,6 +337,7 @@ def test_the_rule(made, answer):
     if answer != "undecided":
         asked = {"helps": "help", "harms": "do harm", "no_room": "No room", "no_gain": "No gain"}
         assert asked[answer] in text.split(":")[0]
+    assert text.startswith((f"{HEADLINES[answer]}: ", f"{HEADLINES[answer]}. "))
     assert f"{100 * made['exposure']['mean']:+.1f} points" in text
     assert "fewer than 5 replicates" in say("undecided", made, 4)
 

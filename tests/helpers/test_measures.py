@@ -143,6 +143,22 @@ def test_copies_are_said_in_the_verdict(pool):
     assert report["resembles"], "copies are good images"
 
 
+@pytest.mark.parametrize(("made", "real"), [(1, 1), (1, 60), (2, 3), (4, 20), (6, 6), (60, 4)])
+def test_few_images_of_either_kind_are_refused_by_each_measure_that_needs_more(pool, made, real):
+    train = pool[100 : 100 + real]
+    report = measures.audit_class(pool[:made], train, pool[:0], np.arange(real), 0)
+    assert any("quality needs at least 40" in sentence for sentence in report["refused"])
+
+
+def test_a_bug_in_a_measure_is_not_taken_for_too_few_images(pool, monkeypatch):
+    def broken(*_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(measures, "quality", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        measures.audit_class(pool[:50], pool[50:100], pool[100:117], np.arange(67), 0)
+
+
 def test_unequal_sets_are_refused():
     with pytest.raises(ValueError, match="as many real"):
         measures.neighbour_measures(draw(10, 1), draw(11, 2))
@@ -214,7 +230,7 @@ def test_an_audit_writes_nothing_below_the_images_that_it_reads(folder, tmp_path
     before = snapshot(folder)
     ask = ["--samples", folder, "--data", folder, "--split", tmp_path / "split.csv"]
     assert audit.main([str(part) for part in [*ask, "--out", folder / "audit"]]) == 2
-    assert "lies inside DATA" in capsys.readouterr().err and snapshot(folder) == before
+    assert "is inside DATA" in capsys.readouterr().err and snapshot(folder) == before
 
 
 def test_a_split_with_other_parts_is_refused(folder, tmp_path, capsys):

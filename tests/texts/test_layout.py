@@ -55,6 +55,27 @@ def test_each_room_imports_only_from_rooms_before_it():
         assert used <= {*ROOMS[: number + 1], "__version__"}, f"{room} reaches forward"
 
 
+def test_the_map_has_each_room_in_its_place_with_the_notebooks_that_use_it():
+    page = (ROOT / "helpers" / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|$", page, re.M))
+    assert tuple(rows) == ROOMS
+    users = {room: set() for room in ROOMS}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        for name in set().union(*(imports(source) for source in sources if "import" in source)):
+            if name.startswith("helpers."):
+                users[name.split(".")[1]].add(int(path.name[:2]))
+    for room, words in rows.items():
+        named = (
+            set(range(1, 8)) if words == "all" else {int(n) for n in re.findall("[0-9]+", words)}
+        )
+        for first, last in re.findall("(0.)–(0.)", words):
+            named |= set(range(int(first), int(last) + 1))
+        taught = {int(n) for n in re.findall("(0.) .taught", words)}
+        assert named == users[room] | taught, room
+
+
 def test_who_may_import_what():
     """Helpers import no other folder, notebooks import helpers alone, the program no experiment."""
     others = {"course", "experiments", "benchmarks", "tests"}
