@@ -166,7 +166,8 @@ def summary(found: dict[str, Any]) -> list[str]:
         low, high = copies["ci"]
         lines.append(
             f"share of copies {copies['share']:.1%} ({low:.1%} to {high:.1%}), "
-            f"p = {copies['p_value']:.4f}"
+            f"p = {copies['p_value']:.4f}; training images nearer than held-out ones: "
+            f"p = {copies['repeats_p']:.4f}"
         )
         if copies["twins"]:
             lines.append(

@@ -173,7 +173,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 def plain_numbers(found: dict[str, Any]) -> dict[str, float]:
     """What an audit of one class found, without its lists; what it could not tell is left out."""
     told = {"told_apart_share": ("realism", "accuracy"), "copies": ("copying", "share")}
-    told |= {"copies_flagged": ("copying", "flagged")}
+    told |= {"copies_flagged": ("copying", "flagged"), "repeats": ("copying", "repeats")}
     return {key: value for key, value in found.items() if isinstance(value, (int, float))} | {
         name: found[part][key] for name, (part, key) in told.items() if part in found
     }

@@ -85,6 +85,7 @@ def measure(distances, groups, trained, among_real, places=(), seed=0) -> dict:
         "named": len(named & set(np.asarray(places).tolist())),
         "wrongly_named": len(named - set(np.asarray(places).tolist())),
         "covered": bool(found["ci"][0] <= share <= found["ci"][1]),
+        "repeats": found["repeats"],
         "permutation": permutation_test(distances, groups, trained, seed),
     }
 
@@ -216,6 +217,7 @@ def main() -> None:
             "named": counts["named"] / len(some),
             "wrongly_named": counts["wrongly_named"] / len(some),
             "interval_covers": counts["covered"] / len(some),
+            "repeats": counts["repeats"] / len(some),
             "permutation": counts["permutation"] / len(some),
         }
         print(f"{world:<17}{kind:<36}", {k: v for k, v in rates[world][kind].items() if k != "ci"})

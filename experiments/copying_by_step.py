@@ -21,6 +21,7 @@ from helpers import files, machine
 
 RESULTS = files.PROJECT / "experiments" / "results" / "copying_by_step.json"
 IMAGES = 200
+KEPT_OF_COPIES = ("flagged", "share", "ci", "p_value", "repeats", "repeats_p")
 CALLED = ("kid", "precision", "recall", "density", "coverage", "coverage_expected")
 
 SEED, LABEL, TRAIN, HELD_OUT = 31, 0, 72, 28
@@ -83,8 +84,7 @@ def measure(out: Path) -> None:
         for space, found in report.get("spaces", {}).items():
             row[space] = {name: found[name] for name in CALLED}
         if "copying" in report:
-            row |= {name: report["copying"][name] for name in ("flagged", "share", "ci")}
-            row["p_value"] = report["copying"]["p_value"]
+            row |= {name: report["copying"][name] for name in KEPT_OF_COPIES}
         rows.append(row)
         print(steps, report.get("verdict") or report.get("warning"), flush=True)
     files.write_json(

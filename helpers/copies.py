@@ -7,6 +7,10 @@ under r is r to the power a, where a is half the dimension of the space (Facco e
 real images, each against those of other people, tell a. So each image gets a chance: how often a
 new person's image would lie as near to one training image as this one does.
 
+A generator's own noise can hide which image it repeats. So a second test asks about the set as a
+whole: do the training images have nearer generated images than the held-out ones have? Whoever has
+never seen an image cannot know in which part it is.
+
 The older test of this course asked whether generated images were nearer to training images than to
 held-out ones, by permuting the two. It finds a quarter of the sets with 5 % copies, where this one
 finds all but a few (`experiments/results/copying.json`): ten copies are too few to permute.
@@ -16,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate
-from scipy.stats import binomtest
+from scipy.stats import binomtest, mannwhitneyu
 from threadpoolctl import threadpool_limits
 
 from helpers.files import CourseError
@@ -27,6 +31,7 @@ REACH, TURNS, BLURS = 2, (-6, -3, 0, 3, 6), (0.0, 0.7)
 SMOOTHING = 1.0  # pixels; both images are smoothed by it, because noise hides what is alike
 PIXEL_STEP = 2  # between the pixels that are compared; smoothing leaves little in between
 LEVEL = 0.02  # false discovery rate: expected share of wrong names among the images named
+FEWEST_HELD_OUT = 5  # people that the generator has not seen; with fewer, no p-value is small
 FEWEST_GROUPS = 20  # of real images; with fewer, nobody knows how near two people can be
 MOST_COMPARED = 200  # real images that tell how near two people are; more take long and add little
 USUAL = 0.9  # share of the real images that fits the rule: the nearest tenth may hold one person
@@ -161,6 +166,31 @@ def find_copies(
     return found | {"likeness": 1 - distances.min(axis=1)}
 
 
+def favours_training(distances: np.ndarray, groups: np.ndarray, trained: int) -> float:
+    """Do training images have nearer generated images than held-out images have?
+
+    Each person counts once, with the mean over the person's real images of the distance to the
+    nearest generated image. If no training image was learnt by heart, the persons of both parts are
+    equally likely to have small distances.
+
+    Args:
+        distances: ``(n, m)``, of n generated images from m real ones, training first.
+        groups: ``(m,)``: equal ones are one person's.
+        trained: How many of the real images the generator was trained on.
+
+    Returns:
+        The p-value, 0 to 1, of a one-sided Mann-Whitney test; 1 where fewer than five held-out
+        persons are no persons of training.
+    """
+    nearest, groups = distances.min(axis=0), np.asarray(groups)
+    seen = np.unique(groups[:trained])
+    unseen = np.setdiff1d(groups[trained:], seen)
+    if len(unseen) < FEWEST_HELD_OUT:
+        return 1.0
+    by_part = [[nearest[groups == person].mean() for person in part] for part in (seen, unseen)]
+    return float(mannwhitneyu(*by_part, alternative="less").pvalue)
+
+
 def decide(
     distances: np.ndarray,
     among_real: np.ndarray,
@@ -182,7 +212,8 @@ def decide(
         trained: How many of the real images the generator was trained on.
 
     Returns:
-        `flagged`; `share` of the images that are copies, with its 95 % interval `ci` (Wilson);
+        `flagged`: whether images are named; `repeats_p`, from `favours_training`, and `repeats`:
+        whether it is under `LEVEL`; `share` of the images that are copies, with its 95 % interval `ci` (Wilson);
         `p_value`, the chance of a set as near (Simes); `copies`, a list of `image`, `real` and
         `chance`, the clearest first; for each image its `chance` and `nearest`, the number of the
         nearest real one (training first); `near_held_out`, how many lie as near to a held-out
@@ -203,9 +234,12 @@ def decide(
         count = round(count - by_chance) if copied.any() else 0
     interval = binomtest(count, len(distances)).proportion_ci(method="wilson")
     twin = np.flatnonzero(name_outliers(chances(usual, usual)))
+    repeats_p = favours_training(distances, groups, trained)
     simes = np.sort(chance) * len(chance) / np.arange(1, len(chance) + 1)
     return {
         "flagged": bool(copied.any()),
+        "repeats": repeats_p < LEVEL,
+        "repeats_p": repeats_p,
         "share": count / len(distances),
         "ci": [float(interval.low), float(interval.high)],
         "p_value": float(simes.min()),

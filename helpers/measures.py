@@ -390,6 +390,12 @@ def verdict(report: dict[str, Any]) -> list[str]:
             f"training images (95 % interval of the share: {low:.0%} to {high:.0%}). "
             + NOT_SYNTHETIC
         )
+    elif copies and copies["repeats"]:
+        lines.append(
+            "No generated image can be named as a copy, but training images have nearer generated "
+            f"images than held-out ones have (p = {copies['repeats_p']:.1g}): the generator "
+            f"repeats what it was trained on. {NOT_SYNTHETIC}"
+        )
     elif copies:
         lines.append("No generated image is nearer to a training image than chance allows.")
     return lines

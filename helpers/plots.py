@@ -358,7 +358,8 @@ def show_by_step(rows: list[dict]) -> Figure:
 
     Args:
         rows: By increasing `steps`; each with `imagenet` (`coverage`, `coverage_expected`), and
-            `share` and `ci` of the copies, as `experiments/copying_by_step.py` measures them.
+            `share` and `ci` of the copies and `repeats`, as `experiments/copying_by_step.py`
+            measures them.
     """
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     steps = [row["steps"] for row in rows]
@@ -370,9 +371,13 @@ def show_by_step(rows: list[dict]) -> Figure:
     reach = np.abs([share - low, high - share])
     copies = "share of copies, 95 % interval"
     axis.errorbar(steps, share, reach, fmt="s--", color=LIGHT, capsize=4, label=copies)
+    repeating = [row["steps"] for row in rows if row["repeats"]]
+    axis.plot(
+        repeating, np.full(len(repeating), -8), "^", color=LIGHT, label="called: repeats training"
+    )
     axis.set_xscale("log")
-    axis.set_xticks(steps, [f"{step:,}" for step in steps])
+    axis.set_xticks(steps, [f"{step:,}" for step in steps], rotation=45)
     axis.minorticks_off()
-    axis.set(xlabel="training steps", ylabel="%", ylim=(-3, 103))
-    axis.legend(loc="best", frameon=False)
+    axis.set(xlabel="training steps", ylabel="%", ylim=(-14, 103))
+    axis.legend(loc="upper left", frameon=False)
     return figure

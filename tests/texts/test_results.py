@@ -188,7 +188,7 @@ def test_the_two_sample_test_keeps_its_level(world):
 
 
 def test_quality_and_copies_by_step():
-    """Each kept step once, and at 2,000 steps no copies; what is missing is said."""
+    """Each kept step once; at 2,000 steps no copier, at the published 10,000 one."""
     content = kept("copying_by_step")
     steps = [row["steps"] for row in content["rows"]]
     assert steps == sorted(set(steps)) and 2000 in steps
@@ -197,7 +197,9 @@ def test_quality_and_copies_by_step():
         count = round(row["share"] * content["images"]["generated"])
         assert row["ci"] == pytest.approx(wilson(count, content["images"]["generated"]))
         assert row["flagged"] == (count > 0)
-    assert not content["rows"][steps.index(2000)]["flagged"]
+        assert row["repeats"] == (row["repeats_p"] < 0.02)
+    called = {row["steps"]: row["flagged"] or row["repeats"] for row in content["rows"]}
+    assert called[10_000] and not called[2000]
 
 
 def test_what_04_tells_of_copying_by_step():
