@@ -77,7 +77,9 @@ def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):
     measured = measured | {
         "spaces": {"imagenet": measured, "judge": by_judge}, "judge_agreement": 0.84, "refused": [],
         "verdict": ["They do not resemble the real ones."],
-        "copying": {"share": 0.12, "ci": [0.08, 0.17], "flagged": True, "repeats": True, "repeats_p": 0.001},
+        "copying": {
+            "share": 0.12, "ci": [0.08, 0.17], "flagged": True, "repeats": True, "repeats_p": 0.001,
+        },
     }  # fmt: skip
     audits = {"haemorrhage": measured, "clear": {"refused": ["Copying needs more."]}}
     files.write_json(tmp_path / "metrics.json", metrics | {"audit": audits})

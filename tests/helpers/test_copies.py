@@ -116,3 +116,40 @@ def test_too_few_people_are_refused():
     images = np.zeros((30, 32, 32, 1))
     with pytest.raises(CourseError, match="at least 20 groups of a class, not 19"):
         copies.find_copies(images, images, images[:0], np.minimum(np.arange(30), 18))
+
+
+def test_a_set_that_repeats_its_training_images_under_noise_is_called(sets):
+    """Half of the images are training slices: no single one is clear, the set as a whole is."""
+    for k, (train, held_out, fresh) in enumerate(sets):
+        rng = np.random.default_rng(k)
+        half = len(fresh) // 2
+        repeated = np.concatenate([train[rng.integers(0, len(train), half)], fresh[half:]])
+        called = []
+        for images in (fresh, repeated):
+            noisy = np.clip(images + rng.normal(0, 0.3, images.shape), -1, 1).astype(np.float32)
+            called.append(find(noisy, train, held_out)["repeats_p"])
+        assert called[1] < copies.LEVEL < called[0]
+
+
+def test_the_second_test_keeps_its_level(sets):
+    """Which real images were trained on is drawn anew: the p-values are even."""
+    train, held_out, fresh = sets[0]
+    distances = copies.aligned_distances(fresh, np.concatenate([train, held_out]))
+    rng = np.random.default_rng(0)
+    groups = np.arange(100)
+    found = [
+        copies.favours_training(distances[:, rng.permutation(100)], groups, 72) for _ in range(400)
+    ]
+    assert 0.005 < np.mean(np.array(found) < 0.05) < 0.095
+    assert abs(np.mean(found) - 0.5) < 0.06
+
+
+def test_people_on_both_sides_are_left_out_of_the_second_test():
+    """With fewer than five people whom the generator has not seen there is nothing to compare."""
+    distances = np.random.default_rng(0).random((50, 30))
+    groups = np.concatenate([np.arange(24), np.arange(6)])
+    assert copies.favours_training(distances, groups, 24) == 1
+    alone = np.arange(30)
+    distances[:, :24] /= 100
+    assert copies.favours_training(distances, alone, 24) < 0.001
+    assert copies.favours_training(distances[:, ::-1], alone, 6) > 0.5

@@ -44,7 +44,9 @@ TAUGHT = {
         "measures": {
             "kid", "neighbour_measures", "pixel_likeness", "two_sample_test", "PENALTY",
         },
-        "copies": {"nearness", "chances", "USUAL", "NONE"},
+        "copies": {
+            "nearness", "chances", "favours_training", "USUAL", "NONE", "FEWEST_HELD_OUT",
+        },
     },
     "05_evaluation": {
         "intervals": {"check_table", "resampled_t"},
