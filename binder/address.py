@@ -30,8 +30,8 @@ CITED = re.compile(r'^repository-code: ".*"\n', re.MULTILINE)
 CHECKSUM = re.compile(rb'(checksum = \\?")[0-9a-f]*(?=\\?")')
 BADGES = "[![Open in Colab]"
 README_UNSET = (
-    "**This course is not published yet.** It has no public address, so Colab and Binder can't "
-    "open it. Use this copy, with the two commands below."
+    "**This course is not published yet**, so Colab and Binder can't open it. Use this copy on "
+    "your own machine."
 )
 NOTEBOOK_UNSET = "*Not published yet: Colab and Binder can't open this notebook.*"
 FIRST_CELL = """\

@@ -215,10 +215,10 @@ def decide(
         `flagged`: whether images are named; `repeats_p`, from `favours_training`, and `repeats`:
         whether it is under `LEVEL`; `share` of the images that are copies, with its 95 % interval
         `ci` (Wilson); `p_value`, the chance of a set as near (Simes); `copies`, a list of `image`,
-        `real` and `chance`, the clearest first; for each image its `chance` and `nearest`, the number of the
-        nearest real one (training first); `near_held_out`, how many lie as near to a held-out
-        person; `twins`, pairs of real images of different groups that are as near to each other as
-        copies are.
+        `real` and `chance`, the clearest first; for each image its `chance` and `nearest`, the
+        number of the nearest real one (training first); `near_held_out`, how many are as near to a
+        held-out person; `twins`, pairs of real images of different groups that are as near to each
+        other as copies are.
     """
     usual, partner = nearness(among_real, groups, own=groups[compared])
     near, nearest = nearness(distances, groups)

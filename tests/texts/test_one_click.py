@@ -237,7 +237,7 @@ def test_the_checksum_is_that_of_the_release(tmp_path):
 
 
 def test_links_lead_somewhere():
-    """Those within the repository to a file; those outside to hosts that are known to last."""
+    """Within the repository to a file and its section; outside, to hosts that are known to last."""
     texts = {page: page.read_text() for page in PAGES}
     for path in NOTEBOOKS:
         cells = nbformat.read(path, as_version=4).cells
@@ -250,8 +250,21 @@ def test_links_lead_somewhere():
                 known = re.match(hosts, target.removeprefix("https://"))
                 assert known or target.startswith(HOME), f"{page}: {target}"
             else:
-                file = target.split("#")[0]
-                assert (page.parent / file).exists(), f"{page}: {target}"
+                file, _, section = target.partition("#")
+                path = page.parent / file if file else page
+                assert path.exists(), f"{page}: {target}"
+                assert not section or section in sections(path), f"{page}: {target}"
+
+
+def sections(page: Path) -> set[str]:
+    """The anchors that GitHub and the book give the headings of a page."""
+    if page.suffix == ".ipynb":
+        cells = nbformat.read(page, as_version=4).cells
+        text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    else:
+        text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", ["01_preprocessing", "02_networks"])

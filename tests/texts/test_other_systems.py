@@ -132,14 +132,23 @@ def test_every_supported_python_is_tried():
 
 
 def test_the_commands_for_windows_are_those_of_the_makefile():
-    """Each line of the table: what make does, in PowerShell."""
-    readme = (ROOT / "course" / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"^## Without make$(.*?)^#", readme, re.DOTALL | re.MULTILINE)[1]
-    rows = re.findall(r"^\| `(make [^`]*)` \| (.*) \|$", section, re.MULTILINE)
-    assert [name for name, _ in rows] == ["make course", "make test"]
-    commands = " ".join(re.findall(r"`([^`]+)`", section))
-    for part in ("-m venv .venv", "-m pip install -r requirements.lock", "--no-deps -e .",
-                 "-m course run --profile smoke", "-m pytest tests/helpers"):  # fmt: skip
+    """Each line of the code blocks: what make does, in PowerShell."""
+    page = (ROOT / "course" / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Without make$(.*?)^## ", page, re.DOTALL | re.MULTILINE)[1]
+    install, setting, *others = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
+    python = r".venv\Scripts\python"
+    assert [line.strip() for line in install.splitlines()] == [
+        "py -3.12 -m venv .venv",
+        f"{python} -m pip install -r requirements.lock",
+        f"{python} -m pip install --no-deps -e .",
+    ]
+    assert setting.strip() == "$env:PYTHONUTF8 = 1"
+    commands = "".join(others)
+    assert all(line.startswith(f"    {python} -m ") for line in commands.splitlines())
+    for part in ("course run --profile smoke", "--data", "--out", "--params",
+                 "pytest tests/helpers"):  # fmt: skip
         assert part in commands, part
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "-m venv" in makefile and "-r requirements.lock" in makefile
+    for part in ("-m venv", "-r requirements.lock", "--no-deps --editable .", "--data", "--out",
+                 "--params"):  # fmt: skip
+        assert part in makefile, part
