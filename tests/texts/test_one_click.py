@@ -257,14 +257,13 @@ def test_links_lead_somewhere():
 
 
 def sections(page: Path) -> set[str]:
-    """The anchors that GitHub and the book give the headings of a page."""
+    """The anchors of a page's headings: as Jupyter makes them in a notebook, else as GitHub."""
     if page.suffix == ".ipynb":
         cells = nbformat.read(page, as_version=4).cells
         text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
-    else:
-        text = page.read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        return {name.replace(" ", "-") for name in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    names = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in names}
 
 
 @pytest.mark.parametrize("name", ["01_preprocessing", "02_networks"])
