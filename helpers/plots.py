@@ -228,11 +228,6 @@ def show_training(histories: dict[str, dict[str, np.ndarray]]) -> Figure:
     return figure
 
 
-def contrast_title(name: str) -> str:
-    """ "classic_gan - classic" in the words of the tables."""
-    return " − ".join(ARM_TITLES[arm] for arm in name.split(" - "))
-
-
 def draw_forest(axis: plt.Axes, found: dict[str, list[float]], label: str = "") -> None:
     """Draw a forest plot: a dot and its interval in a row for each name, the first on top.
 
@@ -247,26 +242,6 @@ def draw_forest(axis: plt.Axes, found: dict[str, list[float]], label: str = "") 
     axis.plot([], [], "o-", color=DARK, label=label or None)
     axis.set_yticks(range(len(found)), reversed(found))
     axis.set_ylim(-0.6, len(found) - 0.4)
-
-
-def show_contrasts(contrasts: dict[str, dict], margin: float, word: str = "accuracy") -> Figure:
-    """Paired differences between arms with their intervals, as a forest plot.
-
-    Args:
-        contrasts: As `verdict.judge_study` gives them.
-        margin: The smallest gain worth having, a share; less than that is shaded.
-        word: What the differences are differences of, as `verdict.WORDS` has it.
-    """
-    figure, axis = plt.subplots(figsize=(7, 0.5 * len(contrasts) + 1.1), layout="constrained")
-    axis.axvspan(-100 * margin, 100 * margin, color="0.9")
-    axis.axvline(0, color="grey", lw=0.8)
-    points = {
-        contrast_title(name): 100 * np.array([found["mean"], *found["ci"]])
-        for name, found in contrasts.items()
-    }
-    draw_forest(axis, points)
-    axis.set_xlabel(f"difference in {word}, points")
-    return figure
 
 
 def show_gains(gains: dict[str, dict], margin: float) -> Figure:
@@ -318,7 +293,6 @@ def show_arms(arms: dict[str, dict]) -> Figure:
 def show_curve(
     curve: dict[int, list[float]],
     fresh: dict[int, float] | None = None,
-    gan: tuple[int, list[float]] | None = None,
     word: str = "accuracy",
 ) -> Figure:
     """A learning curve: accuracy by number of real training images.
@@ -326,22 +300,13 @@ def show_curve(
     Args:
         curve: By number: accuracy and the ends of its interval, shares.
         fresh: Accuracy on fresh simulated slices by number, as diamonds.
-        gan: How many real images GAN images were added to, and the accuracy reached with its
-            interval; a dotted line shows at how many real ones alone the curve would be as high.
         word: What the accuracy is called, as `verdict.WORDS` has it.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for found, shift, style, colour, label in (
-        (curve, 1.0, "o-", DARK, "real images alone, 95 % interval"),
-        ({gan[0]: gan[1]} if gan else {}, 1.06, "s", LIGHT, "real and GAN images"),
-    ):
-        if found:
-            sizes = shift * np.array(list(found))
-            mean, low, high = 100 * np.array(list(found.values())).T
-            reach = np.abs([mean - low, high - mean])
-            axis.errorbar(sizes, mean, reach, fmt=style, color=colour, capsize=4, label=label)
-    if gan:
-        axis.axhline(100 * gan[1][0], color=LIGHT, ls=":")
+    mean, low, high = 100 * np.array(list(curve.values())).T
+    reach = np.abs([mean - low, high - mean])
+    kind = {"fmt": "o-", "color": DARK, "capsize": 4, "label": "on the test images, 95 % interval"}
+    axis.errorbar(list(curve), mean, reach, **kind)
     if fresh:
         diamonds = {"color": LIGHT, "mec": "black", "label": "on fresh simulated slices"}
         axis.plot(list(fresh), 100 * np.array(list(fresh.values())), "D:", **diamonds)
