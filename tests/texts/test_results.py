@@ -214,6 +214,9 @@ def test_what_04_tells_of_copying_by_step():
     assert [row["steps"] for row in rows.values() if row["repeats"]] == [*range(5000, 10_001, 1000)]
     first, last = (f"{rows[steps]['repeats_p']:.3f}" for steps in (5000, 10_000))
     assert f"$p$ is {first} there and {last} after 10,000 steps" in text
+    told = [f"(p = {rows[steps]['repeats_p']:.3f})" for steps in (2000, 5000, 10_000)]
+    page = (ROOT / "experiments" / "README.md").read_text()
+    assert re.search(".*".join(map(re.escape, told)), page)
     assert not any(row["flagged"] for row in rows.values())
 
 
