@@ -326,7 +326,7 @@ def show_by_step(rows: list[dict]) -> Figure:
             `share` and `ci` of the copies and `repeats`, as `experiments/copying_by_step.py`
             measures them.
     """
-    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
     steps = [row["steps"] for row in rows]
     share, low, high = 100 * np.array([[row["share"], *row["ci"]] for row in rows]).T
     coverage = [100 * row["imagenet"]["coverage"] for row in rows]
@@ -340,9 +340,7 @@ def show_by_step(rows: list[dict]) -> Figure:
     axis.plot(
         repeating, np.full(len(repeating), -8), "^", color=LIGHT, label="called: repeats training"
     )
-    axis.set_xscale("log")
-    axis.set_xticks(steps, [f"{step:,}" for step in steps], rotation=45)
-    axis.minorticks_off()
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set(xlabel="training steps", ylabel="%", ylim=(-14, 103))
-    axis.legend(loc="upper left", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
