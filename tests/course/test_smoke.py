@@ -56,7 +56,7 @@ def test_metrics_hold_what_others_read(metrics):
         assert tn + fp == fn + tp == 11
         assert arm["accuracy"] == pytest.approx((tn + tp) / 22)
         assert arm["accuracy_ci"] == pytest.approx(wilson_interval(tn + tp, 22))
-    assert metrics["verdict"]["answer"] == "not enough data"
+    assert metrics["verdict"]["answer"] == "undecided"
     assert metrics["verdict"]["smallest_detectable_effect"] == pytest.approx(6 / 22)
     assert metrics["trunk"] == "scratch" and metrics["classifier"]["name"] == "resnet50"
     assert 0.5 < metrics["cost"]["peak_memory_gb"] < 2.0
