@@ -25,7 +25,7 @@ from course.replicate import CLASSES, SET_ARMS, run_unit
 from course.report import inline_figures, render
 from course.run import class_names, load_parameters
 from course.workers import run_with_dask
-from helpers import baseline, files, folds, intervals, machine, parameters, plots, preprocessing
+from helpers import files, folds, intervals, machine, parameters, plots, preprocessing
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
@@ -258,6 +258,9 @@ def _advise(by_seed: list[float], error: float, seeds: int) -> str:
 
 def measure_without_gan(images, labels, groups, plan_of_folds, seed) -> dict[str, Any]:
     """Out-of-fold probabilities of all arms that need no GAN, as `study.json` keeps them."""
+    machine.setup()
+    from helpers import baseline
+
     arms = ("classic", "classic_long", "mixup", "half", *baseline.QUARTER)
     answers = baseline.out_of_fold(images, labels, plan_of_folds, arms)
     return {

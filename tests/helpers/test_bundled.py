@@ -85,7 +85,7 @@ def test_weights_sum_to_the_real_slices_and_half_is_the_added_ones(slices, more,
     assert np.bincount(labels).tolist() == [18, 12]
     seen = {}
 
-    def keep(parts, real):
+    def keep(parts, real, *_):
         seen["parts"], seen["real"] = parts, real
 
     monkeypatch.setattr(bundled, "fit_head", keep)
