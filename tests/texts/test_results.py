@@ -150,7 +150,15 @@ def test_the_test_for_copies():
         if kind.startswith("copies"):
             assert found["flagged"] >= 0.9 and found["permutation"] < 0.5
         elif kind.startswith("new") and not real:
-            assert found["flagged"] <= 0.05
+            assert np.mean(some["flagged"] | some["repeats"]) <= 0.05
+
+
+def test_what_04_tells_of_the_second_test_for_copies():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    rates = kept("copying")["rates"]["heads"]
+    for kinds, words in (("new", "calls {} to {} of"), ("copies: ", "finds only {} to {} of")):
+        found = [100 * rate["repeats"] for kind, rate in rates.items() if kind.startswith(kinds)]
+        assert words.format(round(min(found)), round(max(found))) in text
 
 
 def test_the_audit_of_planted_faults():
