@@ -31,6 +31,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+from course.workers import THREADS
 from helpers import files, machine
 
 POOL, TEST, SIZE, QUARTERS = 3000, 2000, 200, 3
@@ -293,8 +294,7 @@ def main() -> None:
     ratio = (SIZE - asked.positives) / asked.positives
     name = "rule.json" if ratio == 1 else f"rule_{ratio:.0f}_to_1.json"
     results = asked.results or files.RESULTS / name
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = "1"
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     pool = make_pool(files.make_folder(files.project_path(asked.work)))
     rows = files.read_json(results).get("rows", [])
     done = {row["study"] for row in rows}

@@ -31,17 +31,6 @@ def judge(gains: dict[str, dict[str, Any]], replicates: int, margin: float = MAR
     return "undecided"
 
 
-# Each gain, in words; where a real set has no oracle at its full size, the last three are measured
-# at a quarter of its slices.
-GAINS = {
-    "exposure": "GAN images, against as many turns of each real image without them",
-    "compute": "GAN images, against the same effort without them",
-    "stronger": "GAN images, against the better of the two",
-    "oracle": "true new images, against the better of the two",
-    "missing": "true new images, against GAN images",
-}
-
-
 # What each text begins with; the report shows it in bold.
 HEADLINES = {
     "helps": "GAN images help",

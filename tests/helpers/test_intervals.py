@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 
 from experiments.worth import worth
 from helpers import intervals
-from helpers.verdict import GAINS, HEADLINES, deciding, judge, say, single_split_verdict
+from helpers.verdict import FACTORS, HEADLINES, deciding, judge, say, single_split_verdict
 
 
 def test_wilson_against_the_formula():
@@ -309,7 +309,7 @@ def test_fiellers_interval_covers_the_true_ratio():
 
 def gains(**ends):
     """Gains with intervals from 2 points below to 2 above; what is not named lies around 0."""
-    found = {name: (-0.02, 0.02) for name in GAINS} | {"oracle": (0.04, 0.1), "missing": (0, 0.1)}
+    found = {name: (-0.02, 0.02) for name in FACTORS} | {"oracle": (0.04, 0.1), "missing": (0, 0.1)}
     found |= ends
     return {k: {"mean": sum(x) / 2, "ci": list(x)} for k, x in found.items() if x}
 

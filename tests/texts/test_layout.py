@@ -161,7 +161,10 @@ def test_the_readme_says_what_was_measured():
     assert f"it was {fits['scratch_vs_plain_onednn']:.2f} times as fast, and " in TEXTS
     assert f"{fits['frozen_vs_plain_onednn']:.0f} times as fast with a frozen" in TEXTS
     two = [f"{spread['median']:.2f} times as fast" for spread in bench["study"].values()]
-    assert "of two units {} as one process, and {} as one process with two".format(*two) in TEXTS
+    assert (
+        "instead of two units) {} as one process, and {} as one process with two".format(*two)
+        in TEXTS
+    )
 
 
 def measured(name: str) -> list[str]:
