@@ -14,12 +14,12 @@ import numpy as np
 
 from course.workers import THREADS
 from helpers import files, machine
+from helpers.arms import OF_A_SET
 from helpers.files import CourseError
 
 ADDED = 3  # added images, generated or true, for each real one
 CLASSES = (1, 0)
 # Arms of a simulated set, which has true new slices for the GAN's place.
-SET_ARMS = ("classic", "classic_long", "classic_gan", "oracle", "mixup")
 
 
 def run_unit(task: dict[str, Any]) -> str:
@@ -96,12 +96,15 @@ def _run_set(task: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     seed, count = task["data_seed"], task["images"]
     images, labels = preprocessing.fresh_slices(count, seed)
-    true = preprocessing.fresh_slices(ADDED * count, seed + 1)
-    fresh, truth = preprocessing.fresh_slices(task["fresh_count"], seed + 2)
-    tests = {"fresh": fresh, "shifted": preprocessing.shift_domain(fresh, seed + 3)}
+    true = preprocessing.fresh_slices(ADDED * count, machine.derive_seed(seed, "true"))
+    fresh, truth = preprocessing.fresh_slices(
+        task["fresh_count"], machine.derive_seed(seed, "fresh")
+    )
+    shifted = preprocessing.shift_domain(fresh, machine.derive_seed(seed, "shifted"))
+    tests = {"fresh": fresh, "shifted": shifted}
     drawn = draw_added(task, folder, images, labels)
     arms: dict[str, dict[str, dict[str, float]]] = {}
-    for name in SET_ARMS:
+    for name in OF_A_SET:
         added = {"classic_gan": drawn, "oracle": true}.get(name, ())
         head = bundled.fit_arm(name, images, labels, *added)
         arms[name] = {
@@ -138,12 +141,12 @@ def draw_added(
 
     drawn, sheet = [], {}
     for label in CLASSES:
-        name, seed = task["classes"][label], task["gan_seed"] + label
+        name = task["classes"][label]
         own = images[labels == label]
         trained = training.train_gan(
             own,
             steps=task["gan_steps"],
-            seed=seed,
+            seed=machine.derive_seed(task["gan_seed"], "gan", label),
             recipe=recipes.choose_recipe(task["recipe"], task["recipe_changes"]),
             precision=task["precision"],
             checkpoints=folder / "checkpoints" / name,
@@ -153,6 +156,7 @@ def draw_added(
         )
         models = files.make_folder(folder / "models")
         training.save_generator(trained.generator, models / f"{name}.h5")
+        seed = machine.derive_seed(task["gan_seed"], "latent", label)
         latent = sampling.draw_latent(ADDED * len(own), seed)
         drawn.append(sampling.generate(trained.generator, latent))
         sheet[f"real {name}"], sheet[f"generated {name}"] = own[:10], drawn[-1][:10]

@@ -9,6 +9,7 @@ import jinja2
 import pandas as pd
 
 from helpers import __version__, files, plots
+from helpers.arms import ARMS
 from helpers.verdict import WORDS, deciding
 
 
@@ -52,8 +53,8 @@ def render(template: str, folder: Path, **content: Any) -> Path:
     environment.filters["p_value"] = lambda p: f"{p:.3f}" if p >= 0.0005 else "< 0.001"
     made = datetime.date.today().isoformat()
     environment.globals |= {
-        "titles": plots.ARM_TITLES, "classifier_titles": plots.CLASSIFIER_TITLES, "made": made,
-        "version": __version__,
+        "titles": {name: kind.title for name, kind in ARMS.items()}, "made": made,
+        "classifier_titles": plots.CLASSIFIER_TITLES, "version": __version__,
     }  # fmt: skip
     html = environment.get_template(template).render(**content)
     with files.atomic_write(folder / "report.html") as temporary:
@@ -71,7 +72,7 @@ def arms_table(metrics: dict[str, Any]) -> str:
     shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
     interval = f"95 % ({WORDS[decides]})"
     rows = {
-        plots.ARM_TITLES[name]: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
+        ARMS[name].title: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
         | {
             "AUC": f"{arm['auc']:.2f}",
             interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),

@@ -21,11 +21,21 @@ import numpy as np
 import pandas as pd
 
 from course.commands import command
-from course.replicate import CLASSES, SET_ARMS, run_unit
+from course.replicate import CLASSES, run_unit
 from course.report import inline_figures, render
 from course.run import class_names, load_parameters
 from course.workers import run_with_dask
 from helpers import files, folds, intervals, machine, parameters, plots, preprocessing
+from helpers.arms import (
+    ARMS,
+    GAIN_TITLES,
+    OF_A_SET,
+    QUARTER,
+    SECONDARY,
+    WHOLE,
+    WITHOUT_GAN,
+    compare,
+)
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
@@ -33,9 +43,6 @@ from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, judge, s
 
 FOLDS = 8
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
-WHOLE = ("classic", "classic_long", "classic_gan", "mixup")
-QUARTER = ("part", "part_long", "part_gan", "oracle_part")
-SECONDARY = {"long": ("classic_long", "classic"), "mixup": ("mixup", "classic")}
 
 
 # --- The plan -------------------------------------------------------------------------------------
@@ -71,12 +78,9 @@ def plan(settings: dict[str, Any], out: Path) -> list[dict[str, Any]]:
                     "folder": str(out / name),
                     "row": str(out / "rows" / f"{name}.json"),
                     "prepared": str(out / "prepared.npz"),
-                    "data_seed": 1_000_000 * first + 10 * number,
-                    # No two GANs share a seed: a class takes this one or the next.
-                    "gan_seed": 1_000_000 * first + 1000 * (number + 1) + 10 * seed,
+                    "data_seed": machine.derive_seed(first, "set", number),
+                    "gan_seed": machine.derive_seed(first, name),
                 }
-                if quarter is not None:
-                    unit["gan_seed"] += 100 * (quarter + 1)
                 common = {each: settings[each] for each in ("threads", "classes", "images")}
                 tasks.append(common | settings["values"] | unit)
     return tasks
@@ -194,14 +198,10 @@ def summarise_sets(rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {key: found[key] for key in ("mean", "ci", "sd", "p_value")}
 
     stronger = STRONGER["whole"]
-    pairs = {
-        "exposure": ("classic_gan", "classic"), "compute": ("classic_gan", "classic_long"),
-        "oracle": ("oracle", stronger), "stronger": ("classic_gan", stronger),
-        "missing": ("oracle", "classic_gan"),
-    }  # fmt: skip
+    pairs = compare("classic_gan", "classic_gan", "oracle", stronger)
     gains = {name: gain(*pair) for name, pair in pairs.items()}
     arms = {}
-    for name in SET_ARMS:
+    for name in OF_A_SET:
         found = intervals.resampled_t(values(name))
         arms[name] = {"balanced_accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
         arms[name] |= {
@@ -261,7 +261,7 @@ def measure_without_gan(images, labels, groups, plan_of_folds, seed) -> dict[str
     machine.setup()
     from helpers import baseline
 
-    arms = ("classic", "classic_long", "mixup", "half", *baseline.QUARTER)
+    arms = ("half", *WITHOUT_GAN)
     answers = baseline.out_of_fold(images, labels, plan_of_folds, arms)
     return {
         "seed": seed,
@@ -350,7 +350,7 @@ def write_report(study: dict[str, Any], out: Path) -> None:
     render(
         "study.html", out,
         title=summary["verdict"]["answer"], figures=figures | inline_figures(out), audits=audits,
-        gain_titles=plots.GAIN_TITLES, simulated=not study["settings"]["data"],
+        gain_titles=GAIN_TITLES, simulated=not study["settings"]["data"],
         **{"data": [], "foreseen": ""} | study,
     )  # fmt: skip
 
@@ -611,7 +611,7 @@ def table(study: dict[str, Any]) -> str:
     for name, arm in summary["arms"].items():
         low, high = (100 * edge for edge in arm["ci"])
         rows.append(
-            f"{plots.ARM_TITLES[name]:<42}{100 * arm['balanced_accuracy']:.1f} % "
+            f"{ARMS[name].title:<42}{100 * arm['balanced_accuracy']:.1f} % "
             f"({low:.1f} to {high:.1f}); {arm['auc']:.3f}"
         )
     answer = f"Answer: {summary['verdict']['answer']}. {summary['verdict']['text']}"

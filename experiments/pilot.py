@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from helpers import files, machine
+from helpers.arms import ARMS
 
 RESULTS = files.RESULTS / "pilot.json"
 CHOICES = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -41,10 +42,10 @@ def main() -> None:
     for number in range(SETS):
         images, labels = preprocessing.fresh_slices(MOST, 33_001 + 2 * number)
         new, new_labels = preprocessing.fresh_slices(ADDED * MOST, 33_002 + 2 * number)
-        views = bundled.view_features(images, bundled.VIEWS["classic_long"])
-        new_views = bundled.view_features(new, bundled.VIEWS["oracle"])
+        views = bundled.view_features(images, ARMS["classic_long"].views)
+        new_views = bundled.view_features(new, ARMS["oracle"].views)
         for size in SIZES:
-            long, real = views[:size], views[:size, : bundled.VIEWS["classic"]]
+            long, real = views[:size], views[:size, : ARMS["classic"].views]
             added = new_views[: ADDED * size], new_labels[: ADDED * size]
             for strength in CHOICES:
                 heads = {

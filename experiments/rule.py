@@ -33,6 +33,7 @@ import numpy as np
 
 from course.workers import THREADS
 from helpers import files, machine
+from helpers.arms import compare
 
 POOL, TEST, SIZE, QUARTERS = 3000, 2000, 200, 3
 VIEWS, MOST_VIEWS = 4, 16  # of added images, and of real ones in the long arms
@@ -176,15 +177,9 @@ def generators_of(number: int) -> tuple[str, str]:
     return tuple(GENERATORS[(number + step) % len(GENERATORS)] for step in (0, 2))
 
 
-def pairs(kind: str, stronger: str = "part") -> dict[str, tuple[str, str]]:
-    """Which arms each gain compares, the first minus the second."""
-    return {
-        "exposure": (f"gan_{kind}", "classic"),
-        "compute": (f"gan_{kind}", "classic_long"),
-        "oracle": ("oracle_part", stronger),
-        "stronger": (f"part_gan_{kind}", stronger),
-        "missing": ("oracle_part", f"part_gan_{kind}"),
-    }
+def pairs(kind: str) -> dict[str, tuple[str, str]]:
+    """Which arms each gain compares, with this generator."""
+    return compare(f"gan_{kind}", f"part_gan_{kind}", "oracle_part", "part")
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:

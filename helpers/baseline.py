@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from helpers import bundled, folds, intervals, machine
+from helpers.arms import ARMS, QUARTER, WHOLE
 from helpers.verdict import FACTORS, MARGIN, STRONGER, points_of
 
 
@@ -99,15 +100,11 @@ def measure_baseline(
     return found | {"text": _say(found)}
 
 
-# Arms that need no GAN: on all training images, and on random shares of them.
-WHOLE, QUARTER = ("classic", "classic_long", "mixup"), ("part", "part_long", "oracle_part")
-
-
 def out_of_fold(
     images: np.ndarray,
     labels: np.ndarray,
     plan: list[folds.Fold],
-    arms: tuple[str, ...] = ("classic", "half", *QUARTER),
+    arms: tuple[str, ...] = ("classic", "half", "part", "part_long", "oracle_part"),
 ) -> dict[str, np.ndarray]:
     """Fit the classifier *bundled* in every fold, for the arms that need no GAN.
 
@@ -115,26 +112,26 @@ def out_of_fold(
         images: ``(n, height, width, 1)``, -1 to 1.
         labels: ``(n,)``, 0 or 1.
         plan: The folds; each has as many quarters and halves as the others.
-        arms: Of `WHOLE`, "half" and `QUARTER`.
+        arms: Of `WITHOUT_GAN`, and "half": classic on a half of the training images.
 
     Returns:
         By arm ``(draws, n)`` probabilities of label 1, NaN for images that no fold tests; one draw
-        for an arm of `WHOLE`, else one for each random share. Arms without a draw are left out.
+        for an arm on all of them, else one for each random share. Arms without a draw are left out.
     """
     features = bundled.view_features(images, bundled.MOST_VIEWS)
-    draws = {name: 1 for name in WHOLE} | {"half": len(plan[0].halves)}
+    draws = dict.fromkeys(WHOLE, 1) | {"half": len(plan[0].halves)}
     draws |= dict.fromkeys(QUARTER, len(plan[0].quarters))
     answers = {name: np.full((draws[name], len(labels)), np.nan) for name in arms if draws[name]}
     jobs = [(fold, name, j) for fold in plan for name in answers for j in range(draws[name])]
     for fold, name, draw in machine.progress(jobs, "classifiers", len(jobs)):
         shares = fold.quarters if name in QUARTER else fold.halves
         kept = fold.train if name in WHOLE else shares[draw]
-        real = features[kept][:, : bundled.VIEWS.get(name, bundled.VIEWS["classic"])]
+        real = features[kept][:, : ARMS["classic" if name == "half" else name].views]
         if name == "mixup":
             head = bundled.fit_arm(name, images[kept], labels[kept])
         elif name == "oracle_part":
             rest = fold.train & ~kept
-            added = features[rest][:, : bundled.VIEWS[name]]
+            added = features[rest][:, : ARMS[name].views]
             head = bundled.fit_with_added(real, labels[kept], added, labels[rest])
         else:
             head = bundled.fit_head([bundled.share(real, labels[kept], kept.sum())], real)
@@ -198,7 +195,7 @@ def _find_room(
                 "patients."
             ),
         }
-    means = {name: float(weights @ scores[name]) for name in QUARTER}
+    means = {name: float(weights @ scores[name]) for name in QUARTER if name in scores}
     stronger = STRONGER["quarter"]
     gain = intervals.pooled_mean(
         scores["oracle_part"] - scores[stronger], labels, weights, draws, FACTORS["oracle"]

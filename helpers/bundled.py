@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import ThreadpoolController
 
 from helpers import intervals, machine, trunk
+from helpers.arms import ARMS
 from helpers.classifiers import Arm, Results, classic_augmentation
 
 C = 0.3  # inverse strength of the penalty, for all arms and sets; by `experiments/pilot.py`
@@ -24,17 +25,6 @@ LEAST_SPREAD = 0.1  # of the median feature's: a feature is divided by no smalle
 MOST_VIEWS = 16
 MIXUP_ALPHA = 0.2  # of the beta distribution that the shares are drawn from
 MIXED = 3  # times as many mixed images as real ones
-# Arm: how many views of each image it sees. The first view is the image itself.
-VIEWS = {
-    "classic": 4, "classic_long": 16, "classic_gan": 4, "oracle": 4, "mixup": 4,
-    "part": 4, "part_long": 16, "part_gan": 4, "oracle_part": 4,
-    "original": 1, "gan_only": 1, "original_gan": 1,
-}  # fmt: skip
-WITH_ADDED = {"classic_gan", "oracle", "part_gan", "oracle_part", "gan_only", "original_gan"}
-
-
-# Arms of notebook 05 that are fitted like another one, on other images.
-FITTED_LIKE = {"control_shuffled": "classic_gan", "duplicated": "original_gan"}
 
 
 @dataclass(frozen=True)
@@ -68,23 +58,25 @@ def fit_arm(
     """Fit the head of one arm.
 
     Args:
-        name: One of `VIEWS`. The arms called `part` get the quarter as their real images.
+        name: One of `ARMS`. The arms called `part` get the quarter as their real images.
         images: Real training images ``(n, height, width, 1)``, -1 to 1, of both classes.
         labels: ``(n,)``, 0 or 1.
-        added_images, added_labels: Generated images, or true new ones, for the arms in
-            `WITH_ADDED`.
+        added_images, added_labels: Generated images, or true new ones, for the arms
+            that have them.
 
     Raises:
         ValueError: The arm has added images and gets none, or the reverse.
     """
-    if (name in WITH_ADDED) != (added_images is not None):
-        raise ValueError(f"{name}: added images are needed by {', '.join(sorted(WITH_ADDED))}")
-    count = VIEWS[name]
+    if ARMS[name].added != (added_images is not None):
+        needed = ", ".join(each for each, kind in ARMS.items() if kind.added)
+        raise ValueError(f"{name}: added images are needed by {needed}, and by no other arm")
+    name = ARMS[name].like or name
+    count = ARMS[name].views
     real = view_features(images, count)
     if name == "mixup":
         mixed = mix(images, labels)
         return fit_head([share(real, labels, len(images) / 2), mixed], real)
-    if name in ("classic", "classic_long", "part", "part_long", "original"):
+    if added_images is None:
         return fit_head([share(real, labels, len(images))], real)
     added = view_features(added_images, count)
     if name == "gan_only":
@@ -113,15 +105,14 @@ def run_arms(
             passed over: this classifier has no steps and no seed.
 
     Raises:
-        KeyError: An arm that is neither in `VIEWS` nor in `FITTED_LIKE`.
+        KeyError: An arm that is not in `ARMS`.
     """
     scores, probabilities = {}, {}
     for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
         real, added = (arm.images, arm.labels), (arm.synthetic_images, arm.synthetic_labels)
         if name == "gan_only":  # its images replace the real ones
             real, added = (arms["original"].images, arms["original"].labels), real
-        like = "classic" if isinstance(name, float) else FITTED_LIKE.get(name, name)
-        head = fit_arm(like, *real, *added)
+        head = fit_arm("classic" if isinstance(name, float) else name, *real, *added)
 
         def answer(images, head=head):
             return head.answer(trunk.features(images))
@@ -242,7 +233,7 @@ def mix(images: np.ndarray, labels: np.ndarray) -> Examples:
 
     Source: Zhang et al. 2018, arXiv:1710.09412.
     """
-    views = augmented_views(images, VIEWS["mixup"])
+    views = augmented_views(images, ARMS["mixup"].views)
     rng = np.random.default_rng(_seed(images))
     count = MIXED * len(images)
     members = [np.flatnonzero(labels == label) for label in (0, 1)]

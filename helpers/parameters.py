@@ -9,14 +9,11 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
+from helpers.arms import IN_NOTEBOOK
 from helpers.files import CourseError
 from helpers.machine import PRECISIONS
 
 HIGHEST = 2_000_000_000  # seeds have 32 bits
-ARMS = (
-    "original", "gan_only", "original_gan", "classic", "classic_gan", "control_shuffled",
-    "duplicated",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -165,8 +162,8 @@ def check_values(**values: Any) -> None:
             known[name].refuse(name, value)
     if "arms" in values:
         asked = split_names(values["arms"])
-        if unknown := asked - set(ARMS):
-            raise CourseError(f"arms: {min(unknown)!r} is unknown: use {', '.join(ARMS)}.")
+        if unknown := asked - set(IN_NOTEBOOK):
+            raise CourseError(f"arms: {min(unknown)!r} is unknown: use {', '.join(IN_NOTEBOOK)}.")
         if missing := {"original", "original_gan"} - asked:
             raise CourseError(f"arms: {min(missing)} is missing: it must always be named.")
 

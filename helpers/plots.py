@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers import files, phantom, preprocessing, verdict
+from helpers.arms import ARMS, GAIN_TITLES
 
 DARK, LIGHT = "#00429d", "#e07b00"  # differ for colour-blind readers and in grey print
 # Simulated slices of `show_anatomy`: title, seed, level, bleed, and what each shows: the name, its
@@ -28,34 +29,6 @@ ANATOMY = (
         ("fresh blood", (105, 95), (-14, 60)), ("ventricle", (154, 190), (270, 215)),
     )),
 )  # fmt: skip
-ARM_TITLES = {
-    "original": "original",
-    "gan_only": "GAN only",
-    "original_gan": "original + GAN",
-    "classic": "classic augmentation",
-    "classic_gan": "classic + GAN",
-    "control_shuffled": "control: shuffled labels",
-    "duplicated": "original, duplicated",
-    "classic_long": "classic, four times the views",
-    "oracle": "classic + true new images",
-    "mixup": "classic + mixup",
-    "part": "a quarter: classic",
-    "part_long": "a quarter: classic, four times the views",
-    "part_gan": "a quarter: classic + GAN",
-    "oracle_part": "a quarter: classic + true new images",
-}
-# The gains of a study, by what they compare (`verdict.judge`).
-GAIN_TITLES = {
-    "exposure": "GAN, each real image as often",
-    "compute": "GAN, against as much effort",
-    "oracle": "true new images, against the better baseline",
-    "stronger": "GAN, against the better baseline",
-    "missing": "true new images, against GAN",
-    "long": "more views instead",
-    "mixup": "mixup instead",
-    "exposure, shifted": "GAN, on shifted slices",
-    "oracle, shifted": "true new images, on shifted slices",
-}
 CLASSIFIER_TITLES = {
     "resnet50": "ResNet-50, trained whole from scratch",
     "resnet50-imagenet": "ResNet-50, its trunk pretrained on ImageNet and frozen",
@@ -276,7 +249,7 @@ def show_arms(arms: dict[str, dict]) -> Figure:
     n = int(np.sum(next(iter(arms.values()))["confusion"]))
     figure, axis = plt.subplots(figsize=(7, 0.55 * len(arms) + 1.2), layout="constrained")
     percent = {
-        ARM_TITLES[name]: 100 * np.array([scores[measure], *scores[f"{measure}_ci"]])
+        ARMS[name].title: 100 * np.array([scores[measure], *scores[f"{measure}_ci"]])
         for name, scores in arms.items()
     }
     draw_forest(axis, percent, f"{n} test images, 95 % interval")

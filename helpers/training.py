@@ -63,6 +63,7 @@ class Trained:
     step: str  # "the course's", or "edited-" and the beginning of its `fingerprint_step`
 
 
+COURSES = "the course's"  # name of the step that was not edited
 COLUMNS = ("discriminator_loss", "generator_loss", "penalty", "output_on_real", "output_on_fake",
            "discriminator_gradient", "generator_gradient")  # fmt: skip
 
@@ -115,10 +116,8 @@ def train_gan(
             f"{title}: {len(images)} training images are fewer than one batch of {BATCH_SIZE}: "
             "add images of this class."
         )
-    code = fingerprint_step(make_step)
-    is_courses = code == fingerprint_step(gan.make_train_step)
-    step_name = "the course's" if is_courses else f"edited-{code[:8]}"
-    if checkpoints and not is_courses:
+    code, step_name = _name_step(make_step)
+    if checkpoints and step_name != COURSES:
         checkpoints = checkpoints.with_name(f"{checkpoints.name}-{step_name}")
         print(f"{title}: the step was edited; its checkpoints go to {checkpoints.name}.")
     checkpoint = _read_newest(checkpoints)
@@ -126,16 +125,10 @@ def train_gan(
         precision = checkpoint["origin"]["precision"]
     precision = machine.choose_precision(precision)
     machine.seed_everything(seed)
-    with _dtype_policy(precision):
-        builds = {"bce": networks.build_discriminator, "wasserstein": networks.build_critic}
-        plain = networks.build_generator(), builds[recipe.loss](dropout=recipe.dropout)
-        averaged = networks.build_generator() if recipe.average_decay else None
+    plain, averaged = _build_networks(recipe, precision)
     # Faster clones are trained; at the end their weights are copied to the plain networks.
     generator, discriminator = (fast.speed_up(network, precision) for network in plain)
-    rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
-    optimizers = [gan.Adam(rate, recipe.beta_1) for rate in rates]
-    for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):
-        optimizer.build(network.trainable_variables)
+    optimizers = _build_optimizers(recipe, generator, discriminator)
     if averaged:
         averaged.set_weights(generator.get_weights())
     preview_generator = averaged or plain[0]
@@ -173,13 +166,7 @@ def train_gan(
             batch = tf.gather(data, batch_of(step, len(images), BATCH_SIZE, seed))
             values = train_step(batch, tf.constant([seed, step]))
             row = [float(values[name]) for name in COLUMNS]
-            if not np.isfinite(row).all():
-                newest = max(checkpoints.glob("step-*.npz"), default=None) if checkpoints else None
-                kept = f"{newest} holds the last good state" if newest else "nothing was saved"
-                raise CourseError(
-                    f"{title}: a loss became NaN or infinite at step {step + 1}; {kept}: lower "
-                    "learning rates are another recipe, so try them with FRESH=1 or another OUT."
-                )
+            _require_finite(row, step + 1, checkpoints, title)
             state.rows.append(row)
             state.seconds += time.perf_counter() - started
             done = step + 1
@@ -203,6 +190,41 @@ def train_gan(
         network.set_weights(clone.get_weights())
     made_by = state.seconds, precision, step_name
     return Trained(preview_generator, plain[1], history, *pictures, *made_by)
+
+
+def _build_networks(
+    recipe: Recipe, precision: str
+) -> tuple[tuple[keras.Model, keras.Model], keras.Model | None]:
+    """Generator and discriminator, and a second generator for averaged weights, if it needs one."""
+    builds = {"bce": networks.build_discriminator, "wasserstein": networks.build_critic}
+    with _dtype_policy(precision):
+        both = networks.build_generator(), builds[recipe.loss](dropout=recipe.dropout)
+        return both, networks.build_generator() if recipe.average_decay else None
+
+
+def _build_optimizers(recipe: Recipe, generator: keras.Model, discriminator: keras.Model) -> list:
+    rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
+    optimizers = [gan.Adam(rate, recipe.beta_1) for rate in rates]
+    for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):
+        optimizer.build(network.trainable_variables)
+    return optimizers
+
+
+def _require_finite(row: list[float], step: int, checkpoints: Path | None, title: str) -> None:
+    if not np.isfinite(row).all():
+        newest = max(checkpoints.glob("step-*.npz"), default=None) if checkpoints else None
+        kept = f"{newest} holds the last good state" if newest else "nothing was saved"
+        raise CourseError(
+            f"{title}: a loss became NaN or infinite at step {step}; {kept}: lower learning rates "
+            "are another recipe, so try them with FRESH=1 or another OUT."
+        )
+
+
+def _name_step(make_step: Callable) -> tuple[str, str]:
+    """The hash of the step's code, and its name."""
+    code = fingerprint_step(make_step)
+    is_courses = code == fingerprint_step(gan.make_train_step)
+    return code, COURSES if is_courses else f"edited-{code[:8]}"
 
 
 def fingerprint_step(make_step: Callable) -> str:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from course.report import arms_table, write_report
-from helpers import files, plots
+from helpers import files
+from helpers.arms import ARMS
 
 
 def test_the_report_prints_what_metrics_hold(smoke, metrics):
@@ -46,7 +47,7 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(
         assert head.pop(1) == "balanced accuracy" and "balanced accuracy decides" in table
     assert head[:6] == ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
     for k, ((title, *cells), (name, arm)) in enumerate(zip(rows, arms.items(), strict=True)):
-        assert title == plots.ARM_TITLES[name]
+        assert title == ARMS[name].title
         if balanced:
             share, ends = cells.pop(0).split("<br>")
             assert share == f"{11 + k}.0 %" and re.findall(r"\d+", ends) == ["0", "22"]

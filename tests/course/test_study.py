@@ -15,8 +15,9 @@ import pytest
 import small
 from conftest import ROOT, snapshot
 
-from course import replicate, study, workers
-from helpers import intervals, machine, plots
+from course import study, workers
+from helpers import intervals, machine
+from helpers.arms import ARMS, GAIN_TITLES, OF_A_SET, QUARTER, WHOLE
 from helpers.files import CourseError, read_json, write_json
 
 VALUES = {"gan_steps": 4, "recipe": "brief", "recipe_changes": {}, "checkpoint_every": 2,
@@ -45,7 +46,7 @@ def set_row(task, rng, **gains):
         name: {where: {"balanced_accuracy": base + gains.get(name, 0.0) + rng.normal(0, 0.01),
                        "auc": 0.8, "sensitivity": 0.7, "specificity": 0.7, "brier": 0.2}
                for where in ("fresh", "shifted")}
-        for name in replicate.SET_ARMS
+        for name in OF_A_SET
     }  # fmt: skip
     return unit(task, arms=arms)
 
@@ -58,7 +59,7 @@ def test_no_two_gans_share_a_seed_and_growing_changes_none(data, tmp_path):
     settings = SETTINGS | {"data": data}
     tasks = study.plan(settings, tmp_path)
     assert len(tasks) == (6 if not data else 2 * study.FOLDS * 3)
-    assert len({task["gan_seed"] + label for task in tasks for label in (0, 1)}) == 2 * len(tasks)
+    assert len({task["gan_seed"] for task in tasks}) == len(tasks)
     assert len({task["row"] for task in tasks}) == len(tasks)
     assert len({task["folder"] for task in tasks}) == len(tasks)
     of_set = {task["number"]: task["data_seed"] for task in tasks}
@@ -117,7 +118,7 @@ def made_up_folds(gan=0.0, oracle=0.2, part_gan=0.0, seeds=1, quarters=1, count=
 def test_folds_get_the_answer_that_is_planted(gains, answer):
     found = study.summarise_folds(*made_up_folds(**gains))
     assert found["verdict"]["answer"] == answer
-    assert found["replicates"] == 8 and set(found["arms"]) == {*study.WHOLE, *study.QUARTER}
+    assert found["replicates"] == 8 and set(found["arms"]) == {*WHOLE, *QUARTER}
     words = {"helps": "help:", "harms": "do harm:", "no_room": "No room:", "no_gain": "No gain:",
              "undecided": "Not enough data to tell."}  # fmt: skip
     assert words[answer] in found["verdict"]["text"]
@@ -193,13 +194,13 @@ def test_nothing_is_judged_before_all_is_finished_and_each_look_is_told(data, tm
     html = (tmp_path / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     summary = whole["summary"]
     for name, arm in summary["arms"].items():
-        title, percent = plots.ARM_TITLES[name], f"{100 * arm['balanced_accuracy']:.1f} %"
+        title, percent = ARMS[name].title, f"{100 * arm['balanced_accuracy']:.1f} %"
         assert f"<td>{title}</td><td>{percent}</td>" in html
         assert title in study.table(whole) and percent in study.table(whole)
     for name, gain in (summary["gains"] | summary["secondary"]).items():
         low, high = (f"{100 * edge:+.1f}" for edge in gain["ci"])
         cells = f"<td>{100 * gain['mean']:+.1f}</td><td>{low} to {high}</td>"
-        assert f"<td>{plots.GAIN_TITLES[name]}</td>{cells}" in html
+        assert f"<td>{GAIN_TITLES[name]}</td>{cells}" in html
     assert summary["verdict"]["answer"] in study.table(whole)
     assert ("12 images &lt;of&gt; 3" in html) == bool(data)
     # A smaller plan loses no row, and the report tells of each look.
@@ -482,7 +483,7 @@ def test_a_real_study_outlives_a_killed_worker(start, tmp_path):
     assert process.wait(900) == 0, (tmp_path / "log-0.txt").read_text()
     kept = read_json(out / "study.json")
     assert [(row["number"], row["seed"]) for row in kept["rows"]] == [(0, 0), (1, 0)]
-    assert set(kept["rows"][0]["arms"]) == set(replicate.SET_ARMS)
+    assert set(kept["rows"][0]["arms"]) == set(OF_A_SET)
     assert kept["summary"]["verdict"]["answer"] == "undecided"
     scores = [row["arms"]["classic"]["fresh"] for row in kept["rows"]]
     assert scores[0] != scores[1], "two replicates of one set"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import bundled, preprocessing
+from helpers.arms import ARMS
 from helpers.classifiers import Arm
 
 
@@ -89,14 +90,15 @@ def test_weights_sum_to_the_real_slices_and_half_is_the_added_ones(slices, more,
         seen["parts"], seen["real"] = parts, real
 
     monkeypatch.setattr(bundled, "fit_head", keep)
-    for name, views in bundled.VIEWS.items():
-        added = more if name in bundled.WITH_ADDED else (None, None)
-        bundled.fit_arm(name, images, labels, *added)
+    for name, kind in ARMS.items():
+        bundled.fit_arm(name, images, labels, *(more if kind.added else (None, None)))
+        name = kind.like or name
+        views = ARMS[name].views
         parts = seen["parts"]
         total = sum(part.weights.sum() for part in parts)
         assert total == pytest.approx(len(images)), name
         assert np.array_equal(seen["real"], bundled.view_features(images, views)), name
-        if name == "mixup" or name in bundled.WITH_ADDED - {"gan_only", "original_gan"}:
+        if name == "mixup" or (ARMS[name].added and name not in ("gan_only", "original_gan")):
             assert [p.weights.sum() for p in parts] == pytest.approx([len(images) / 2] * 2), name
         for part in parts[:1]:
             positive = part.weights[part.labels == 1].sum()
@@ -107,7 +109,6 @@ def test_weights_sum_to_the_real_slices_and_half_is_the_added_ones(slices, more,
             assert len(parts[1].labels) == 24 * 4
         if name == "mixup":
             assert len(parts[1].labels) == 2 * 3 * 30
-    assert set(bundled.WITH_ADDED) < set(bundled.VIEWS)
 
 
 def test_a_mixed_image_stands_under_both_labels_by_its_shares(slices, monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from helpers import classifiers, files, parameters, plots, preprocessing
+from helpers import classifiers, files, preprocessing
+from helpers.arms import IN_NOTEBOOK
 from helpers.classifiers import Arm
 from helpers.files import CourseError
 from helpers.folder import read_folder
@@ -104,8 +105,7 @@ def test_what_is_no_part_is_refused(share):
 
 
 def test_arms_are_chosen_by_name(slices):
-    assert tuple(plots.ARM_TITLES)[: len(parameters.ARMS)] == parameters.ARMS
-    every = dict.fromkeys(parameters.ARMS, Arm(*slices))
+    every = dict.fromkeys(IN_NOTEBOOK, Arm(*slices))
     assert list(classifiers.choose_arms(every, "classic, original_gan,original")) == [
         "original", "original_gan", "classic",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from course.commands import command
-from helpers import files, machine
+from helpers import files, machine, parameters
 from helpers.files import CourseError
 
 
@@ -99,6 +99,21 @@ def in_a_new_process(script: str, **variables: str) -> subprocess.CompletedProce
         [sys.executable, "-c", script], env=clean | variables, cwd=ROOT, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
+
+
+def test_no_two_uses_of_a_seed_get_the_same_one():
+    """Not for neighbouring seeds either, whose offsets would have met; a name keeps its seed."""
+    uses = [("latent", 0), ("latent", 1), ("gan", 0), ("fresh",), ("fresh", 0), ("set", 11)]
+    uses += [("set", 1, 1), ("set 1", 1)]
+    derived = [machine.derive_seed(seed, *use) for seed in range(100) for use in uses]
+    assert len(set(derived)) == len(derived)
+    assert derived == [machine.derive_seed(seed, *use) for seed in range(100) for use in uses]
+    assert 0 <= min(derived) < 10**8 and 9 * 10**8 < max(derived) < parameters.HIGHEST
+    noise = [np.random.default_rng(seed).standard_normal(50) for seed in derived[:100]]
+    others = np.corrcoef(noise)[np.triu_indices(100, 1)]
+    assert abs(others).max() < 0.7 and abs(others.std() - 50**-0.5) < 0.01
+    with pytest.raises(ValueError):
+        machine.derive_seed(-1, "latent")
 
 
 def test_an_import_sets_nothing_and_loads_no_tensorflow():

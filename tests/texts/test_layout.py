@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,10 +26,10 @@ OTHERS = (ROOT / name / "README.md" for name in ("course", "benchmarks"))
 TEXTS = "\n".join([README, ANSWERS, *(page.read_text() for page in OTHERS)])
 # In the order of imports: each room imports only from rooms before it.
 ROOMS = (
-    "injected", "files", "machine", "parameters", "phantom", "planted", "preprocessing", "folds",
-    "alignment", "lookalikes", "folder", "networks", "trunk", "fast", "recipes", "gan", "training",
-    "sampling", "judge", "copies", "measures", "preparation", "intervals", "verdict", "classifiers",
-    "bundled", "baseline", "leaks", "plots", "drawings", "interactive", "exercises",
+    "injected", "files", "machine", "arms", "parameters", "phantom", "planted", "preprocessing",
+    "folds", "alignment", "lookalikes", "folder", "networks", "trunk", "fast", "recipes", "gan",
+    "training", "sampling", "judge", "copies", "measures", "preparation", "intervals", "verdict",
+    "classifiers", "bundled", "baseline", "leaks", "plots", "drawings", "interactive", "exercises",
 )  # fmt: skip
 
 
@@ -89,6 +90,21 @@ def test_who_may_import_what():
             if cell["cell_type"] == "code":
                 reached = {name.split(".")[0] for name in imports("".join(cell["source"]))}
                 assert not reached & others, f"{path.name} imports {reached & others}"
+
+
+def test_no_seed_is_another_one_plus_a_number():
+    """Offsets meet: seed 1 and use 3 would draw what seed 2 and use 2 draw."""
+    sources = [path for room in ("helpers", "course") for path in (ROOT / room).rglob("*.py")]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sources}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        texts[path.name] = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    for name, text in texts.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.BinOp):
+                sides = [ast.unparse(side) for side in (node.left, node.right)]
+                found = [side for side in sides if re.search(r"^[\w.]*seed$|seed'\]$", side)]
+                assert not found, f"{name}: {ast.unparse(node)}: use machine.derive_seed"
 
 
 def test_the_lock_is_one_of_what_pyproject_allows():
