@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -263,3 +264,39 @@ def test_the_opening_says_the_minutes_that_were_measured(path):
 
 def test_notebooks_are_the_course_and_two_others():
     assert [path.stem for path in NOTEBOOKS] == [*run.NOTEBOOKS, *OTHERS]
+
+
+def minutes_to_read(path: Path) -> dict[str, float]:
+    """By section: at 150 words or 15 lines of code a minute, without what is folded away."""
+    minutes, section = {}, ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            if "colab" not in cell.metadata.get("tags", []):
+                minutes[section] += len(cell.source.splitlines()) / 15
+            continue
+        open_text = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL)
+        for part in re.split(r"(?m)^(?=#+ )", open_text):
+            if part.startswith("#"):
+                section = part.splitlines()[0].lstrip("# ")
+            minutes[section] = minutes.get(section, 0) + len(part.split()) / 150
+    return minutes
+
+
+def test_the_syllabus_says_how_long_each_session_takes_to_read():
+    page = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d \| (0\d)(?:, (up to|from) \*(.*?)\*)? \| (\d+) \|", page, re.M)
+    rows += [(n, "", "", m) for n, m in re.findall(r"(0[67]) \((\d+) minutes\)", page)]
+    assert [row[0] for row in rows] == ["01", "02", "03", "03", "04", "04", "05", "05", "06", "07"]
+    total = 0
+    for number, which, title, said in rows:
+        (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        minutes = minutes_to_read(path)
+        names = list(minutes)
+        if which:
+            at = names.index(title) + (which == "up to")
+            names = names[:at] if which == "up to" else names[at:]
+        found = sum(minutes[name] for name in names)
+        assert abs(found - int(said)) <= 4, f"{number} {which} {title}: {found:.0f} minutes"
+        total += found
+    (hours,) = re.findall(r"about (\d)½ hours to read", page)
+    assert abs(total / 60 - int(hours) - 0.5) < 0.35

@@ -1,5 +1,6 @@
 """The public address, badges, links, and the first cell of each notebook under Colab's versions."""
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import nbformat
 import pytest
 import yaml
 from conftest import ROOT
+from packaging.requirements import Requirement
 from test_keras_versions import lowest  # noqa: F401  a fixture
 
 from helpers import __version__
@@ -289,3 +291,34 @@ def test_of_colabs_list_the_courses_dependencies_are_taken():
     frozen += "scikit-learn==1.6.1\nkeras-hub==0.2\ntorch @ https://example.org/torch.whl\n"
     assert colab.as_in(frozen) == ["keras==3.13.2", "PyYAML==6.0.3", "scikit-learn==1.6.1"]
     assert set(colab.needed()) > {"tensorflow", "imagehash", "jinja2", "pyyaml"}
+
+
+# --- Where it was tried --------------------------------------------------------------------------
+
+
+def test_every_environment_was_tried_and_passed():
+    """`tests/environments.py` keeps what it saw: three Pythons, both ends of Keras, Binder."""
+    tried = json.loads((ROOT / "tests" / "environments.json").read_text())["environments"]
+    needed = {f"lock, Python 3.{minor}" for minor in (11, 12, 13)}
+    assert {*needed, "colab, Python 3.12", "binder, Python 3.12"} <= set(tried)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    allowed = {need.name: need.specifier for need in map(Requirement, project)}
+    for name, row in tried.items():
+        assert name.endswith(".".join(row["python"].split(".")[:2])), name
+        for package in row["packages"]:
+            of, version = package.replace("-cpu", "").split("==")
+            assert allowed[of].contains(version), f"{name}: {package}"
+        if "binder" in name:
+            assert row["notebooks"]["limit_gb"] <= 2.15 and row["notebooks"]["cores"] == 1
+            assert row["notebooks"]["peak_memory_gb"] < row["notebooks"]["limit_gb"]
+            ran = row["notebooks"]["seconds"]
+            assert {key[:2] for key in ran} >= {"01", "04", "05"} and min(ran.values()) > 0
+            continue
+        assert row["tests"]["failed"] == 0 and row["tests"]["passed"] > 500, name
+        assert row["smoke"]["seconds"] > 0 and row["smoke"]["peak_memory_gb"] < 2.15, name
+    ends = [
+        sorted(package for package in row["packages"] if re.match("keras|tensorflow", package))
+        for row in tried.values()
+    ]
+    assert ["keras==3.13.2", "tensorflow==2.20.0"] in ends, "the lowest that are allowed"
+    assert any("keras==3.15" in end[0] and "tensorflow==2.21" in end[1] for end in ends)
