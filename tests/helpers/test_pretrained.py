@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from course import run
-from helpers import files, measures, preprocessing, sampling
+from helpers import files, leaks, measures, preprocessing, sampling
 from helpers.judge import judge_accuracy, load_judge
 
 KEPT = json.loads((sampling.PRETRAINED / "generators.json").read_text())
@@ -78,12 +79,21 @@ def test_the_readme_says_how_good_they_are():
     assert f"in {agreement[0]:.0%} and {agreement[1]:.0%}".replace("%", " %") in readme
 
 
-def test_04_and_05_begin_at_once(tmp_path):
-    """After 01, with nothing of 03's, in the quick profile; classifiers are fitted for a step."""
+@pytest.mark.parametrize(
+    "names",
+    [("04_sampling",), pytest.param(("04_sampling", "05_evaluation"), marks=pytest.mark.slow)],
+)
+def test_04_and_05_begin_at_once(names, smoke, tmp_path):
+    """After 01, with nothing of 03's; classifiers are fitted for a step."""
+    made = files.read_json(smoke[0] / "metrics.json")
+    of_01 = ("profile", "seed", "split_seed", "versions", "classes", "data", "split")
+    files.write_json(tmp_path / "metrics.json", {key: made[key] for key in of_01})
+    for name in ("run.json", "prepared.npz", "split.csv"):
+        shutil.copy(smoke[0] / name, tmp_path)
     brief = {"classifier_steps": 1, "fresh_count": 64, "learning_curve": []}
-    brief |= {"arms": "original, original_gan", "out_dir": str(tmp_path)}
+    brief |= {"samples_per_class": 40, "arms": "original, original_gan", "out_dir": str(tmp_path)}
     values = run.load_parameters("quick") | brief
-    for name in ("01_preprocessing", "04_sampling", "05_evaluation"):
+    for name in names:
         source = ROOT / "notebooks" / f"{name}.ipynb"
         parameters = {
             key: values[key] for key in papermill.inspect_notebook(source) if key in values
@@ -94,4 +104,7 @@ def test_04_and_05_begin_at_once(tmp_path):
     assert {name: gan["sha256"] for name, gan in metrics["gan"].items()} == {
         name: card["sha256"] for name, card in CARDS.items()
     }
-    assert set(metrics["arms"]) >= {"original", "original_gan"}
+    leaks.check_origin(preprocessing.load_prepared(tmp_path), metrics["gan"])
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 80
+    if len(names) > 1:
+        assert set(metrics["arms"]) >= {"original", "original_gan"}
