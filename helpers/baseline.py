@@ -35,7 +35,8 @@ def measure_baseline(
         left out where a draw held too few images. `room`: `answer` ("room", "little", "open" or
         "too_few"), `text`, and unless "too_few" `gain`, `ci`, `baseline` (the stronger), `draws`,
         `margin`, `factor`, and the balanced accuracy of `part`, `part_long` and `oracle_part`.
-        `probabilities`: ``(n,)``, out of fold, of label 1. `text`: all in words.
+        `weighted`: a sentence where large groups count less, or "". `probabilities`: ``(n,)``, out
+        of fold, of label 1. `text`: all in words.
 
     Raises:
         CourseError: A class comes from a single group.
@@ -66,6 +67,7 @@ def measure_baseline(
         "positives": int(labels.sum()),
         "groups": len(np.unique(groups)),
         "folds": len(plan),
+        "weighted": _name_weights(labels, weights),
         "accuracy": mean(right, np.ones(len(labels))),
         "balanced_accuracy": balanced(right),
         "auc": _auc(labels, whole, weights, draws),
@@ -219,6 +221,13 @@ def _find_room(
     }  # fmt: skip
 
 
+def _name_weights(labels: np.ndarray, weights: np.ndarray) -> str:
+    """A sentence where the images of a class do not all count the same."""
+    if all(np.ptp(weights[labels == label]) < 1e-9 for label in (0, 1)):
+        return ""
+    return " In all scores but the accuracy, the images of a large group count less."
+
+
 def _say(found: dict[str, Any]) -> str:
     """All in words, a line each."""
 
@@ -230,7 +239,7 @@ def _say(found: dict[str, Any]) -> str:
     lines = [
         f"{found['images']} images ({found['positives']} of class 1) in {found['groups']} groups, "
         f"{found['folds']} folds; each image is tested by a classifier that saw no image of its "
-        "group. 95 % intervals.",
+        f"group. 95 % intervals.{found['weighted']}",
         f"balanced accuracy {percent(found['balanced_accuracy'])}, accuracy "
         f"{percent(found['accuracy'])}",
         f"sensitivity {percent(found['sensitivity'])}, specificity {percent(found['specificity'])}",
