@@ -24,6 +24,21 @@ COMMAND = [sys.executable, "-m", "course", "run"]
 REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the smoke run and end with the tests that wait for it, the longest file first.
+
+    Two processes take file by file: one makes the smoke run, and meanwhile the other one has work.
+    """
+    waiting = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
+
+    def place(item):
+        if item.path.name == "test_smoke.py":
+            return 0
+        return 1 if item.path not in waiting else 2 if item.path.name == "test_exercises.py" else 3
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """60 different noise slices, half of each class, in Kaggle's layout."""

@@ -22,7 +22,7 @@ from PIL import Image
 
 from course import run as course_run
 from course.run import NOTEBOOKS, load_parameters, run
-from helpers import files, machine, networks, preprocessing, sampling
+from helpers import files, machine, preprocessing, sampling
 from helpers.folder import read_folder
 from helpers.intervals import wilson_interval
 
@@ -104,7 +104,7 @@ def test_samples_carry_the_label_of_their_generator(smoke):
     images = preprocessing.prepare(slices.greys)
     for name, label in (("haemorrhage", 1), ("clear", 0)):
         generator = sampling.load_generator(out / "models" / f"{name}.h5")
-        latent = sampling.draw_latent(20, 2019 + label, networks.LATENT_DIM)
+        latent = sampling.draw_latent(20, machine.derive_seed(2019, "latent", label))
         drawn = sampling.generate(generator, latent)
         assert np.abs(images[slices.table.label == label] - drawn).max() < 0.01
 
@@ -144,6 +144,7 @@ def test_nbval_over_executed_notebooks(smoke):
 # --- Killed and resumed --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_while_training_it_goes_on_and_ends_the_same(smoke, tmp_path):
     """The whole group, with SIGKILL, in the middle of notebook 03: kernel and all."""
     _begin_with_notebook_03(smoke[0], tmp_path)

@@ -501,7 +501,7 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     images, labels = slices
     classifier = classifiers.build_classifier("resnet50")
     contrary = images, 1 - labels
-    kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, steps=60, seed=0)
+    kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, steps=24, seed=0)
     last = classifiers.predict(classifier.model, images)[:, 1]
     classifier.learner.set_weights(kept.best_weights)
     early = classifiers.predict(classifier.model, images)
@@ -509,10 +509,10 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     assert kept.best == pytest.approx(loss, rel=1e-3), "not the weights of that epoch"
     found = classifiers.run_arms(
         classifier, {"original": Arm(*slices)}, test=slices, validation=contrary,
-        protocol="paper", steps=60, seed=0,
+        protocol="paper", steps=24, seed=0,
     )  # fmt: skip
     scores = found.scores["original"]
-    assert scores["stopped_at_epoch"] == kept.best_epoch + 1 < 60 - classifiers.PATIENCE
+    assert scores["stopped_at_epoch"] == kept.best_epoch + 1 < 24 - classifiers.PATIENCE
     assert np.array_equal(found.probabilities["original"], early[:, 1])
     assert scores["last_epoch_accuracy"] == np.mean((last >= 0.5) == labels) > scores["accuracy"]
 
