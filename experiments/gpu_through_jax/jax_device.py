@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-os.environ.setdefault("JAX_ENABLE_X64", "1")  # TensorFlow counts steps in 64 bits
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # many processes, one card
 PREDICTED_AT_ONCE = 64
 
@@ -111,6 +110,11 @@ class OnDevice:
 
     def __init__(self, function: Callable, owners: Iterable[Any]) -> None:
         """`owners`: the models, optimizers and metrics whose variables the function may use."""
+        import jax
+
+        # TensorFlow counts steps in 64 bits. Keras may have loaded JAX already, so a variable of
+        # the environment would come too late.
+        jax.config.update("jax_enable_x64", True)
         self.function = function
         found = [variable for owner in owners for variable in owner.variables]
         # Always in the same order: one program in every process, compiled once.
