@@ -149,11 +149,17 @@ def draw_test_folds(
     )
     if of_class[fewest] < 2:
         raise refusal
-    folds = StratifiedGroupKFold(min(count, of_class[fewest]), shuffle=True, random_state=seed)
+    # The shuffling of scikit-learn 1.6 (Colab's) gives groups the classes of other groups. So the
+    # groups are numbered at random instead; with 1.9 both give the same folds.
+    names, numbers = np.unique(groups, return_inverse=True)
+    order = np.arange(len(names))
+    np.random.RandomState(seed).shuffle(order)
+    shuffled = np.argsort(order)[numbers]
+    folds = StratifiedGroupKFold(min(count, of_class[fewest]))
     tests = np.zeros((folds.n_splits, len(labels)), dtype=bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds
-        for test, (_, members) in zip(tests, folds.split(labels, labels, groups), strict=True):
+        for test, (_, members) in zip(tests, folds.split(labels, labels, shuffled), strict=True):
             test[members] = True
     for test in tests:
         if len(np.unique(labels[~test])) < 2:

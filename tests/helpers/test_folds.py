@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import sklearn
 from conftest import ROOT
+from sklearn.model_selection import StratifiedGroupKFold
 
 from helpers import folds
 from helpers.files import CourseError
@@ -115,6 +117,20 @@ def test_each_image_is_tested_once_in_whole_groups(seed):
     again = folds.draw_test_folds(labels, groups, seed)
     other = folds.draw_test_folds(labels, groups, seed + 1)
     assert (tests == again).all() and (tests != other).any()
+
+
+@pytest.mark.skipif(
+    sklearn.__version__.startswith("1.6."), reason="it mixes the classes of groups up"
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_folds_are_those_of_scikit_learns_shuffling(seed):
+    labels, groups = many_images(seed)
+    theirs = StratifiedGroupKFold(8, shuffle=True, random_state=seed)
+    for ours, (_, members) in zip(
+        folds.draw_test_folds(labels, groups, seed), theirs.split(labels, labels, groups),
+        strict=True,
+    ):  # fmt: skip
+        assert np.flatnonzero(ours).tolist() == members.tolist()
 
 
 def test_fewer_groups_make_fewer_folds_and_one_group_is_refused():
