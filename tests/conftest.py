@@ -25,16 +25,19 @@ REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the smoke run and end with the tests that wait for it, the longest file first.
+    """Begin with the smoke run and end with the tests that wait for it, but the longest file.
 
-    Two processes take file by file: one makes the smoke run, and meanwhile the other one has work.
+    Two processes take file by file. The first and the third file go to the same one: it makes the
+    smoke run and then goes through the exercises, and meanwhile the other one has work.
     """
     waiting = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
+    second = next((item.path for item in items if item.path not in waiting), None)
 
     def place(item):
-        if item.path.name == "test_smoke.py":
-            return 0
-        return 1 if item.path not in waiting else 2 if item.path.name == "test_exercises.py" else 3
+        first = {"test_smoke.py": 0, "test_exercises.py": 2}.get(item.path.name)
+        if first is not None:
+            return first
+        return 1 if item.path == second else 4 if item.path in waiting else 3
 
     items.sort(key=place)
 
