@@ -297,7 +297,7 @@ def test_of_colabs_list_the_courses_dependencies_are_taken():
 
 
 def test_the_environments_that_were_tried_passed():
-    """`tests/environments.py` keeps what it saw: another Python, both ends of Keras, Binder."""
+    """`tests/environments.py` keeps what it saw: another Python, Binder."""
     tried = json.loads((ROOT / "tests" / "environments.json").read_text())["environments"]
     assert {"lock, Python 3.13", "binder, Python 3.12"} <= set(tried)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
