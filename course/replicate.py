@@ -19,7 +19,6 @@ from helpers.files import CourseError
 
 ADDED = 3  # added images, generated or true, for each real one
 CLASSES = (1, 0)
-# Arms of a simulated set, which has true new slices for the GAN's place.
 
 
 def run_unit(task: dict[str, Any]) -> str:
