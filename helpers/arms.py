@@ -43,7 +43,7 @@ ARMS = {
 IN_NOTEBOOK = tuple(ARMS)[:7]  # those that a user may name: notebook 05 has one split and no oracle
 WHOLE = ("classic", "classic_long", "classic_gan", "mixup")  # of a study of folds
 QUARTER = ("part", "part_long", "part_gan", "oracle_part")
-OF_A_SET = ("classic", "classic_long", "classic_gan", "oracle", "mixup")  # simulated: it has an oracle
+OF_A_SET = ("classic", "classic_long", "classic_gan", "oracle", "mixup")  # a simulated one
 WITHOUT_GAN = tuple(name for name in (*WHOLE, *QUARTER) if not name.endswith("_gan"))
 
 # The gains of a study, by what they compare.
