@@ -25,19 +25,15 @@ REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the smoke run and end with the tests that wait for it, but the longest file.
+    """Begin with the smoke run, and end with the tests that wait for it, the longest file first.
 
-    Two processes take file by file. The first and the third file go to the same one: it makes the
-    smoke run and then goes through the exercises, and meanwhile the other one has work.
+    Two processes take file by file: while one makes the smoke run, the other one has work.
     """
     waiting = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
-    second = next((item.path for item in items if item.path not in waiting), None)
 
     def place(item):
         first = {"test_smoke.py": 0, "test_exercises.py": 2}.get(item.path.name)
-        if first is not None:
-            return first
-        return 1 if item.path == second else 4 if item.path in waiting else 3
+        return first if first is not None else 3 if item.path in waiting else 1
 
     items.sort(key=place)
 
