@@ -141,7 +141,9 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
                 ]),
             )  # fmt: skip
     secondary = {
-        name: gain(name, right(first), right(second)) for name, (first, second) in SECONDARY.items()
+        name: gain(name, right(first), right(second))
+        for name, (first, second) in SECONDARY.items()
+        if first in answers
     }
     arms = {}
     for name in (*WHOLE, *QUARTER):

@@ -93,7 +93,8 @@ def main() -> None:
     steps = run.load_parameters("study")["classifier_steps"]
     results = files.read_json(asked.results)
     rows = results.get("rows", [])
-    if results.get("settings", {"steps": steps}) != {"steps": steps}:
+    settings = {"steps": steps, "learning_rate": "falls to 0"}
+    if results.get("settings", settings) != settings:
         sys.exit(f"{asked.results} holds fits of {results['settings']}: move it away first.")
     name = Path(asked.data).name or "simulated"
     done = {(row["data"], row["replicate"], row["edge"]) for row in rows}
@@ -112,7 +113,7 @@ def main() -> None:
                 asked.results,
                 {
                     "command": "python experiments/resolution.py [--data FOLDER]",
-                    "settings": {"steps": steps},
+                    "settings": settings,
                     "versions": machine.versions(),
                     "summary": summarise(rows),
                     "rows": sorted(rows, key=lambda r: (r["data"], r["replicate"], r["edge"])),

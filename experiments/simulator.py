@@ -3,11 +3,11 @@
     python experiments/simulator.py --data FOLDER
     python experiments/simulator.py --data FOLDER --run runs/study/split-*/seed-0
 
-The same network and steps, on the same splits as a study with first seed 1. The GANs of a split
-learn from its training slices alone: each is taken from a finished run that trained it on exactly
-these, where one is given, or else trained here, with the quick profile's steps and recipe. Every
-split is written to `results/simulator.json` when it ends; the same command resumes where it was
-stopped, and fits only the arms that the file lacks.
+The same network, on splits with first seed 1; each real slice is seen equally often. The GANs of a
+split learn from its training slices alone: each is taken from a finished run that trained it on
+exactly these, where one is given, or else trained here, with the quick profile's steps and recipe.
+Every split is written to `results/simulator.json` when it ends; the same command resumes where it
+was stopped, and fits only the arms that the file lacks.
 """
 
 import argparse
@@ -133,6 +133,7 @@ def main() -> None:
     recipe = recipes.choose_recipe(quick["recipe"], quick["recipe_changes"])
     settings = {
         "steps": quick["classifier_steps"],
+        "turns": "equal",
         "simulated": SIMULATED,
         "data": slices.fingerprint,
         "trunk": "scratch",
@@ -142,7 +143,8 @@ def main() -> None:
         "precision": before.get("precision") or machine.choose_precision(),
     }
     # A file from before there was a GAN arm says nothing of GANs, and holds none.
-    if any(settings[key] != value for key, value in before.items()):
+    older = before and "turns" not in before  # fewer batches, and another learning rate
+    if older or any(settings[key] != value for key, value in before.items()):
         sys.exit(f"{asked.results} holds fits of {before}: move it away first.")
     found = find_generators(asked.run, settings)
     rows = results.get("rows", [])

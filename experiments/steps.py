@@ -2,10 +2,10 @@
 
     python experiments/steps.py
 
-Arms are compared after the same number of steps, so it must be one at which none of them is still
-on its way: turned and sheared slices take longer to learn than slices as they are. A row for each
-simulated set, arm and number of steps goes into `results/steps.json`, written when a set is done;
-the same command resumes where it was stopped.
+Turned and sheared slices take longer to learn than slices as they are, so after too few steps an
+arm is still on its way. The learning rate stays the same here, as in our first studies. A row for
+each simulated set, arm and number of steps goes into `results/steps.json`, written when a set is
+done; the same command resumes where it was stopped.
 """
 
 import argparse
@@ -29,7 +29,8 @@ def follow(classifier, arm, seed: int, test: tuple) -> dict[int, float]:
         batch = slice(step * size, (step + 1) * size)
         classifier.learner.train_on_batch(classifier.inputs(images[batch]), labels[batch])
         if step + 1 in STEPS:
-            classifier.settle(images[: (step + 1) * size])  # moves averages, and no weight
+            first = max(0, step + 1 - classifiers.SETTLING) * size
+            classifier.settle(images[first : (step + 1) * size])  # moves averages, and no weight
             right = (classifier.answer(test[0]) > 0.5) == test[1]
             found[step + 1] = float(right.mean())
     return found

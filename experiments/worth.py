@@ -4,9 +4,9 @@
 
 For each replicate a set of its own: classic augmentation fitted on 36 to 576 real images, and on
 144 of them together with images of GANs trained on those 144, in several doses (generated images
-for each real one; 1.39 are the paper's 200); the same number of steps each, and half of each batch
-real, scored on 2,000 fresh slices. Every fit is a row in `results/worth.json`, written when its
-replicate ends; the same command resumes where it was stopped.
+for each real one; 1.39 are the paper's 200). With them, half of each batch is real, and there are
+twice as many batches. Scored are 2,000 fresh slices. Every fit is a row in `results/worth.json`,
+written when its replicate ends; the same command resumes where it was stopped.
 """
 
 import argparse
@@ -169,7 +169,7 @@ def main() -> None:
     precision = results["settings"]["precision"] if results else machine.choose_precision()
     kept = ("gan_steps", "recipe", "recipe_changes", "classifier_steps")
     settings = {key: parameters[key] for key in kept} | {
-        "profile": asked.profile, "precision": precision, "test": TEST,
+        "profile": asked.profile, "precision": precision, "test": TEST, "turns": "equal",
     }  # fmt: skip
     if results and results["settings"] != settings:
         sys.exit(f"{asked.results} holds runs with {results['settings']}: move it away first.")

@@ -29,18 +29,20 @@ ARMS = {
         "original, duplicated", "the real images, and the same ones in the GAN's place",
         like="original_gan", added=True,
     ),
-    "classic_long": Kind("classic, four times the views", "as much effort without a GAN", 16),
+    "classic_long": Kind(
+        "classic long", "more steps or views: as much effort as with GAN images", 16
+    ),
     "oracle": Kind("classic + true new images", "what a perfect GAN would bring", 4, True),
     "mixup": Kind("classic + mixup", "mixtures of two real images in the GAN's place", 4),
     "part": Kind("a quarter: classic", "as classic, on a quarter of the real images", 4),
-    "part_long": Kind("a quarter: classic, four times the views", "the same effort", 16),
+    "part_long": Kind("a quarter: classic long", "the same effort as with GAN images", 16),
     "part_gan": Kind("a quarter: classic + GAN", "the GAN has seen this quarter alone", 4, True),
     "oracle_part": Kind(
         "a quarter: classic + true new images", "the other three quarters in the GAN's place", 4,
         True,
     ),
 }  # fmt: skip
-IN_NOTEBOOK = tuple(ARMS)[:7]  # those that a user may name: notebook 05 has one split and no oracle
+IN_NOTEBOOK = tuple(ARMS)[:8]  # those that a user may name: notebook 05 has one split and no oracle
 WHOLE = ("classic", "classic_long", "classic_gan", "mixup")  # of a study of folds
 QUARTER = ("part", "part_long", "part_gan", "oracle_part")
 OF_A_SET = ("classic", "classic_long", "classic_gan", "oracle", "mixup")  # a simulated one

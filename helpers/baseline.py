@@ -10,6 +10,9 @@ from helpers import bundled, folds, intervals, machine
 from helpers.arms import ARMS, QUARTER, WHOLE
 from helpers.verdict import FACTORS, MARGIN, STRONGER, points_of
 
+# What the answer needs; the baseline at a quarter is the one that `verdict` names.
+NEEDED = tuple(dict.fromkeys(("classic", "half", "part", "oracle_part", STRONGER["quarter"])))
+
 
 def measure_baseline(
     images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int = 0
@@ -17,7 +20,7 @@ def measure_baseline(
     """Measure the classifier *bundled* out of fold, its learning curve and the room for more.
 
     The room is what three times as many true images bring on top of a quarter: `oracle_part`
-    minus the stronger of `part` and `part_long`. All differences are taken image by image,
+    minus the better baseline (`verdict.STRONGER`). All differences are taken image by image,
     weighted by `folds.image_weights`, averaged over the random quarters and bootstrapped over
     groups within classes.
 
@@ -34,7 +37,7 @@ def measure_baseline(
         images `share`, `images` (mean), `draws`, `balanced_accuracy`, `ci` and `auc`; a share is
         left out where a draw held too few images. `room`: `answer` ("room", "little", "open" or
         "too_few"), `text`, and unless "too_few" `gain`, `ci`, `baseline` (the stronger), `draws`,
-        `margin`, `factor`, and the balanced accuracy of `part`, `part_long` and `oracle_part`.
+        `margin`, `factor`, and the balanced accuracy of `part` and `oracle_part`.
         `weighted`: a sentence where large groups count less, or "". `probabilities`: ``(n,)``, out
         of fold, of label 1. `text`: all in words.
 
@@ -106,7 +109,7 @@ def out_of_fold(
     images: np.ndarray,
     labels: np.ndarray,
     plan: list[folds.Fold],
-    arms: tuple[str, ...] = ("classic", "half", "part", "part_long", "oracle_part"),
+    arms: tuple[str, ...] = NEEDED,
 ) -> dict[str, np.ndarray]:
     """Fit the classifier *bundled* in every fold, for the arms that need no GAN.
 
@@ -120,7 +123,8 @@ def out_of_fold(
         By arm ``(draws, n)`` probabilities of label 1, NaN for images that no fold tests; one draw
         for an arm on all of them, else one for each random share. Arms without a draw are left out.
     """
-    features = bundled.view_features(images, bundled.MOST_VIEWS)
+    views = {name: ARMS["classic" if name == "half" else name].views for name in arms}
+    features = bundled.view_features(images, max(views.values()))
     draws = dict.fromkeys(WHOLE, 1) | {"half": len(plan[0].halves)}
     draws |= dict.fromkeys(QUARTER, len(plan[0].quarters))
     answers = {name: np.full((draws[name], len(labels)), np.nan) for name in arms if draws[name]}
@@ -128,12 +132,12 @@ def out_of_fold(
     for fold, name, draw in machine.progress(jobs, "classifiers", len(jobs)):
         shares = fold.quarters if name in QUARTER else fold.halves
         kept = fold.train if name in WHOLE else shares[draw]
-        real = features[kept][:, : ARMS["classic" if name == "half" else name].views]
+        real = features[kept][:, : views[name]]
         if name == "mixup":
             head = bundled.fit_arm(name, images[kept], labels[kept])
         elif name == "oracle_part":
             rest = fold.train & ~kept
-            added = features[rest][:, : ARMS[name].views]
+            added = features[rest][:, : views[name]]
             head = bundled.fit_with_added(real, labels[kept], added, labels[rest])
         else:
             head = bundled.fit_head([bundled.share(real, labels[kept], kept.sum())], real)

@@ -15,6 +15,7 @@ from helpers.trunk import build_trunk
 
 WEIGHTS = {"resnet50": "scratch", "resnet50-imagenet": "imagenet"}  # of the trunk, by name
 BATCH_SIZE = 32
+LEARNING_RATE = 1e-3
 PATIENCE = 5
 MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
 SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
@@ -37,6 +38,7 @@ class Classifier:
     def reset(self, seed: int) -> None:
         """First weights, fresh optimizer state, and the seed of everything random from here on."""
         self.learner.set_weights(self.first_weights)
+        self.learner.optimizer.learning_rate = LEARNING_RATE
         for variable in self.learner.optimizer.variables:
             if not variable.path.endswith("learning_rate"):
                 variable.assign(np.zeros(variable.shape))
@@ -74,14 +76,13 @@ class Classifier:
     def settle(self, images: np.ndarray) -> None:
         """Let BatchNorm's moving averages catch up with the final weights; nothing else moves.
 
-        RMSprop's steps are large at the end of a short fit, and averages of earlier weights can
-        call every image the same class.
+        Averages of earlier weights, or of images that are turned and moved, can make the network
+        call every test image the same class.
 
         Args:
-            images: ``(n, 32, 32, 1)``, as the network was fitted on; the last batches are used.
+            images: ``(n, 32, 32, 1)``, whole batches of images like those that are tested.
         """
-        last = images[-SETTLING * BATCH_SIZE :]
-        for batch in np.split(last, len(last) // BATCH_SIZE):
+        for batch in np.split(images, len(images) // BATCH_SIZE):
             self.model(batch, training=True)
 
 
@@ -112,7 +113,7 @@ def build_classifier(
     image = keras.Input((edge, edge, 1))
     model = keras.Model(image, head(body(image)))
     learner = model if WEIGHTS[name] == "scratch" else head
-    learner.compile(keras.optimizers.RMSprop(1e-3), loss="sparse_categorical_crossentropy")
+    learner.compile(keras.optimizers.RMSprop(LEARNING_RATE), loss="sparse_categorical_crossentropy")
     learner.optimizer.build(learner.trainable_variables)
     return Classifier(model, learner, WEIGHTS[name], learner.get_weights())
 
@@ -126,6 +127,12 @@ class Arm:
     synthetic_images: np.ndarray | None = None  # (m, 32, 32, 1)
     synthetic_labels: np.ndarray | None = None  # (m,)
     augment: Callable[[np.ndarray], np.ndarray] | None = None
+    turns: int = 1  # of each real image, for each turn that it has in the other arms
+
+    @property
+    def length(self) -> int:
+        """Its steps, for each step of an arm of real images: synthetic ones take half a batch."""
+        return self.turns * (1 if self.synthetic_images is None else 2)
 
 
 def choose_arms(arms: dict[str, Arm], names: str) -> dict[str, Arm]:
@@ -273,28 +280,35 @@ def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
 def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Model:
     """Fit from the first weights for a fixed number of steps; the final weights stay in the model.
 
-    Early stopping is the paper protocol's alone (`fit_with_patience`): on 34 validation images it
-    picks networks that have hardly been trained.
+    The learning rate falls to 0 in a straight line, so that the last batches decide less. Early
+    stopping is the paper protocol's alone (`fit_with_patience`): on 34 validation images it picks
+    networks that have hardly been trained.
 
     Args:
         classifier: Reset first.
         arm: What it is fitted on.
-        steps: Batches of 32.
+        steps: Batches of 32 for an arm of real images alone. With synthetic ones beside them there
+            are twice as many, so that each real image is seen as often.
         seed: Of batches and dropout.
 
     Returns:
         The classifier's model, fitted.
     """
+    steps *= arm.length
     images, labels = draw_batches(arm, steps, seed)
+    rates = LEARNING_RATE * (1 - np.arange(steps, dtype=np.float32) / steps)
+    plain = draw_batches(Arm(arm.images, arm.labels), min(steps, SETTLING), seed)[0]
     classifier.reset(seed)
     if machine.device() and classifier.learner is classifier.model:
-        machine.device().fit(classifier.model, images, labels, BATCH_SIZE, SETTLING)
+        machine.device().fit(classifier.model, images, labels, rates, plain)
         return classifier.model
     # Batch by batch, since `fit` runs a data pipeline beside a small network and slows it down.
-    for x, y in zip(np.split(images, steps), np.split(labels, steps), strict=True):
+    parts = zip(np.split(images, steps), np.split(labels, steps), rates, strict=True)
+    for x, y, rate in parts:
+        classifier.learner.optimizer.learning_rate = rate
         classifier.learner.train_on_batch(classifier.inputs(x), y)
     if classifier.trunk == "scratch":
-        classifier.settle(images)
+        classifier.settle(plain)
     return classifier.model
 
 
@@ -303,24 +317,29 @@ def fit_with_patience(
     arm: Arm,
     validation: tuple[np.ndarray, np.ndarray],
     *,
-    steps: int,
+    epochs: int,
     seed: int,
 ) -> keras.callbacks.EarlyStopping:
     """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
 
+    Real and synthetic images are one set here, in which each counts the same as the others of its
+    class. The learning rate does not change.
+
     Args:
         classifier, arm, seed: As in `fit`.
         validation: Images and labels.
-        steps: Batches of 32; the whole epochs in them are fitted, one at least.
+        epochs: How many.
 
     Returns:
         What early stopping picked: `best_epoch`, counted from 0, and `best_weights` of the learner;
         the classifier itself holds the last epoch's.
     """
-    count = len(arm.images) + (0 if arm.synthetic_images is None else len(arm.synthetic_images))
-    of_epoch = max(1, count // BATCH_SIZE)
-    epochs = max(1, steps // of_epoch)
-    images, labels = draw_batches(arm, epochs * of_epoch, seed)
+    if arm.synthetic_images is not None:
+        images = np.concatenate([arm.images, arm.synthetic_images])
+        labels = np.concatenate([arm.labels, arm.synthetic_labels])
+        arm = Arm(images, labels, augment=arm.augment, turns=arm.turns)
+    epochs *= arm.turns
+    images, labels = draw_batches(arm, epochs * max(1, len(arm.images) // BATCH_SIZE), seed)
     classifier.reset(seed)
     inputs, held_out = classifier.inputs(images), classifier.inputs(validation[0])
     stopper = keras.callbacks.EarlyStopping(
@@ -382,7 +401,9 @@ def run_arms(
         fresh: Further slices to score on, `fresh_accuracy`; None if no more can be simulated.
         groups: Of the test images, for intervals that count patients; None: each is its own.
         protocol: "steps" or "paper".
-        steps: Batches of 32; the paper protocol makes whole epochs of them.
+        steps: Batches of 32 for the real images alone; an arm with synthetic ones beside them gets
+            twice as many. The paper protocol makes epochs of them, as many as *original* has, and
+            goes through the images of each arm as often (twice as often where `turns` is 2).
         seed: Of batches and dropout.
         keep: A JSON file for the result of each arm, so an interrupted run resumes with the next
             one. An arm in it is fitted again if its images, settings or code have changed: all
@@ -394,20 +415,23 @@ def run_arms(
 
     scores, probabilities = {}, {}
     kept = files.read_json(keep) if keep else {}
-    network = classifier.trunk, classifier.model.to_json()
-    given = [protocol, steps, seed, *network, machine.versions(), machine.code_hash()]
+    classifier.learner.optimizer.learning_rate = LEARNING_RATE  # a model's configuration holds it
+    network = classifier.trunk, repr(classifier.model.get_config())
+    plain = arms.get("original", next(iter(arms.values())))
+    epochs = max(1, steps // max(1, len(plain.images) // BATCH_SIZE))
+    given = [protocol, steps, epochs, seed, *network, machine.versions(), machine.code_hash()]
     given += _fingerprints(*classifier.first_weights, *test, *validation, *fresh, groups)
     for name, arm in machine.progress(arms.items(), "classifiers", len(arms)):
         seen = arm.augment(arm.images) if arm.augment else arm.images
         own = _fingerprints(seen, arm.labels, arm.synthetic_images, arm.synthetic_labels)
-        key = machine.digest(repr([given, own]).encode())
+        key = machine.digest(repr([given, own, arm.turns]).encode())
         if key in kept:
             scores[name], answers = kept[key]
             probabilities[name] = np.array(answers, dtype="float32")
             continue
         extra = {}
         if protocol == "paper":
-            early = fit_with_patience(classifier, arm, validation, steps=steps, seed=seed)
+            early = fit_with_patience(classifier, arm, validation, epochs=epochs, seed=seed)
             last = score(*test)["accuracy"]
             extra = {"last_epoch_accuracy": last, "stopped_at_epoch": early.best_epoch + 1}
             classifier.learner.set_weights(early.best_weights)

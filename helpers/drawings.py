@@ -195,21 +195,21 @@ def show_turns(real: int, steps: int, batch: int = 32, rows: int = 4) -> Figure:
 
     Args:
         real: Real training images.
-        steps: Batches in all.
+        steps: Batches of the arm without generated images; with them there are twice as many.
         batch: Images in each.
         rows: Batches that are drawn.
     """
-    kinds = ("real alone", batch), ("half generated", batch // 2)
+    kinds = ("real alone", batch, steps), ("half generated", batch // 2, 2 * steps)
     figure, axes = plt.subplots(2, 1, figsize=(8.5, 3.4), layout="constrained")
-    for axis, (name, half) in zip(axes, kinds, strict=True):
+    for axis, (name, places, count) in zip(axes, kinds, strict=True):
         for row in range(rows):
             for place in range(batch):
-                kind = place < half
+                kind = place < places
                 axis.plot(place, row, "s", ms=7, color=plots.DARK if kind else plots.LIGHT,
                           mfc=None if kind else "white")  # fmt: skip
-        turns = steps * half / real
+        turns = count * places / real
         axis.set_title(
-            f"{name}: {steps} batches × {half} real places / {real} real slices "
+            f"{name}: {count} batches × {places} real places / {real} real slices "
             f"= {turns:.1f} turns for each slice",
             fontsize=10,
         )

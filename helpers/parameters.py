@@ -108,7 +108,9 @@ NOTEBOOKS = {
     ),
     "samples_per_class": Parameter(100, "generated slices per class", low=10),
     # Classifiers
-    "arms": Parameter("original, gan_only, original_gan, classic", "what is compared, by commas"),
+    "arms": Parameter(
+        "original, gan_only, original_gan, classic, duplicated", "what is compared, by commas"
+    ),
     "learning_curve": Parameter(
         [0.25, 0.5], "shares of the training images to fit classic on", fits=_are_shares,
         instead="use a list of shares between 0 and 1, as [0.25, 0.5], or [] for no curve",
@@ -121,7 +123,9 @@ NOTEBOOKS = {
         "resnet50", "what is fitted", choices=("resnet50", "resnet50-imagenet", "bundled")
     ),
     "classifier_size": Parameter(32, "edge of the images inside the classifier, pixels", low=32),
-    "classifier_steps": Parameter(120, "batches of 32 that each classifier is fitted on", low=1),
+    "classifier_steps": Parameter(
+        120, "batches of 32 for a classifier; twice as many with generated images", low=1
+    ),
     "fresh_count": Parameter(1000, "fresh simulated slices to score on", low=2),
     # Notebook 06
     "conditional_steps": Parameter(1000, "updates of the GAN for both classes", low=1),

@@ -1,8 +1,9 @@
 """Keep what `make outputs` made: python tests/keep_outputs.py QUICK_RUN SMOKE_RUN
 
-What the quick run's executed notebooks show goes into `notebooks/`, its real slices above generated
-ones into `quick.png` in `experiments/results`, and what both runs took into `quick.json` there, or,
-where training chose float32, into `quick_float32.json`.
+What the quick run's executed notebooks show goes into `notebooks/` (06 and 07 keep what they have,
+where they were not run this time), its real slices above generated ones into `quick.png` in
+`experiments/results`, and what both runs took into `quick.json` there, or, where training chose
+float32, into `quick_float32.json`.
 
 Each notebook then says, in its metadata, from which code its outputs come, so that a test can tell
 outputs that the code has left behind.
@@ -96,16 +97,17 @@ def keep_numbers(run: Path, smoke: Path | None = None) -> None:
     numbers = {"command": "make outputs", "machine": machine}
     if smoke:
         numbers["smoke_cost"] = files.read_json(smoke / "metrics.json")["cost"]
+    fast = all(gan["precision"].startswith("mixed_bfloat16") for gan in metrics["gan"].values())
+    target = ROOT / "experiments" / "results" / ("quick.json" if fast else "quick_float32.json")
+    before = files.read_json(target).get("cost", {}).get("seconds", {})
     for name in OTHERS:
         if (path := run / "notebooks" / f"{name}.ipynb").exists():
             notebook = nbformat.read(path, as_version=4)
             metrics["cost"]["seconds"][name] = notebook.metadata.papermill.duration
+        elif name in before:
+            metrics["cost"]["seconds"][name] = before[name]
     kept = ("profile", "seed", "versions", "cost", "trunk", "gan")
-    fast = all(gan["precision"].startswith("mixed_bfloat16") for gan in metrics["gan"].values())
-    files.write_json(
-        ROOT / "experiments" / "results" / ("quick.json" if fast else "quick_float32.json"),
-        numbers | {key: metrics[key] for key in kept},
-    )
+    files.write_json(target, numbers | {key: metrics[key] for key in kept})
 
 
 if __name__ == "__main__":
@@ -113,6 +115,7 @@ if __name__ == "__main__":
     simulated = json.loads((quick / "metrics.json").read_text())["data"]["simulated"]
     assert simulated, "only simulated slices may be shown in the repository"
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        keep(quick / "notebooks" / path.name, path)
+        if path.stem not in OTHERS or (quick / "notebooks" / path.name).exists():
+            keep(quick / "notebooks" / path.name, path)
     keep_picture(quick)
     keep_numbers(quick, smoke)

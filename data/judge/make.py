@@ -143,7 +143,7 @@ def main() -> None:
 
     rows = []
     classifier = (
-        classifiers.build_classifier("scratch", seed=args.seed) if args.replicates else None
+        classifiers.build_classifier("resnet50", seed=args.seed) if args.replicates else None
     )
     pool, labels = draw(144 * max(1, args.replicates), seeds["arm"], args.workers)
     for k in range(args.replicates):

@@ -58,22 +58,30 @@ def place(function: Callable, owners: Iterable[Any]) -> tuple[Callable, Callable
     return call, step.pull
 
 
-def fit(model: Any, images: np.ndarray, labels: np.ndarray, size: int, settling: int) -> None:
+def fit(
+    model: Any, images: np.ndarray, labels: np.ndarray, rates: np.ndarray, plain: np.ndarray
+) -> None:
     """Train a compiled Keras model on batches, then settle its moving averages.
 
     Args:
         model: Its weights are replaced.
         images, labels: All batches, one after another.
-        size: Of a batch.
-        settling: For so many of the last batches the averages alone move.
+        rates: The learning rate of each batch.
+        plain: Batches by which the averages alone move.
     """
+    size = len(images) // len(rates)
     model._symbolic_build(data_batch=(images[:size], labels[:size]))  # metrics' variables
-    batches = [slice(k, k + size) for k in range(0, len(images), size)]
     parts = model.optimizer, *model.metrics
-    learn = _on_device("learn", model, lambda x, y: model.train_step((x, y)), *parts)
-    _run(learn, ((images[batch], labels[batch]) for batch in batches))
+
+    def train(x: Any, y: Any, rate: Any) -> Any:
+        model.optimizer.learning_rate.assign(rate)
+        return model.train_step((x, y))
+
+    count = len(rates)
+    learn = _on_device("learn", model, train, *parts)
+    _run(learn, zip(np.split(images, count), np.split(labels, count), rates, strict=True))
     settle = _on_device("settle", model, lambda x: model(x, training=True))
-    _run(settle, ((images[batch],) for batch in batches[-settling:]))
+    _run(settle, ((batch,) for batch in np.split(plain, len(plain) // size)))
 
 
 def predict(model: Any, images: np.ndarray) -> np.ndarray:

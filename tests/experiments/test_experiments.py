@@ -14,7 +14,7 @@ import side_by_side
 from scipy import stats
 
 from benchmarks import gan_step, resnet_step
-from experiments import ablation, failures, resolution, simulator, worth
+from experiments import ablation, failures, pilot_steps, resolution, simulator, worth
 from helpers import files
 
 # --- The ablation --------------------------------------------------------------------------------
@@ -146,6 +146,10 @@ def test_a_gan_arm_joins_a_file_without_one(asked, monkeypatch, tmp_path):
     assert [row["arm"] for row in whole["rows"]] == list(simulator.ARMS)
     gans = [row for row in whole["rows"] if "gan" in row["arm"]]
     old = {key: whole["settings"][key] for key in ("steps", "simulated", "data", "trunk")}
+    files.write_json(results, whole | {"settings": old})
+    with pytest.raises(SystemExit, match="move it away first"):
+        run()  # it is from the time when turns were not equal
+    old["turns"] = "equal"
     rows = [row for row in whole["rows"] if row not in gans]
     files.write_json(results, whole | {"settings": old, "rows": rows})
     alone, with_real = run()
@@ -449,3 +453,18 @@ def test_the_rivals_resnet_is_keras_own():
     ours = sum(int(np.prod(w.shape)) for w in build_trunk("scratch").trainable_weights)
     theirs = sum(p.numel() for p in resnet_step.build_pytorch().parameters())
     assert theirs == ours + 2 * 2048 + 2
+
+
+# --- The pilot of ResNet-50's steps ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(0.0199, 480), (0.0201, 960), (-0.1, 480)])
+def test_twice_the_steps_have_to_be_worth_two_points(gain, chosen):
+    """On average: one arm may gain more than that, and another one less."""
+    more = {"classic": gain - 0.05, "classic_long": gain, "oracle": gain + 0.05}
+    rows = [
+        {"set": k, "arm": arm, "steps": steps, "score": 0.7 + (steps == 960) * more[arm]}
+        for k in range(6) for arm in more for steps in (480, 960)
+    ]  # fmt: skip
+    assert pilot_steps.summarise(rows)["steps"] == chosen
+    assert pilot_steps.summarise(rows[:-1]) == {}

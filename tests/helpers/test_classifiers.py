@@ -24,24 +24,6 @@ def synthetic():
     return rng.uniform(-1, 1, (30, 32, 32, 1)).astype("float32"), np.repeat([1, 0], 15)
 
 
-@pytest.fixture
-def small_trunk(monkeypatch):
-    """A trunk of three layers in ResNet-50's place: everything around it is the real thing."""
-
-    def build(weights, include_top, input_shape):
-        if weights == "imagenet":
-            raise OSError("no network here")
-        layers = keras.layers
-        inner = [
-            layers.Conv2D(8, 3, strides=4, name="conv1_conv"),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-        ]
-        return keras.Sequential([keras.Input(input_shape), *inner])
-
-    monkeypatch.setattr(keras.applications, "ResNet50", build)
-
-
 def which(batches, pool):
     """Index in `pool` of each image of `batches`."""
     keys = {image.tobytes(): i for i, image in enumerate(pool)}
@@ -158,7 +140,7 @@ DOSES = (0.25, 0.5, 1, 1.39, 2)
 def test_what_each_arm_is_made_of(run_folder, dose):
     arms = compose_arms(*run_folder, dose)
     train, labels = run_folder[1].part("train")
-    classic = {"classic", "classic_gan", "control_shuffled"}
+    classic = {"classic", "classic_gan", "control_shuffled", "classic_long"}
     assert {name for name, arm in arms.items() if arm.augment} == classic
     for name, arm in arms.items():
         if name == "gan_only":
@@ -174,6 +156,9 @@ def test_what_each_arm_is_made_of(run_folder, dose):
         assert np.array_equal(arms[name].synthetic_images, made.images)
         assert np.array_equal(arms[name].synthetic_labels, made.labels)
     assert arms["original"].synthetic_images is arms["classic"].synthetic_images is None
+    long = {name for name, arm in arms.items() if arm.length == 2}
+    assert long == set(arms) - {"original", "gan_only", "classic"}
+    assert arms["classic_long"].synthetic_images is None
 
 
 def test_classic_arms_move_the_images_of_the_arms_beside_them(run_folder):
@@ -216,7 +201,7 @@ def test_a_batch_holds_as_many_real_images_at_every_dose_and_no_test_image(run_f
     )
     unseen = np.concatenate(list(held_out))
     real = {"original": 32, "gan_only": 0, "original_gan": 16, "duplicated": 32}
-    real |= {"classic": 32, "classic_gan": 16, "control_shuffled": 16}
+    real |= {"classic": 32, "classic_long": 32, "classic_gan": 16, "control_shuffled": 16}
     for name, arm in compose_arms(out, prepared, dose).items():
         plain = dataclasses.replace(arm, augment=None)  # which moves images and exchanges none
         images, labels = classifiers.draw_batches(plain, steps=30, seed=0)
@@ -318,26 +303,66 @@ def handed_over(small_trunk, monkeypatch):
     return classifier, counts
 
 
-def test_every_arm_is_fitted_for_the_same_number_of_steps(handed_over, slices, synthetic):
+def test_every_arm_shows_each_real_image_as_often(handed_over, slices, synthetic):
+    """Half of a mixed batch is real, so such an arm has twice the batches."""
     classifier, counts = handed_over
     some = slices[0][10:30], slices[1][10:30]
     augment = classifiers.classic_augmentation(0)
-    for arm in (Arm(*slices), Arm(*some), Arm(*some, *synthetic), Arm(*synthetic, augment=augment)):
+    arms = (
+        (Arm(*slices), 7), (Arm(*some), 7), (Arm(*some, *synthetic), 14),
+        (Arm(*synthetic, augment=augment), 7), (Arm(*slices, augment=augment, turns=2), 14),
+    )  # fmt: skip
+    for arm, expected in arms:
         classifiers.run_arms(
             classifier, {"original": arm}, test=slices, validation=slices, steps=7, seed=1
         )
-        assert counts == [32] * 7
+        assert counts == [32] * expected
         counts.clear()
+    turns = []
+    for arm in (Arm(*slices), Arm(*slices, *synthetic)):
+        images, _ = classifiers.draw_batches(arm, 10 * arm.length, seed=0)
+        found = which(images, slices[0])
+        turns.append(np.bincount(found[found >= 0], minlength=40))
+    assert (turns[0] == 8).all() and np.array_equal(*turns)
 
 
-def test_the_papers_epochs_go_over_all_images_of_an_arm(handed_over, slices, synthetic):
-    """40 real and 30 synthetic ones are two batches of 32: 7 steps hold three whole epochs."""
+def test_the_papers_epochs_go_over_all_images_of_an_arm_as_often_in_each(
+    handed_over, slices, synthetic
+):
+    """40 real images are one batch of 32, with 30 synthetic ones two: 7 steps are 7 epochs."""
     classifier, counts = handed_over
-    classifiers.fit_with_patience(classifier, Arm(*slices, *synthetic), slices, steps=7, seed=0)
-    assert counts == [64] * 3
-    counts.clear()
-    classifiers.fit_with_patience(classifier, Arm(*slices), slices, steps=7, seed=0)
-    assert counts == [32] * 7
+    arms = {"original": Arm(*slices), "original_gan": Arm(*slices, *synthetic)}
+    how = {"test": slices, "validation": slices, "seed": 0, "protocol": "paper"}
+    classifiers.run_arms(classifier, arms, steps=7, **how)
+    assert counts == [32] * 7 + [64] * 7
+
+
+def test_the_paper_counts_real_and_synthetic_images_alike(
+    small_trunk, slices, synthetic, monkeypatch
+):
+    classifier, shown = classifiers.build_classifier("resnet50"), []
+    history = type("", (), {"history": {"val_loss": [1.0]}})
+    monkeypatch.setattr(classifier.learner, "fit", lambda x, *_, **__: shown.append(x) or history)
+    both = Arm(*slices, *synthetic)
+    classifiers.fit_with_patience(classifier, both, slices, epochs=35, seed=0)
+    found = which(np.concatenate(shown), np.concatenate([slices[0], synthetic[0]]))
+    assert set(np.bincount(found)) == {32}, "35 epochs of 64 places, 70 images"
+
+
+def test_the_learning_rate_falls_to_zero_and_begins_anew(small_trunk, slices, monkeypatch):
+    classifier, rates = classifiers.build_classifier("resnet50"), []
+    train = classifier.learner.train_on_batch
+
+    def noted(*arguments):
+        rates.append(float(np.asarray(classifier.learner.optimizer.learning_rate)))
+        return train(*arguments)
+
+    monkeypatch.setattr(classifier.learner, "train_on_batch", noted)
+    for _ in range(2):
+        classifiers.fit(classifier, Arm(*slices), steps=4, seed=0)
+    assert rates == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4] * 2)
+    classifier.reset(0)
+    assert float(np.asarray(classifier.learner.optimizer.learning_rate)) == pytest.approx(1e-3)
 
 
 def test_each_score_is_of_its_own_images(small_trunk, slices):
@@ -426,18 +451,30 @@ def frozen_trunk(monkeypatch):
 def test_head_on_features_is_the_fit_through_a_frozen_trunk(frozen_trunk, slices, synthetic):
     arm = Arm(*slices, *synthetic)
     classifier = classifiers.build_classifier("resnet50-imagenet")
-    classifiers.fit(classifier, arm, steps=6, seed=4)
+    classifiers.fit(classifier, arm, steps=3, seed=4)
     found = [weight.copy() for weight in classifier.learner.get_weights()]
     assert not np.allclose(found[0], classifier.first_weights[0]), "nothing was learnt"
     classifier.reset(4)
     model = classifier.model
     model.compile(keras.optimizers.RMSprop(1e-3), "sparse_categorical_crossentropy")
-    for batch, labels in zip(
-        *(np.split(x, 6) for x in classifiers.draw_batches(arm, 6, 4)), strict=True
+    for step, (batch, labels) in enumerate(
+        zip(*(np.split(x, 6) for x in classifiers.draw_batches(arm, 6, 4)), strict=True)
     ):
+        model.optimizer.learning_rate = 1e-3 * (6 - step) / 6
         model.train_on_batch(batch, labels)
     for one, other in zip(found, classifier.learner.get_weights(), strict=True):
         assert np.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet50-imagenet"])
+def test_an_arm_is_kept_whatever_was_fitted_before(frozen_trunk, slices, tmp_path, name):
+    """The learning rate that a fit ends with is no part of what an arm was made from."""
+    classifier = classifiers.build_classifier(name)
+    how = {"test": slices, "validation": slices, "steps": 3, "seed": 1}
+    arms, keep = {"original": Arm(*slices)}, tmp_path / "arms.json"
+    classifiers.run_arms(classifier, arms, keep=keep, **how)
+    classifiers.run_arms(classifier, arms, keep=keep, **how)
+    assert len(files.read_json(keep)) == 1
 
 
 def test_each_image_goes_through_a_frozen_trunk_once(frozen_trunk, slices, monkeypatch):
@@ -501,7 +538,7 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     images, labels = slices
     classifier = classifiers.build_classifier("resnet50")
     contrary = images, 1 - labels
-    kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, steps=24, seed=0)
+    kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, epochs=24, seed=0)
     last = classifiers.predict(classifier.model, images)[:, 1]
     classifier.learner.set_weights(kept.best_weights)
     early = classifiers.predict(classifier.model, images)
@@ -531,7 +568,7 @@ def test_patience_is_five_epochs(small_trunk, slices, monkeypatch, losses, best)
         return type("", (), {"history": {"val_loss": [next(left)]}})
 
     monkeypatch.setattr(classifier.learner, "fit", fit)
-    kept = classifiers.fit_with_patience(classifier, Arm(*slices), slices, steps=10, seed=0)
+    kept = classifiers.fit_with_patience(classifier, Arm(*slices), slices, epochs=10, seed=0)
     assert kept.best_epoch == best and next(left, None) is None, "and it trains on to the end"
 
 
@@ -542,20 +579,20 @@ def test_a_trunk_from_scratch_settles_its_averages_and_nothing_else(small_trunk,
     convolution, norm, _ = body.layers
     assert norm.momentum == 0.8, "at Keras' own 0.99 a short fit ends with its first averages"
     assert model.get_layer("head").layers[0].rate == 0.4
-    ends = []
+    ends, moved = [], Arm(*slices, augment=classifiers.classic_augmentation(0))
     for settle in (lambda _: None, classifier.settle):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(classifiers.Classifier, "settle", lambda _, images, do=settle: do(images))
-            classifiers.fit(classifier, Arm(*slices), steps=20, seed=0)
+            classifiers.fit(classifier, moved, steps=20, seed=0)
         ends.append([weight.copy() for weight in model.get_weights()])
     trained = {variable.path for variable in model.trainable_variables}
     for variable, before, after in zip(model.weights, *ends, strict=True):
         if variable.path in trained:
             assert np.array_equal(before, after), variable.path
-    # By hand: the last fifteen batches, each through the final weights.
+    # By hand: fifteen batches of plain images, each through the final weights.
     mean = ends[0][[v.path for v in model.weights].index(norm.moving_mean.path)]
-    images = classifiers.draw_batches(Arm(*slices), 20, seed=0)[0]
-    for batch in np.split(np.repeat(images, 3, axis=-1), 20)[-15:]:
+    images = classifiers.draw_batches(Arm(*slices), 15, seed=0)[0]
+    for batch in np.split(np.repeat(images, 3, axis=-1), 15):
         mean = 0.8 * mean + 0.2 * np.asarray(convolution(batch)).mean(axis=(0, 1, 2))
     assert np.allclose(np.asarray(norm.moving_mean), mean, atol=1e-5)
 

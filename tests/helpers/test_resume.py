@@ -40,11 +40,12 @@ def steps_done(out):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no groups of processes to kill")
-def test_killed_at_twenty_moments_it_ends_the_same(tmp_path):
+@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_many_moments_it_ends_the_same(kills, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert end(start(whole)) == 0
     rng, reached = random.Random(1), []
-    for kill in range(20):
+    for kill in range(kills):
         process = start(killed)
         goal = min(steps_done(killed) + 1 + rng.randrange(6), 149)
         while steps_done(killed) < goal and process.is_alive():

@@ -1,0 +1,137 @@
+"""The published experiment: its folds, and the scores that come out of generators at hand."""
+
+import shutil
+
+import numpy as np
+import published
+import published_gans
+import pytest
+
+from helpers import bundled, files, measures, networks, preprocessing, training, trunk
+from helpers.folder import read_folder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def experiment(folder, tmp_path, monkeypatch, small_networks):
+    """60 noise slices, eight folds, and one untrained generator in the place of all."""
+    kept = {"paper": (500, 10_000), "brief": (500,), "quarter": (2500,)}
+    for module in (published, published_gans):
+        monkeypatch.setattr(module, "KEPT", kept)
+        monkeypatch.setattr(module, "TRAINED_QUARTERS", 1)
+        monkeypatch.setattr(module, "FOLDS_FILE", tmp_path / "folds.json")
+    monkeypatch.setattr(published_gans, "QUARTERS", 2)
+    files.write_json(tmp_path / "pilot.json", {"summary": {"steps": 4}})
+    monkeypatch.setattr(published, "PILOT", tmp_path / "pilot.json")
+    monkeypatch.setattr(published, "EPOCHS", 2)
+    plan = published_gans.draw_plan(read_folder(folder))
+    files.write_json(tmp_path / "folds.json", plan)
+    training.save_generator(networks.build_generator(), tmp_path / "one.h5")
+    gans = tmp_path / "gans"
+    for each in published_gans.list_trainings(plan):
+        (gans / each["folder"]).mkdir(parents=True)
+        (gans / each["folder"] / "done.json").write_text("{}")
+        for steps in each["kept"]:
+            shutil.copy(tmp_path / "one.h5", gans / each["folder"] / f"step-{steps}.h5")
+    return folder, gans, plan, tmp_path / "published.json"
+
+
+def score(experiment, *more):
+    folder, gans, _, results = experiment
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results), *more]
+    assert published.main(asked) == 0
+    return files.read_json(results)
+
+
+def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, capsys):
+    folder, gans, plan, _ = experiment
+    shutil.rmtree(gans / "brief" / "fold-5" / "clear")
+    found = score(experiment)
+    assert "fold 5: 1 GANs are missing" in capsys.readouterr().out
+    assert [row["fold"] for row in found["rows"]] == [0, 1, 2, 3, 4, 6, 7]
+    assert found["summary"] == {}, "nothing is summarised before all folds are there"
+
+    shutil.copytree(gans / "brief" / "fold-4" / "clear", gans / "brief" / "fold-5" / "clear")
+    found = score(experiment)
+    slices = read_folder(folder)
+    names, labels = slices.table["file"].tolist(), slices.table["label"].to_numpy()
+    images = preprocessing.prepare(slices.greys)
+    tested = [k for row in found["rows"] for k in row["tested"]]
+    assert len(tested) == len(set(tested)) == 60
+    for row, fold in zip(found["rows"], plan["folds"], strict=True):
+        assert sorted(names[k] for k in row["tested"]) == sorted(fold["test"])
+        assert row["labels"] == labels[row["tested"]].tolist()
+    # One fold by hand, from the plan's names alone.
+    row, fold = found["rows"][2], plan["folds"][2]
+    train, quarter = (np.isin(names, part) for part in (fold["train"], fold["quarters"][1]))
+    rest = train & ~quarter
+    test = trunk.features(images[row["tested"]])
+    by_hand = {
+        ("classic", 0): bundled.fit_arm("classic", images[train], labels[train]),
+        ("oracle_part", 1): bundled.fit_arm(
+            "oracle_part", images[quarter], labels[quarter], images[rest], labels[rest]
+        ),
+    }
+    for (arm, draw), head in by_hand.items():
+        assert row["arms"][arm][draw] == pytest.approx(head.answer(test), abs=1e-5)
+    summary = found["summary"]["bundled paper 10000"]
+    assert set(found["summary"]) == {"bundled, arms"} | {
+        f"bundled {x}" for x in ("paper 500", "paper 10000", "brief 500")
+    }
+    gains = []
+    for one in found["rows"]:
+        with_gan, without = (
+            (np.array(one["arms"][arm][0]) >= 0.5) == one["labels"]
+            for arm in ("classic_gan paper 10000", "classic")
+        )
+        gains += [*zip(with_gan.astype(int) - without, one["labels"], strict=True)]
+    means = [np.mean([gain for gain, label in gains if label == k]) for k in (0, 1)]
+    assert summary["gains"]["exposure"]["mean"] == pytest.approx(np.mean(means))
+    assert summary["replicates"] == 8 and {"oracle", "missing"} <= set(summary["gains"])
+    assert "missing" not in found["summary"]["bundled brief 500"]["gains"], "other GANs' quarters"
+    assert set(found["rows"][0]["audits"]) == {
+        f"{name} {kind}"
+        for name in ("haemorrhage", "clear")
+        for kind in ("paper 500", "paper 10000", "brief 500")
+    }
+
+
+def test_resnet50_has_its_own_rows_and_two_seeds(experiment, small_trunk, monkeypatch):
+    monkeypatch.setattr(measures, "audit_class", None)  # it audits nothing
+    found = score(experiment, "--classifier", "resnet50")
+    assert [row["classifier"] for row in found["rows"]] == ["resnet50"] * 8
+    assert {len(draws) for row in found["rows"] for draws in row["arms"].values()} == {2}
+    assert set(found["summary"]) == {"resnet50", "resnet50, arms"}
+    labels = np.concatenate([row["labels"] for row in found["rows"]])
+
+    def mean(arm):  # over both seeds, and both classes alike
+        right = np.concatenate(
+            [(np.array(x["arms"][arm]) >= 0.5) == x["labels"] for x in found["rows"]], axis=1
+        )
+        return np.mean([right[:, labels == k].mean() for k in (0, 1)])
+
+    gains = found["summary"]["resnet50"]["gains"]
+    assert gains["missing"]["mean"] == pytest.approx(mean("oracle_part") - mean("part_gan"))
+    assert gains["stronger"]["mean"] == pytest.approx(mean("part_gan") - mean("part"))
+    gains = found["summary"]["resnet50, arms"]["gains"]
+    assert gains["original_gan"]["mean"] == pytest.approx(mean("original_gan") - mean("original"))
+    arms = set(found["rows"][0]["arms"])
+    assert {"gan_only", "gan_only, last epoch", "classic_short", "part_gan", "oracle_part"} <= arms
+
+
+def test_resnet50_needs_the_pilot(experiment, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "PILOT", tmp_path / "none.json")
+    folder, gans, _, results = experiment
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    assert published.main([*asked, "--classifier", "resnet50"]) == 2 and not results.exists()
+    assert "run experiments/pilot_steps.py first" in capsys.readouterr().err
+
+
+def test_other_slices_are_refused(experiment, capsys):
+    folder, gans, _, results = experiment
+    listing = folder / "labels.csv"
+    listing.write_text(listing.read_text().replace("\n3,1", "\n3,0"))
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    assert published.main(asked) == 2 and not results.exists()
+    assert "holds other slices" in capsys.readouterr().err
