@@ -10,6 +10,7 @@ from typing import Any
 from helpers.files import CourseError
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+PATIENCE = 20  # seconds in which a scheduler must answer
 
 
 def run_with_dask(
@@ -45,7 +46,7 @@ def run_with_dask(
         n_workers=max(1, min(workers, len(todo))), threads_per_worker=1, silence_logs=logging.ERROR
     )
     try:
-        client = distributed.Client(address, timeout=20)
+        client = distributed.Client(address, timeout=PATIENCE)
     except OSError:
         words = "start it with `dask scheduler`, then run the same again"
         raise CourseError(f"no scheduler answers at {scheduler}: {words}.") from None

@@ -65,6 +65,7 @@ def test_metrics_hold_what_others_read(metrics):
         assert "kid" not in found and "copying" not in found, "four steps draw nothing"
 
 
+@pytest.mark.slow
 def test_another_seed_leaves_the_data_and_the_split_as_they_are(smoke, tmp_path):
     """Of a study's split all seeds are averaged, so `split_seed` alone may choose its images."""
     parameters = load_parameters("smoke") | {"seed": 77, "out_dir": str(tmp_path / "run")}

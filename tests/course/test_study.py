@@ -359,7 +359,8 @@ def test_what_trying_again_cannot_mend_is_said(start, tmp_path, monkeypatch, cap
     assert "labels.csv is empty (1 of 1" in capsys.readouterr().out, "only said at the end"
 
 
-def test_no_scheduler_at_the_address():
+def test_no_scheduler_at_the_address(monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", 1)
     with pytest.raises(CourseError, match="no scheduler answers"):
         workers.run_with_dask(print, [{}], 1, 1, "tcp://127.0.0.1:9")
 

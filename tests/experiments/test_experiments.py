@@ -61,6 +61,7 @@ def test_every_change_is_a_recipe():
     assert made["Wasserstein"].loss == "wasserstein"
 
 
+@pytest.mark.slow
 def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path):
     """Two commands into one file: the second does not relabel the first one's rows."""
     pytest.importorskip("keras")
@@ -220,6 +221,7 @@ def fits(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_worth_fits_each_row_on_what_it_says(fits, monkeypatch):
     """More real images are the same and more; GANs learn from 144 of them, and no test slice."""
     import small

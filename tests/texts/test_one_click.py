@@ -268,7 +268,9 @@ def sections(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in names}
 
 
-@pytest.mark.parametrize("name", ["01_preprocessing", "02_networks"])
+@pytest.mark.parametrize(
+    "name", ["01_preprocessing", pytest.param("02_networks", marks=pytest.mark.slow)]
+)
 def test_the_first_cells_make_it_run_under_colabs_versions(
     name, lowest, release, tmp_path  # noqa: F811
 ):  # fmt: skip
