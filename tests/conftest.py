@@ -25,7 +25,7 @@ REAL = ROOT.parent / "shared" / "data" / "head-ct-hemorrhage"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the smoke run, and end with the shortest files.
+    """Begin with the smoke run, and end with the tests that need no run.
 
     Two processes take file by file. While one makes the smoke run, the other one has the files of
     `tests/course`; then come those that wait for it, the longest first.
