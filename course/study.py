@@ -105,46 +105,37 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
     if with_gan and "part" in answers:
         answers["part_gan"] = np.concatenate([_pool(rows, q, len(labels)) for q in with_gan])
 
-    def right(name, draws=None):
-        chosen = answers[name] if draws is None else answers[name][draws]
-        return ((chosen >= 0.5) == labels).mean(axis=0)
+    stronger = STRONGER["quarter"]
+    pairs = compare("classic_gan", "part_gan", "oracle_part", stronger)
 
-    def gain(name, first, second):
+    def right(name, of=answers):
+        return ((of[name] >= 0.5) == labels).mean(axis=0)
+
+    def gain(name, pair, of=answers):
+        first, second = (right(arm, of) for arm in pair)
         factor = FACTORS.get(name, FACTORS["exposure"])
         return intervals.pooled_mean(first - second, labels, weights, samples, factor)
 
-    gains = {
-        "exposure": gain("exposure", right("classic_gan"), right("classic")),
-        "compute": gain("compute", right("classic_gan"), right("classic_long")),
-    }
+    gains = {name: gain(name, pairs[name]) for name in ("exposure", "compute")}
     summary: dict[str, Any] = {
         "replicates": FOLDS, "measure": "balanced_accuracy", "worth": None,
     }  # fmt: skip
     if "part" in answers:
-        stronger = STRONGER["quarter"]
-        gains["oracle"] = gain("oracle", right("oracle_part"), right(stronger))
-        if with_gan:  # on the quarters that have a GAN
-            gan, true, alone = (
-                right(name, draws)
-                for name, draws in (
-                    ("part_gan", None), ("oracle_part", with_gan), (stronger, with_gan),
-                )
-            )  # fmt: skip
-            gains["stronger"] = gain("stronger", gan, alone)
-            gains["missing"] = gain("missing", true, gan)
-            pair = gan - alone, true - alone
+        gains["oracle"] = gain("oracle", pairs["oracle"])
+        if with_gan:  # what stands beside a GAN is of the same quarters
+            same = {name: answers[name][with_gan] for name in pairs["oracle"]}
+            same["part_gan"] = answers["part_gan"]
+            gains |= {name: gain(name, pairs[name], same) for name in ("stronger", "missing")}
+            differences = [
+                right(first, same) - right(second, same)
+                for first, second in (pairs["stronger"], pairs["oracle"])
+            ]
+            drawn = [intervals.balanced_means(x, labels, weights, samples) for x in differences]
             summary["worth"] = _worth(
-                [float(weights @ each) for each in pair],
-                FACTORS["oracle"] ** 2
-                * np.cov([
-                    intervals.balanced_means(each, labels, weights, samples) for each in pair
-                ]),
-            )  # fmt: skip
-    secondary = {
-        name: gain(name, right(first), right(second))
-        for name, (first, second) in SECONDARY.items()
-        if first in answers
-    }
+                [float(weights @ each) for each in differences],
+                FACTORS["oracle"] ** 2 * np.cov(drawn),
+            )
+    secondary = {name: gain(name, pair) for name, pair in SECONDARY.items() if pair[0] in answers}
     arms = {}
     for name in (*WHOLE, *QUARTER):
         if name in answers:

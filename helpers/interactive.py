@@ -223,7 +223,7 @@ def draw_plan(images: int, spread: float, folds: int, margin: float = 5.0) -> Fi
     axis.plot(sizes, gains, color=plots.DARK, label=f"{folds} folds")
     smallest = smallest_gain(images, spread, folds)
     axis.plot(images, smallest, "o", color=plots.LIGHT, ms=9, mec="black")
-    axis.axhline(margin, color="grey", ls=":", label=f"{margin:g} points")
+    axis.axhline(margin, color="grey", ls=":", label=f"margin: {margin:g} points")
     axis.set_xscale("log")
     ticks = [50, 100, 200, 500, 1000, 2000, 5000]
     axis.set_xticks(ticks, [f"{size:,}" for size in ticks])

@@ -119,7 +119,7 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
     Args:
         arms: Scores by arm, as `intervals.score` gives them, with "original" and "original_gan".
         n: Test images.
-        settle: The command that repeats everything on more splits.
+        settle: The command of a study.
 
     Returns:
         `answer`, `text`, and `smallest_detectable_effect`: the smallest gain that McNemar's test
@@ -137,10 +137,9 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
     return {
         "answer": "undecided",
         "text": (
-            f"Not enough data to tell. Adding GAN images moved the {WORDS[measure]} by "
-            f"{100 * gain:+.1f} points on this one split; {could}, and one split shows no spread "
-            "between splits. To settle it, repeat everything on other splits, at least "
-            f"{FEWEST_REPLICATES} in all: {settle}"
+            f"Not enough data to tell. On this one split, original + GAN minus original is "
+            f"{100 * gain:+.1f} points of {WORDS[measure]}; {could}, and one split shows no spread "
+            f"between splits. To settle it, run a study: {settle}"
         ),
         "smallest_detectable_effect": smallest,
     }

@@ -2,7 +2,7 @@
 
 NAME is one of those in `ENVIRONMENTS`, and PYTHON the interpreter to make its environment with.
 What passed, and what it took, goes into `environments.json` beside this file, one row for each name
-and version of Python. `binder` needs Linux, and root for its limits.
+and version of Python. `binder` and `colab` need Linux, and root for their limits.
 """
 
 import argparse
@@ -22,8 +22,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path(__file__).with_suffix(".json")
 # The notebooks that a reader opens there: 04 takes the generators that come with the course.
-ON_BINDER = ("01_preprocessing", "04_sampling", "05_evaluation")
-MEMORY = 2 * 2**30  # bytes that Binder gives
+OPENED = ("01_preprocessing", "04_sampling", "05_evaluation")
+GIB = 2**30
+LIMITS = {"binder": (2 * GIB, 1), "colab": (12 * GIB, 2)}  # memory in bytes, and cores
 TESTS = ("pytest", "pytest-xdist", "hypothesis", "pydicom", "psutil", "distributed", "bokeh")
 
 
@@ -92,8 +93,8 @@ def run_course(python: Path, folder: Path) -> dict[str, object]:
     return yaml.safe_load(done.stdout)
 
 
-def run_in_limits(python: Path, folder: Path) -> dict[str, object]:
-    """Notebooks in a control group of Binder's memory, on one core; what they took.
+def run_in_limits(python: Path, folder: Path, memory: int, cores: int) -> dict[str, object]:
+    """Notebooks in a control group of so many bytes, on so many cores; what they took.
 
     The system ends a process that asks for more. Peak memory is the largest process's.
     """
@@ -103,15 +104,15 @@ def run_in_limits(python: Path, folder: Path) -> dict[str, object]:
     version_1 = old.is_dir()
     group = (old if version_1 else Path("/sys/fs/cgroup")) / f"course-{os.getpid()}"
     group.mkdir()
-    (group / ("memory.limit_in_bytes" if version_1 else "memory.max")).write_text(str(MEMORY))
+    (group / ("memory.limit_in_bytes" if version_1 else "memory.max")).write_text(str(memory))
 
     def enter() -> None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
     seconds = {}
     try:
-        for name in ON_BINDER:
+        for name in OPENED:
             started = time.monotonic()
             subprocess.run(
                 [python, "-m", "papermill", "--no-progress-bar", f"notebooks/{name}.ipynb",
@@ -124,7 +125,7 @@ def run_in_limits(python: Path, folder: Path) -> dict[str, object]:
     # The group's own peak counts cached files, and so is always the limit.
     most = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
-        "limit_gb": round(MEMORY / 1e9, 2), "cores": 1, "seconds": seconds,
+        "limit_gb": round(memory / 1e9, 2), "cores": cores, "seconds": seconds,
         "peak_memory_gb": round(most / 1e9, 2),
     }  # fmt: skip
 
@@ -161,9 +162,9 @@ def main(arguments: list[str] | None = None) -> None:
         version = version.stdout.strip()
         row = {"python": version, "system": f"{platform.system()} {platform.machine()}"}
         row["packages"] = installed(python)
-        if asked.name == "binder":
-            row["notebooks"] = run_in_limits(python, folder)
-        else:
+        if asked.name in LIMITS:
+            row["notebooks"] = run_in_limits(python, folder, *LIMITS[asked.name])
+        if asked.name != "binder":
             row["tests"] = run_tests(python, folder)
             row["smoke"] = run_course(python, folder)
         content = files.read_json(KEPT) or {"command": "python tests/environments.py NAME"}

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 from scipy.linalg import eigh
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.tree import DecisionTreeClassifier
 
 from helpers.alignment import standardise
 from helpers.folder.patients import Grouping
@@ -201,6 +198,11 @@ def tells_label(
         from permuted labels; 1 where the area is at most `SHORTCUT_AUC`, or there are too
         few images.
     """
+    # To load these takes a second, in which a folder that is refused would wait.
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.tree import DecisionTreeClassifier
+
     _, first = np.unique(np.stack([groups, labels]), axis=1, return_index=True)
     x, y = features[first], labels[first]
     if np.bincount(y, minlength=2).min() < 8 or not np.ptp(x, axis=0).any():

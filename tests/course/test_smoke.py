@@ -241,7 +241,8 @@ def test_dicom_files_in_class_folders_are_prepared(prepare, tmp_path):
     assert (split["label"] == split["file"].str.startswith("yes/")).all()
 
 
-@pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.slow), "dicom"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["real", "dicom"])
 def test_other_peoples_data_from_end_to_end(kind, request, tmp_path):
     if kind == "real":
         data, few = request.getfixturevalue("real"), {}

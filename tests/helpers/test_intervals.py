@@ -122,7 +122,7 @@ def test_a_better_guess_of_the_larger_class_is_no_gain():
     assert arms["original_gan"]["accuracy"] > 0.9
     found = single_split_verdict(arms, 22, "the command")
     gain = 50 - 100 * arms["original"]["balanced_accuracy"]
-    assert f"moved the balanced accuracy by {gain:+.1f} points" in found["text"]
+    assert f"is {gain:+.1f} points of balanced accuracy" in found["text"]
     assert "only a gain of 15 points" in found["text"] and found["answer"] == "undecided"
 
 
@@ -134,7 +134,7 @@ def test_one_split_never_says_yes_or_no():
         found = single_split_verdict(arms, 22, "the command")
         assert found["answer"] == "undecided"
         assert "27 points" in found["text"] and found["text"].endswith("the command")
-        assert f"by {100 * (better - 0.5):+.1f} points" in found["text"]
+        assert f"is {100 * (better - 0.5):+.1f} points of" in found["text"]
 
 
 # --- Published tables ----------------------------------------------------------------------------

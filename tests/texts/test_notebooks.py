@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import papermill
 import pytest
 import scipy
 import yaml
@@ -167,6 +168,8 @@ def test_one_parameters_cell_of_plain_commented_literals(path):
 
 def test_profiles_name_only_declared_parameters_and_the_same_ones():
     declared = set().union(*run.declared_parameters().values())
+    for name, own in run.declared_parameters().items():
+        assert own == set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb"))
     names = []
     for path in (ROOT / "params").glob("*.yaml"):
         values = yaml.safe_load(path.read_text())
