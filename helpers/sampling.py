@@ -44,10 +44,8 @@ def find_generators(
         trained_on = machine.fingerprint(prepared.part("train", label)[0])
         if not path.exists() and card["trained_on"] == trained_on:
             path, bundled[name] = PRETRAINED / path.name, card
-            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
-                raise CourseError(
-                    f"{path} has another SHA-256 than generators.json says: get both files again."
-                )
+            if path.exists():
+                _require_sha256(path, card["sha256"])
         paths[name] = path
     if bundled:
         print("Notebook 03 has not run: these generators come with the course.")
@@ -62,6 +60,39 @@ def open_generators(
     """Load the generators of `find_generators`; errors as there and in `load_generator`."""
     found = find_generators(out, prepared, classes)
     return {name: load_generator(path) for name, path in found.items()}
+
+
+def load_pair(images: np.ndarray) -> tuple[keras.Model, keras.Model]:
+    """The generator of haemorrhages that comes with the course, and a discriminator for it.
+
+    A training can begin from these two (notebook 03), but only with the images that both know.
+
+    Args:
+        images: ``(n, 32, 32, 1)``, on which they are to be trained.
+
+    Raises:
+        CourseError: Other images, or a file that is not the one that its card names.
+    """
+    generators = files.read_json(PRETRAINED / "generators.json").get("generators", {})
+    cards = generators.get("haemorrhage", {}), files.read_json(PRETRAINED / "discriminator.json")
+    if {card.get("trained_on") for card in cards} != {machine.fingerprint(images)}:
+        raise CourseError(
+            "the networks that come with the course were trained on other images: train your own."
+        )
+    paths = PRETRAINED / "haemorrhage.h5", PRETRAINED / "discriminator.h5"
+    for path, card in zip(paths, cards, strict=True):
+        _require_sha256(path, card["sha256"])
+    discriminator = networks.build_discriminator()
+    discriminator.load_weights(paths[1])
+    return load_generator(paths[0]), discriminator
+
+
+def _require_sha256(path: Path, expected: str) -> None:
+    content = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise CourseError(
+            f"{path} has another SHA-256 than its card says: get both files of it again."
+        )
 
 
 def load_generator(path: Path) -> keras.Model:

@@ -141,7 +141,7 @@ def test_models_that_the_course_made_are_safe(tmp_path):
         generator.save(path)
     sampling.load_generator(tmp_path / "compiled.h5")
     sampling.refuse_unsafe(judge.JUDGE_WEIGHTS, 2 * judge.build_judge().count_params())
-    for path in sampling.PRETRAINED.glob("*.h5"):
+    for path in (sampling.PRETRAINED / f"{name}.h5" for name in ("haemorrhage", "clear")):
         sampling.load_generator(path)
 
 

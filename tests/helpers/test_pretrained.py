@@ -5,6 +5,7 @@ import json
 import shutil
 
 import h5py
+import nbformat
 import numpy as np
 import papermill
 import pytest
@@ -12,6 +13,7 @@ from conftest import ROOT
 
 from course import run
 from helpers import files, leaks, measures, preprocessing, sampling
+from helpers.files import CourseError
 from helpers.judge import judge_accuracy, load_judge
 
 KEPT = json.loads((sampling.PRETRAINED / "generators.json").read_text())
@@ -108,3 +110,40 @@ def test_04_and_05_begin_at_once(names, smoke, tmp_path):
     assert len(list((tmp_path / "samples").glob("*.png"))) == 80
     if len(names) > 1:
         assert set(metrics["arms"]) >= {"original", "original_gan"}
+
+
+# --- The pair that a training can begin from ------------------------------------------------------
+
+
+def test_the_discriminator_tells_fresh_slices_from_generated_ones(smoke):
+    images, _ = preprocessing.load_prepared(smoke[0]).part("train", 1)
+    generator, discriminator = sampling.load_pair(images)
+    said = json.loads((sampling.PRETRAINED / "discriminator.json").read_text())
+    said = said["mean_output_on_fresh"]
+    assert said["real"] > said["generated"] + 0.05
+    fresh, labels = preprocessing.fresh_slices(400, 78)
+    drawn = sampling.generate(generator, sampling.draw_latent(200, 78))
+    for kind, shown in (("real", fresh[labels == 1]), ("generated", drawn)):
+        found = discriminator(shown, training=False).numpy()
+        assert abs(found.mean() - said[kind]) < 4 * found.std() * np.sqrt(1 / 200 + 1 / 500), kind
+    with pytest.raises(CourseError, match="trained on other images: train your own"):
+        sampling.load_pair(images[1:])
+
+
+@pytest.mark.slow
+def test_03_shows_its_failures_without_a_training(smoke, tmp_path):
+    """As in a class that does not wait: without the cells from the training to *How it fails*."""
+    notebook = nbformat.read(ROOT / "notebooks" / "03_training.ipynb", as_version=4)
+    sources = [cell.source for cell in notebook.cells]
+    (first,) = (k for k, source in enumerate(sources) if "training.train_gan(" in source)
+    (after,) = (k for k, source in enumerate(sources) if "## How it fails" in source)
+    (last,) = (k for k, source in enumerate(sources) if source.startswith("edited = False"))
+    notebook.cells = notebook.cells[:first] + notebook.cells[after : last + 1]
+    nbformat.write(notebook, tmp_path / "03.ipynb")
+    shutil.copytree(smoke[0], tmp_path / "out", ignore=shutil.ignore_patterns("checkpoints"))
+    parameters = {"out_dir": str(tmp_path / "out"), "gallery_steps": 2, "precision": "float32"}
+    done = papermill.execute_notebook(
+        tmp_path / "03.ipynb", None, parameters, cwd=ROOT, progress_bar=False
+    )
+    (signs,) = (c for c in done.cells if c.source.startswith("signs = pd.DataFrame"))
+    assert "discriminator too weak" in signs.outputs[0].data["text/plain"]
