@@ -312,11 +312,13 @@ def test_the_environments_that_were_tried_passed():
         for package in row["packages"]:
             of, version = package.replace("-cpu", "").split("==")
             assert allowed[of].contains(version), f"{name}: {package}"
-        if "binder" in name:
-            assert row["notebooks"]["limit_gb"] <= 2.15 and row["notebooks"]["cores"] == 1
+        if limits := {"binder": (2.15, 1), "colab": (12.9, 2)}.get(name.split(",")[0]):
+            assert row["notebooks"]["limit_gb"] <= limits[0]
+            assert row["notebooks"]["cores"] == limits[1]
             assert row["notebooks"]["peak_memory_gb"] < row["notebooks"]["limit_gb"]
             ran = row["notebooks"]["seconds"]
             assert {key[:2] for key in ran} >= {"01", "04", "05"} and min(ran.values()) > 0
+        if "binder" in name:
             continue
         assert row["tests"]["failed"] == 0 and row["tests"]["passed"] > 500, name
         assert row["smoke"]["seconds"] > 0 and row["smoke"]["peak_memory_gb"] < 2.15, name
