@@ -28,15 +28,16 @@ def pytest_collection_modifyitems(items):
     """Begin with the smoke run, and end with the tests that need no run.
 
     Two processes take file by file. While one makes the smoke run, the other one has the files of
-    `tests/course`; then come those that wait for it, the longest first.
+    `tests/course` and a long one of the helpers; then come those that wait for the run, the longest
+    first.
     """
     waiting = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
 
     def place(item):
-        first = {"test_smoke.py": 0, "test_exercises.py": 2}.get(item.path.name)
-        if first is not None:
-            return first
-        return 3 if item.path in waiting else 1 if item.path.parent.name == "course" else 4
+        first = {"test_smoke.py": 0, "test_training.py": 2, "test_exercises.py": 3}
+        if item.path.name in first:
+            return first[item.path.name]
+        return 4 if item.path in waiting else 1 if item.path.parent.name == "course" else 5
 
     items.sort(key=place)
 

@@ -265,6 +265,7 @@ def test_memory_has_a_bound(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak")
+@pytest.mark.slow
 def test_large_pictures_share_what_a_dozen_of_them_takes(tmp_path):
     """The peak of memory in a process of its own, with 24 pictures of 20 megapixels and with 12."""
     grey = np.asarray(Image.fromarray(picture(np.random.default_rng(0), 1)).resize((5472, 3648)))

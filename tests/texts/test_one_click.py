@@ -190,7 +190,14 @@ def test_the_first_cell_fetches_the_release_it_belongs_to(release, tmp_path):
     assert [path.name for path in (tmp_path / "content").iterdir() if path.is_dir()] == ["course"]
 
 
-@pytest.mark.parametrize("change", ["code", "notebook", "new file", "link", "binary"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "code",
+        "binary",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("notebook", "new file", "link")),
+    ],
+)
 def test_the_first_cell_runs_nothing_of_a_release_that_somebody_changed(release, tmp_path, change):
     """The tag was moved: any file is other, new, or a link."""
     source, marker = tmp_path / "source", tmp_path / "it-ran"
