@@ -16,7 +16,7 @@ STRONGER = {"whole": "classic", "quarter": "part"}  # the better baseline on ave
 
 
 def judge(gains: dict[str, dict[str, Any]], replicates: int, margin: float = MARGIN) -> str:
-    """Answer by the first line that applies: helps, harms, no_gain, no_room or undecided."""
+    """Answer by the first line that applies: harms, helps, no_room, no_gain; else undecided."""
     if replicates < FEWEST_REPLICATES:
         return "undecided"
     low, high = ({name: gain["ci"][end] for name, gain in gains.items()} for end in (0, 1))
