@@ -327,7 +327,7 @@ def progress(items: Iterable[Any], title: str, total: int, done: int = 0) -> Ite
     if not (target := os.environ.get(PROGRESS_FILE)):
         from tqdm.auto import tqdm
 
-        # Once a second: a tool that reads a cell's messages at its end alone may lose some of many.
+        # Once a second: nbval reads a cell's messages only after the cell, and may lose some.
         yield from tqdm(items, desc=title, total=total, initial=done, leave=False, mininterval=1.0)
         return
     started, written, first = time.monotonic(), 0.0, done

@@ -90,9 +90,7 @@ def load_pair(images: np.ndarray) -> tuple[keras.Model, keras.Model]:
 def _require_sha256(path: Path, expected: str) -> None:
     content = path.read_bytes() if path.exists() else b""
     if hashlib.sha256(content).hexdigest() != expected:
-        raise CourseError(
-            f"{path} has another SHA-256 than its card says: get both files of it again."
-        )
+        raise CourseError(f"{path} has another SHA-256 than its card says: get both files again.")
 
 
 def load_generator(path: Path) -> keras.Model:
