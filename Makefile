@@ -10,7 +10,7 @@ REPO ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test test-all validate bench evidence book outputs lock address clean
+.PHONY: course test test-all validate bench evidence evidence-rows book outputs lock address clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
@@ -46,30 +46,34 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/classifiers.py $(if $(KEEP),--keep)
 
 # For maintainers: the long trainings, from a checkout of their own, which later commits don't touch:
-# the study of simulated sets of 36 slices, of 144, then the published experiment: its GANs, and
-# the scores of both classifiers. Rows of a study that are committed are not computed again.
-# ResNet-50 is scored only after pilot_steps.json is committed. Remove $(EVIDENCE)/checkout to go on
-# with the newest code.
+# the study of simulated sets of 36 slices, of 144, the pilot of ResNet-50's steps, then the published
+# experiment, fold by fold. Each row is written when it is finished; the rows that were committed are
+# not computed again. `make evidence-rows` copies all rows into this working tree. Remove
+# $(EVIDENCE)/checkout to go on with the newest code.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
+ROWS := study-36/study.json:study_36 study-144/study.json:study_144 \
+    pilot_steps.json:pilot_steps published.json:published
 evidence:
 	@test -e "$(EVIDENCE)/checkout" || git clone --quiet . "$(EVIDENCE)/checkout"
 	@$(MAKE) --no-print-directory -C "$(EVIDENCE)/checkout" .venv/installed
-	cd "$(EVIDENCE)/checkout" && for images in 36 144; do \
-	    study="$(EVIDENCE)/study-$$images" kept=experiments/results/study_$$images.json; \
-	    mkdir -p "$$study" && if [ -e $$kept ] && [ ! -e "$$study/study.json" ]; then \
-	        cp $$kept "$$study/study.json"; fi; \
-	    PYTHONPATH=. nice -n 19 $(BIN)/python -m course study --images $$images --out "$$study" || exit; \
+	@mkdir -p "$(EVIDENCE)/study-36" "$(EVIDENCE)/study-144"
+	@cd "$(EVIDENCE)" && for pair in $(ROWS); do \
+	    kept=checkout/experiments/results/$${pair##*:}.json; \
+	    if [ -e $$kept ] && [ ! -e $${pair%%:*} ]; then cp $$kept $${pair%%:*}; fi; \
 	done
-	cd "$(EVIDENCE)/checkout" && PYTHONPATH=. $(BIN)/python experiments/published_gans.py \
-	    --data "$(abspath $(REAL))" --out "$(EVIDENCE)/gans"
-	cd "$(EVIDENCE)/checkout" && { test -e experiments/results/pilot_steps.json || \
-	    PYTHONPATH=. nice -n 19 $(BIN)/python experiments/pilot_steps.py \
-	        --results "$(EVIDENCE)/pilot_steps.json"; }
-	cd "$(EVIDENCE)/checkout" && for classifier in bundled resnet50; do \
-	    PYTHONPATH=. nice -n 19 $(BIN)/python experiments/published.py --classifier $$classifier \
-	        --data "$(abspath $(REAL))" --gans "$(EVIDENCE)/gans" \
-	        --results "$(EVIDENCE)/published.json" || exit; \
+	cd "$(EVIDENCE)/checkout" && export PYTHONPATH=. && for images in 36 144; do \
+	    nice -n 19 $(BIN)/python -m course study --images $$images --out ../study-$$images || exit; \
+	done
+	cd "$(EVIDENCE)/checkout" && export PYTHONPATH=. && \
+	    nice -n 19 $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json && \
+	    $(BIN)/python experiments/published.py --data "$(abspath $(REAL))" --gans ../gans \
+	        --pilot ../pilot_steps.json --results ../published.json
+
+evidence-rows:
+	@for pair in $(ROWS); do \
+	    if [ -e "$(EVIDENCE)/$${pair%%:*}" ]; then \
+	        cp -v "$(EVIDENCE)/$${pair%%:*}" experiments/results/$${pair##*:}.json; fi; \
 	done
 
 # For maintainers: the outputs that the notebooks show, and what a run takes, on an idle machine.

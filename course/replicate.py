@@ -47,7 +47,8 @@ def run_unit(task: dict[str, Any]) -> str:
             found = unit(task, folder)
             named = {name: task[name] for name in ("kind", "number", "quarter", "seed")}
             seconds = time.monotonic() - started
-            made = {"seconds": seconds, "versions": machine.versions()}
+            made = {"seconds": seconds, "precision": task["precision"]}
+            made |= {"versions": machine.versions()}
             files.write_json(row, named | found | made)
     except CourseError as error:
         return str(error)

@@ -7,13 +7,14 @@ On a folder: eight folds. In each, GANs are trained anew on the training part, a
 *bundled* is fitted with and without their images; the same on a random quarter of that part, where
 the other three quarters show what true new images bring. Without a folder, each unit is a simulated
 set of its own. What is finished is never run again: its row in `OUT/study.json` is enough, so a
-study can move to another machine with that file alone. On a cluster all workers must see OUT under
-the same path.
+study can move to another machine with that file alone; there, the precision of the GANs is chosen
+anew. On a cluster all workers must see OUT under the same path.
 """
 
 import argparse
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -514,8 +515,9 @@ def run_study(
         settings["quarters"] = quarters = enough
     settings["classes"] = [names[0], names[1]]
     before = begun["settings"]["values"] if begun else {}
-    if values["precision"] == "auto":  # once, and not while another run computes
-        values["precision"] = machine.choose_precision(before.get("precision", "auto"))
+    if values["precision"] == "auto":  # once a machine, and not while another run computes
+        here = (folder / "rows").is_dir()  # not only study.json, from another machine
+        values["precision"] = machine.choose_precision(before["precision"] if here else "auto")
     if begun and _fixed(begun["settings"]) != _fixed(settings):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     tasks = plan(settings, folder)
@@ -536,8 +538,10 @@ def run_study(
         if todo := [task for task in tasks if _key(task) not in done]:
             files.make_folder(folder / "rows")
             try:
-                run_with_dask(run_unit, todo, len(tasks), workers, scheduler)
-            finally:  # what is finished counts, whatever stopped the rest
+                # After each unit, so that a kill loses nothing that is finished.
+                keep = partial(collect, tasks, settings, folder)
+                run_with_dask(run_unit, todo, len(tasks), workers, scheduler, keep)
+            finally:
                 study = collect(tasks, settings, folder)
         return study
     finally:
@@ -563,7 +567,10 @@ def _keep_prepared(folder, images, labels, groups, plan_of_folds) -> None:
 def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
     """What must not change in a study that is begun; the data's fingerprint stays."""
     may_change = ("sets", "seeds", "quarters", "threads", "workers", "data")
-    return {key: value for key, value in settings.items() if key not in may_change}
+    fixed = {key: value for key, value in settings.items() if key not in may_change}
+    # Each machine computes as it does best; the rows say how.
+    values = {key: value for key, value in settings["values"].items() if key != "precision"}
+    return fixed | {"values": values}
 
 
 @command

@@ -19,6 +19,7 @@ def run_with_dask(
     total: int,
     workers: int,
     scheduler: str = "",
+    finished: Callable[[], Any] = lambda: None,
 ) -> None:
     """Hand the units to Dask, and say what comes back; ends when all are done or given up.
 
@@ -27,6 +28,7 @@ def run_with_dask(
         todo: The units, each with a `name`.
         total: Units of the study, those that are finished with them.
         workers, scheduler: As in `study.run_study`.
+        finished: Called after each unit that is done.
 
     Raises:
         CourseError: No Dask, no scheduler, or units that failed twice.
@@ -70,6 +72,8 @@ def run_with_dask(
             line = f"{where['name']}: {failed or 'done'}"
             if failed:
                 wrong.append(line)
+            else:
+                finished()
             each = (time.monotonic() - started) / max(1, done - len(wrong)) / 60
             left = f"about {each * (len(todo) - done):.0f} minutes left"
             print(f"{line} ({total - len(todo) + done} of {total}, {left})", flush=True)

@@ -1,12 +1,12 @@
-"""Score the published experiment on eight folds of the real slices, with two classifiers.
+"""The published experiment on eight folds of the real slices, with two classifiers.
 
     python experiments/published.py --data head-ct-hemorrhage --gans FOLDER
-    python experiments/published.py --data head-ct-hemorrhage --gans FOLDER --classifier resnet50
 
-FOLDER is where `published_gans.py` left its generators. A row of `results/published.json` is one
-fold with one classifier, and it is written when the fold is finished: the same command goes on
-where it was stopped. Rows hold probabilities of test images and the audits of the generators, and
-no image.
+A unit is a part of a fold: first its real images alone, then the GANs of one recipe or one quarter.
+Its GANs are trained into FOLDER (`published_gans.py`), unless they are there, and its arms are
+scored. A row of `results/published.json` is one unit with one classifier, written at once: the same
+command goes on where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of
+test images and the audits of the generators, and no image.
 
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
@@ -16,17 +16,20 @@ folds are there.
 *Bundled* has all arms of a study, with the generators of each recipe at each length that was kept;
 at a quarter of the slices `part_gan` on four quarters, and the arms without a GAN on twelve.
 ResNet-50, trained from scratch, has the paper's three arms in the paper's protocol, the arms of a
-study at 10,000 steps, `classic_short` with half of the steps, and one quarter.
+study at 10,000 steps, `classic_short` with half of the steps, and one quarter. It is scored only
+once `pilot_steps.py` has decided on its steps.
 """
 
 import argparse
 import dataclasses
+import itertools
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published_gans
 from published_gans import CLASSES, FOLDS_FILE, KEPT, TRAINED_QUARTERS, commit
 
 from course.commands import command
@@ -38,6 +41,7 @@ from helpers.folder import read_folder
 from helpers.verdict import FACTORS
 
 RESULTS = files.RESULTS / "published.json"
+COMMAND = "python experiments/published.py --data head-ct-hemorrhage --gans FOLDER"
 PRIMARY = "paper", 10_000
 PILOT = files.RESULTS / "pilot_steps.json"
 OF_SLICES = 144  # for which the pilot chose ResNet-50's steps
@@ -63,94 +67,130 @@ class Fold:
     tested: list[int]  # the places of its test images in the set
     gans: Path
 
-    def draw(self, kind: str, steps: int, quarter: int | None = None) -> tuple:
+    def folder(self, part: str) -> str:
+        """Of a part's generators, as `published_gans` names it."""
+        kind, _, quarter = part.partition("-")
+        return f"{kind}/fold-{self.number}" + (f"-{quarter}" if quarter else "")
+
+    def draw(self, part: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Generated images, three times as many of each class as real ones, and their labels."""
         from helpers import sampling
 
         labels = self.parts["train"][1]
-        labels = labels if quarter is None else labels[self.quarters[quarter]]
-        where = f"fold-{self.number}" + ("" if quarter is None else f"-{quarter}")
+        if part.startswith("quarter"):
+            labels = labels[self.quarters[int(part.split("-")[1])]]
         drawn = []
         for name, label in CLASSES.items():
-            path = self.gans / kind / where / name / f"step-{steps}.h5"
+            path = self.gans / self.folder(part) / name / f"step-{steps}.h5"
             seed = machine.derive_seed(self.number, "latent", label)
             latent = sampling.draw_latent(ADDED * int(np.sum(labels == label)), seed)
             drawn.append(sampling.generate(sampling.load_generator(path), latent))
         return np.concatenate(drawn), np.repeat([*CLASSES.values()], [len(x) for x in drawn])
 
 
-def score_bundled(fold: Fold) -> dict[str, Any]:
-    """Probabilities of the fold's test images by arm, and the audits of its generators."""
-    from helpers import bundled, measures, trunk
+def list_parts(classifier: str) -> list[str]:
+    """The units of a fold that this classifier scores, in the order in which they are computed."""
+    if classifier == "resnet50":
+        return ["real", PRIMARY[0], "quarter-0"]
+    return ["real", "paper", "brief", *(f"quarter-{k}" for k in range(TRAINED_QUARTERS))]
+
+
+def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
+    """Probabilities of the fold's test images by arm of this part, and its generators' audits."""
+    from helpers import bundled, trunk
 
     images, labels, _ = fold.parts["train"]
     test = trunk.features(fold.parts["test"][0])
+    arms: dict[str, list] = {}
 
-    def answer(name, *parts):
-        return np.round(bundled.fit_arm(name, *parts).answer(test), 6).tolist()
+    def keep(title, arm, *parts):
+        answers = np.round(bundled.fit_arm(arm, *parts).answer(test), 6).tolist()
+        arms.setdefault(title, []).append(answers)
 
-    arms: dict[str, list] = {
-        name: [answer(name, images, labels)]
-        for name in ("original", "classic", "classic_long", "mixup")
-    }
+    if part == "real":
+        for name in ("original", "classic", "classic_long", "mixup"):
+            keep(name, name, images, labels)
+        for quarter in fold.quarters:
+            real, rest = (images[quarter], labels[quarter]), (images[~quarter], labels[~quarter])
+            keep("part", "part", *real)
+            keep("part_long", "part_long", *real)
+            keep("oracle_part", "oracle_part", *real, *rest)
+        return {"arms": arms}
+    if part.startswith("quarter"):
+        quarter = fold.quarters[int(part.split("-")[1])]
+        drawn = fold.draw(part, KEPT["quarter"][0])
+        keep("part_gan", "part_gan", images[quarter], labels[quarter], *drawn)
+        return {"arms": arms}
     audits: dict[str, dict[str, Any]] = {}
-    for kind in ("paper", "brief"):
-        for steps in KEPT[kind]:
-            drawn = fold.draw(kind, steps)
-            arms[f"classic_gan {kind} {steps}"] = [answer("classic_gan", images, labels, *drawn)]
-            held = fold.parts["validation"]
-            for name, label in CLASSES.items():
-                real = [part[0][part[1] == label] for part in (fold.parts["train"], held)]
-                of_class = [part[2][part[1] == label] for part in (fold.parts["train"], held)]
-                found = measures.audit_class(
-                    drawn[0][drawn[1] == label], *real, np.concatenate(of_class),
-                    seed=0, simulated=False,
-                )  # fmt: skip
-                audits[f"{name} {kind} {steps}"] = plain_numbers(found)
-    few = first_of_class(*fold.draw(*PRIMARY), OF_PAPER)
-    for name in ("gan_only", "original_gan"):
-        arms[name] = [answer(name, images, labels, *few)]
-    for name in ("part", "part_long", "oracle_part", "part_gan"):
-        arms[name] = []
-    for number, quarter in enumerate(fold.quarters):
-        real, rest = (images[quarter], labels[quarter]), (images[~quarter], labels[~quarter])
-        arms["part"].append(answer("part", *real))
-        arms["part_long"].append(answer("part_long", *real))
-        arms["oracle_part"].append(answer("oracle_part", *real, *rest))
-        if number < TRAINED_QUARTERS:
-            drawn = fold.draw("quarter", KEPT["quarter"][0], number)
-            arms["part_gan"].append(answer("part_gan", *real, *drawn))
+    for steps in KEPT[part]:
+        drawn = fold.draw(part, steps)
+        keep(f"classic_gan {part} {steps}", "classic_gan", images, labels, *drawn)
+        for name, found in audit(fold, *drawn).items():
+            audits[f"{name} {part} {steps}"] = found
+    if part == PRIMARY[0]:
+        few = first_of_class(*fold.draw(*PRIMARY), OF_PAPER)
+        for name in ("gan_only", "original_gan"):
+            keep(name, name, images, labels, *few)
     return {"arms": arms, "audits": audits}
 
 
-def score_resnet50(fold: Fold) -> dict[str, Any]:
-    """Probabilities of the fold's test images by arm; two seeds of each."""
+def audit(fold: Fold, drawn: np.ndarray, drawn_labels: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The audit of each class against the fold's training and validation images."""
+    from helpers import measures
+
+    audits = {}
+    for name, label in CLASSES.items():
+        of_class = [
+            [each[part[1] == label] for each in (part[0], part[2])]
+            for part in (fold.parts["train"], fold.parts["validation"])
+        ]
+        (train, groups), (held, of_held) = of_class
+        found = measures.audit_class(
+            drawn[drawn_labels == label], train, held, np.concatenate([groups, of_held]),
+            seed=0, simulated=False,
+        )  # fmt: skip
+        audits[name] = plain_numbers(found)
+    return audits
+
+
+def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
+    """Probabilities of the fold's test images by arm of this part; two seeds of each."""
     from helpers import classifiers
 
-    steps_of_set = files.read_json(PILOT).get("summary", {}).get("steps")
-    if not steps_of_set:
-        raise CourseError(f"{PILOT.name} is not finished: run experiments/pilot_steps.py first.")
     images, labels, _ = fold.parts["train"]
     quarter = fold.quarters[0]
-    rest, part = (images[~quarter], labels[~quarter]), (images[quarter], labels[quarter])
+    few = images[quarter], labels[quarter]
     test, validation = fold.parts["test"][0], fold.parts["validation"][:2]
-    drawn = fold.draw(*PRIMARY)
-    few = first_of_class(*drawn, OF_PAPER)
-    of_quarter = fold.draw("quarter", KEPT["quarter"][0], 0)
     arms: dict[str, list] = {}
     for seed in range(SEEDS):
         arm, augment = classifiers.Arm, classifiers.classic_augmentation(seed)
+        of_paper: dict[str, classifiers.Arm] = {}
+        turns: dict[str, tuple[float, classifiers.Arm]] = {}  # share of the steps, and the arm
+        if part == "real":
+            rest = images[~quarter], labels[~quarter]
+            of_paper = {"original": arm(images, labels)}
+            turns = {
+                "classic": (1, arm(images, labels, augment=augment)),
+                "classic_long": (1, arm(images, labels, augment=augment, turns=2)),
+                "classic_short": (1 / 2, arm(images, labels, augment=augment)),
+                "part": (1, arm(*few, augment=augment)),
+                "part_long": (1, arm(*few, augment=augment, turns=2)),
+                "oracle_part": (1, arm(*few, *rest, augment=augment)),
+            }
+        elif part == PRIMARY[0]:
+            drawn = fold.draw(*PRIMARY)
+            added = first_of_class(*drawn, OF_PAPER)
+            of_paper = {"gan_only": arm(*added), "original_gan": arm(images, labels, *added)}
+            turns = {"classic_gan": (1, arm(images, labels, *drawn, augment=augment))}
+        elif part == "quarter-0":
+            drawn = fold.draw(part, KEPT["quarter"][0])
+            turns = {"part_gan": (1, arm(*few, *drawn, augment=augment))}
         classifier = classifiers.build_classifier("resnet50", seed=seed)
 
         def keep(name):
             answers = classifier.answer(test).astype(float)  # noqa: B023  called within the round
             arms.setdefault(name, []).append(np.round(answers, 6).tolist())
 
-        of_paper = {
-            "original": arm(images, labels),
-            "gan_only": arm(*few),
-            "original_gan": arm(images, labels, *few),
-        }
         for name, each in of_paper.items():
             stopped = classifiers.fit_with_patience(
                 classifier, each, validation, epochs=EPOCHS, seed=seed
@@ -158,16 +198,6 @@ def score_resnet50(fold: Fold) -> dict[str, Any]:
             keep(f"{name}, last epoch")
             classifier.learner.set_weights(stopped.best_weights)
             keep(name)
-        turns = {
-            "classic": (1, arm(images, labels, augment=augment)),
-            "classic_long": (1, arm(images, labels, augment=augment, turns=2)),
-            "classic_gan": (1, arm(images, labels, *drawn, augment=augment)),
-            "classic_short": (1 / 2, arm(images, labels, augment=augment)),
-            "part": (1, arm(*part, augment=augment)),
-            "part_long": (1, arm(*part, augment=augment, turns=2)),
-            "part_gan": (1, arm(*part, *of_quarter, augment=augment)),
-            "oracle_part": (1, arm(*part, *rest, augment=augment)),
-        }
         for name, (share, each) in turns.items():
             steps = max(1, round(share * steps_of_set * len(each.images) / OF_SLICES))
             classifiers.fit(classifier, each, steps=steps, seed=seed)
@@ -187,7 +217,7 @@ def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any
     groups = np.arange(len(names))  # a fold tests one slice of each group
     found: dict[str, Any] = {}
     for classifier in ("bundled", "resnet50"):
-        own = sorted((x for x in rows if x["classifier"] == classifier), key=lambda x: x["fold"])
+        own = join_parts(rows, classifier)
         if len(own) < len(plan["folds"]):
             continue
         tested = np.split(groups, np.cumsum([len(row["labels"]) for row in own])[:-1])
@@ -219,6 +249,22 @@ def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any
             del summary["advice"]  # for a study's own seeds
             found[arm.replace("classic_gan", classifier)] = summary
     return found
+
+
+def join_parts(rows: list[dict[str, Any]], classifier: str) -> list[dict[str, Any]]:
+    """The folds of which all parts are there, each as one row with the arms of all parts."""
+    joined = []
+    for fold in sorted({row["fold"] for row in rows}):
+        own = {r["part"]: r for r in rows if r["fold"] == fold and r["classifier"] == classifier}
+        parts = list_parts(classifier)
+        if not own.keys() >= set(parts):
+            continue
+        arms: dict[str, list] = {}
+        for part in parts:
+            for arm, draws in own[part]["arms"].items():
+                arms.setdefault(arm, []).extend(draws)
+        joined.append({"fold": fold, "labels": own["real"]["labels"], "arms": arms})
+    return joined
 
 
 def compare_arms(
@@ -270,54 +316,65 @@ def read_folds(data: Path, gans: Path) -> tuple[dict[str, Any], list[Fold]]:
     return plan, found
 
 
-def missing(fold: Fold) -> list[str]:
-    """Folders of the fold whose training is not finished."""
-    where = [f"{kind}/fold-{fold.number}" for kind in ("paper", "brief")]
-    where += [f"quarter/fold-{fold.number}-{k}" for k in range(TRAINED_QUARTERS)]
-    wanted = [fold.gans / each / name for each in where for name in CLASSES]
-    return [str(each) for each in wanted if not (each / "done.json").exists()]
+def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dict[str, Any]:
+    """The row of a unit whose generators are there."""
+    started = time.monotonic()
+    row = {"fold": fold.number, "part": part, "classifier": classifier}
+    row |= {"tested": fold.tested, "labels": fold.parts["test"][1].tolist()}
+    if classifier == "resnet50":
+        row |= score_resnet50(fold, part, steps_of_set)
+    else:
+        row |= score_bundled(fold, part)
+    if part != "real":
+        made = [files.read_json(fold.gans / fold.folder(part) / x / "done.json") for x in CLASSES]
+        kept = ("seconds", "precision", "commit")
+        row["gans"] = [{name: each[name] for name in kept if name in each} for each in made]
+    row |= {"seconds": time.monotonic() - started, "commit": commit()}
+    return row | {"versions": machine.versions()}
 
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    """Score the folds that are missing, and write after each."""
+    """Train and score the units that are missing, and write after each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the real set")
-    parser.add_argument("--gans", type=Path, required=True, help="what published_gans.py trained")
-    parser.add_argument("--classifier", choices=("bundled", "resnet50"), default="bundled")
+    parser.add_argument("--gans", type=Path, required=True, help="folder for the generators")
+    parser.add_argument("--processes", type=int, default=2, help="GANs trained at once")
+    parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_steps.py wrote")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     machine.setup()
     plan, of_set = read_folds(asked.data, asked.gans)
+    classifiers = ["bundled", "resnet50"]
+    steps = files.read_json(asked.pilot).get("summary", {}).get("steps")
+    if not steps:
+        classifiers.remove("resnet50")
+        print(f"ResNet-50 is not scored yet: {asked.pilot.name} is not finished.")
     rows = files.read_json(asked.results).get("rows", [])
-    done = {(row["fold"], row["classifier"]) for row in rows}
-    score = {"bundled": score_bundled, "resnet50": score_resnet50}[asked.classifier]
-    for fold in of_set:
-        if (fold.number, asked.classifier) in done:
-            continue
-        if wanted := missing(fold):
-            print(f"fold {fold.number}: {len(wanted)} GANs are missing, such as {wanted[0]}")
-            continue
-        started = time.monotonic()
-        labels = fold.parts["test"][1].tolist()
-        row = {"fold": fold.number, "classifier": asked.classifier, "tested": fold.tested}
-        row |= {"labels": labels} | score(fold)
-        row |= {"seconds": time.monotonic() - started, "commit": commit()}
-        rows = sorted(
-            [*rows, row | {"versions": machine.versions()}],
-            key=lambda each: (each["classifier"], each["fold"]),
-        )
-        content = {
-            "command": "python experiments/published.py --data head-ct-hemorrhage --gans FOLDER",
-            "settings": {"primary": PRIMARY, "seeds": SEEDS, "epochs": EPOCHS},
-            "versions": machine.versions(),
-            "summary": summarise(rows, plan),
-            "rows": rows,
+    for fold, part in itertools.product(of_set, list_parts("bundled")):
+        done = {
+            row["classifier"] for row in rows if (row["fold"], row["part"]) == (fold.number, part)
         }
-        files.write_json(asked.results, content)
-        print(f"fold {fold.number}: {row['seconds'] / 60:.0f} min", flush=True)
+        todo = [x for x in classifiers if part in list_parts(x) and x not in done]
+        if todo and part != "real":
+            published_gans.run_all(asked.data, asked.gans, asked.processes, fold.folder(part))
+        for classifier in todo:
+            row = score_unit(fold, part, classifier, steps)
+            rows = sorted([*rows, row], key=lambda x: (x["classifier"], x["fold"]))
+            content = {
+                "command": COMMAND,
+                "settings": {"primary": PRIMARY, "seeds": SEEDS, "epochs": EPOCHS},
+                "versions": machine.versions(),
+                "summary": summarise(rows, plan),
+                "rows": rows,
+            }
+            files.write_json(asked.results, content)
+            print(
+                f"fold {fold.number}, {part}, {classifier}: {row['seconds'] / 60:.0f} min",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Train the GANs of the published experiment on eight folds of the real slices: days on two cores.
 
-    make evidence
     python experiments/published_gans.py --data path/to/head-ct-hemorrhage --out path/to/folder
+
+`published.py` trains them fold by fold, and scores each as soon as it is there: `make evidence`.
 
 For each fold one GAN a class is trained on the fold's training part, with the recipe `paper` for
 10,000 steps and with the recipe `brief` for 2,000; then, with `paper` for 2,500 steps, on four
@@ -139,8 +140,19 @@ def commit() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
-def run_all(data: Path, out: Path, processes: int) -> None:
-    """Run what is missing, `processes` trainings at once, each in a process of its own."""
+def run_all(data: Path, out: Path, processes: int, only: str = "") -> None:
+    """Run what is missing, `processes` trainings at once, each in a process of its own.
+
+    Args:
+        data: Folder of the real set.
+        out: Folder of all generators.
+        processes: Trainings at once.
+        only: The folder of one fold or quarter, such as `paper/fold-0`; all, if empty.
+
+    Raises:
+        CourseError: Other slices than the plan's, or a training that failed.
+    """
+    lower_priority()
     held = lock(make_folder(out) / ".lock")
     slices = read_folder(data)
     if not FOLDS_FILE.exists():
@@ -152,13 +164,12 @@ def run_all(data: Path, out: Path, processes: int) -> None:
     if not state:
         state = {"precision": machine.choose_precision(), "commit": commit()}
         write_json(out / "state.json", state)
-    todo = [each for each in list_trainings(plan) if not (out / each["folder"]).exists()]
-    begun = [
+    todo = [
         each
         for each in list_trainings(plan)
-        if (out / each["folder"]).exists() and not (out / each["folder"] / "done.json").exists()
+        if each["folder"].startswith(only) and not (out / each["folder"] / "done.json").exists()
     ]
-    todo = begun + todo
+    todo.sort(key=lambda each: not (out / each["folder"]).exists())  # those that are begun first
     print(f"{len(todo)} trainings are missing; {state['precision']}.", flush=True)
     running: dict[subprocess.Popen, dict] = {}
     try:
@@ -177,13 +188,22 @@ def run_all(data: Path, out: Path, processes: int) -> None:
             for process, each in list(running.items()):
                 if process.poll() is not None:
                     del running[process]
-                    done = (out / each["folder"] / "done.json").exists()
-                    print(f"{each['folder']}: {'done' if done else 'failed'}", flush=True)
+                    if not (out / each["folder"] / "done.json").exists():
+                        log = out / each["folder"] / "output.txt"
+                        raise CourseError(f"{each['folder']} failed: see {log}.")
+                    print(f"{each['folder']}: done", flush=True)
             time.sleep(2)
     finally:
         for process in running:
             process.terminate()
         held.release()
+
+
+def lower_priority() -> None:
+    """Give this process, and those that it starts, the lowest priority."""
+    os.nice(19)
+    with contextlib.suppress(OSError):  # Linux shares the processor between sessions first
+        Path("/proc/self/autogroup").write_text("19")
 
 
 @command
@@ -203,9 +223,6 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if not asked.data or not asked.out:
         parser.error("--data and --out are needed")
-    os.nice(19)
-    with contextlib.suppress(OSError):  # Linux shares the processor between sessions first
-        Path("/proc/self/autogroup").write_text("19")
     run_all(asked.data.resolve(), asked.out.resolve(), asked.processes)
 
 

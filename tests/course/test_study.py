@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -465,6 +466,13 @@ def test_settings_are_kept_when_a_study_is_stopped(chosen, tmp_path, monkeypatch
         assert kept["settings"]["values"]["precision"] == "mixed_bfloat16" and kept["rows"] == []
     assert study.main([*ask, "--profile", "smoke"]) == 2
     assert "other settings" in capsys.readouterr().err
+    # On another machine, with this file alone, that machine's own format.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(tmp_path / "study.json", moved)
+    assert study.main(["--sets", "2", "--out", str(moved)]) == 130
+    kept = read_json(moved / "study.json")
+    assert kept["settings"]["values"]["precision"] == "float32"
 
 
 @pytest.mark.slow

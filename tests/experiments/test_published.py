@@ -8,6 +8,7 @@ import published_gans
 import pytest
 
 from helpers import bundled, files, measures, networks, preprocessing, training, trunk
+from helpers.files import CourseError
 from helpers.folder import read_folder
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,6 @@ def experiment(folder, tmp_path, monkeypatch, small_networks):
         monkeypatch.setattr(module, "FOLDS_FILE", tmp_path / "folds.json")
     monkeypatch.setattr(published_gans, "QUARTERS", 2)
     files.write_json(tmp_path / "pilot.json", {"summary": {"steps": 4}})
-    monkeypatch.setattr(published, "PILOT", tmp_path / "pilot.json")
     monkeypatch.setattr(published, "EPOCHS", 2)
     plan = published_gans.draw_plan(read_folder(folder))
     files.write_json(tmp_path / "folds.json", plan)
@@ -37,23 +37,50 @@ def experiment(folder, tmp_path, monkeypatch, small_networks):
     return folder, gans, plan, tmp_path / "published.json"
 
 
-def score(experiment, *more):
+def score(experiment):
     folder, gans, _, results = experiment
-    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results), *more]
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    asked += ["--pilot", str(results.parent / "pilot.json")]
     assert published.main(asked) == 0
     return files.read_json(results)
 
 
-def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, capsys):
-    folder, gans, plan, _ = experiment
-    shutil.rmtree(gans / "brief" / "fold-5" / "clear")
-    found = score(experiment)
-    assert "fold 5: 1 GANs are missing" in capsys.readouterr().out
-    assert [row["fold"] for row in found["rows"]] == [0, 1, 2, 3, 4, 6, 7]
+def join(rows):
+    """One row a fold, with the arms and audits of all parts."""
+    folds = {}
+    for row in rows:
+        whole = folds.setdefault(row["fold"], row | {"arms": {}, "audits": {}})
+        for key in ("arms", "audits"):
+            assert not whole[key].keys() & row.get(key, {}).keys()
+            whole[key] |= row.get(key, {})
+    return list(folds.values())
+
+
+def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, monkeypatch):
+    folder, gans, plan, results = experiment
+    trained = []
+
+    def run_all(data, out, processes, only):
+        trained.append(only)
+        if only == "brief/fold-5" and len(trained) < 30:
+            raise CourseError("killed")
+
+    monkeypatch.setattr(published_gans, "run_all", run_all)
+    files.write_json(results.parent / "pilot.json", {})  # no ResNet-50
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    asked += ["--pilot", str(results.parent / "pilot.json")]
+    assert published.main(asked) == 2 and len(trained) == 3 * 5 + 2
+    found = files.read_json(results)
+    assert [row["part"] for row in found["rows"]][-6:] == [
+        *published.list_parts("bundled"), "real", "paper",
+    ]  # fmt: skip
     assert found["summary"] == {}, "nothing is summarised before all folds are there"
 
-    shutil.copytree(gans / "brief" / "fold-4" / "clear", gans / "brief" / "fold-5" / "clear")
+    trained += [""] * 30
     found = score(experiment)
+    assert len(trained) == 3 * 5 + 2 + 30 + 2 + 3 * 2, "what has a row is not trained again"
+    assert all(len(row["gans"]) == 2 for row in found["rows"] if row["part"] != "real")
+    found["rows"] = join(found["rows"])
     slices = read_folder(folder)
     names, labels = slices.table["file"].tolist(), slices.table["label"].to_numpy()
     images = preprocessing.prepare(slices.greys)
@@ -99,10 +126,16 @@ def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, capsys):
 
 def test_resnet50_has_its_own_rows_and_two_seeds(experiment, small_trunk, monkeypatch):
     monkeypatch.setattr(measures, "audit_class", None)  # it audits nothing
-    found = score(experiment, "--classifier", "resnet50")
-    assert [row["classifier"] for row in found["rows"]] == ["resnet50"] * 8
+    monkeypatch.setattr(published, "score_bundled", lambda *_: {"arms": {}})
+    monkeypatch.setattr(
+        published, "list_parts", lambda _, parts=published.list_parts: parts("resnet50")
+    )
+    found = score(experiment)
+    found["rows"] = [row for row in found["rows"] if row["classifier"] == "resnet50"]
+    assert [row["fold"] for row in found["rows"][::3]] == list(range(8))
+    found["rows"] = join(found["rows"])
     assert {len(draws) for row in found["rows"] for draws in row["arms"].values()} == {2}
-    assert set(found["summary"]) == {"resnet50", "resnet50, arms"}
+    assert {"resnet50", "resnet50, arms"} <= set(found["summary"])
     labels = np.concatenate([row["labels"] for row in found["rows"]])
 
     def mean(arm):  # over both seeds, and both classes alike
@@ -118,14 +151,6 @@ def test_resnet50_has_its_own_rows_and_two_seeds(experiment, small_trunk, monkey
     assert gains["original_gan"]["mean"] == pytest.approx(mean("original_gan") - mean("original"))
     arms = set(found["rows"][0]["arms"])
     assert {"gan_only", "gan_only, last epoch", "classic_short", "part_gan", "oracle_part"} <= arms
-
-
-def test_resnet50_needs_the_pilot(experiment, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(published, "PILOT", tmp_path / "none.json")
-    folder, gans, _, results = experiment
-    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
-    assert published.main([*asked, "--classifier", "resnet50"]) == 2 and not results.exists()
-    assert "run experiments/pilot_steps.py first" in capsys.readouterr().err
 
 
 def test_other_slices_are_refused(experiment, capsys):
