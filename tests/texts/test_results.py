@@ -114,7 +114,8 @@ POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
     ("05_evaluation", f"slices instead of 144 gained {POINTS}", "worth"),
     ("05_evaluation", rf"200 slices, \*classic \+ GAN\* minus \*classic\* was {POINTS}", "real"),
     ("05_evaluation", f"On ten simulated sets it was {POINTS}", "simulated"),
-    ("03_training", r"means of all eight recipes \(not in the figure\) lie between ([\d.]+) and ([\d.]+)\.", "ablation"),
+    ("03_training", r"means of all eight recipes \(not in the figure\) lie between ([\d.]+) and "
+     r"([\d.]+)\.", "ablation"),
 ])  # fmt: skip
 def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
     steps, worth, ablation = (pd.DataFrame(kept(k)["rows"]) for k in ("steps", "worth", "ablation"))
