@@ -378,4 +378,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    published_gans.lower_priority()
     sys.exit(main())

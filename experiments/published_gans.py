@@ -152,7 +152,6 @@ def run_all(data: Path, out: Path, processes: int, only: str = "") -> None:
     Raises:
         CourseError: Other slices than the plan's, or a training that failed.
     """
-    lower_priority()
     held = lock(make_folder(out) / ".lock")
     slices = read_folder(data)
     if not FOLDS_FILE.exists():
@@ -227,4 +226,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    lower_priority()
     sys.exit(main())

@@ -23,6 +23,7 @@ def experiment(folder, tmp_path, monkeypatch, small_networks):
         monkeypatch.setattr(module, "TRAINED_QUARTERS", 1)
         monkeypatch.setattr(module, "FOLDS_FILE", tmp_path / "folds.json")
     monkeypatch.setattr(published_gans, "QUARTERS", 2)
+    monkeypatch.setattr(published_gans, "run_all", lambda *_: None)
     files.write_json(tmp_path / "pilot.json", {"summary": {"steps": 4}})
     monkeypatch.setattr(published, "EPOCHS", 2)
     plan = published_gans.draw_plan(read_folder(folder))
