@@ -55,6 +55,8 @@ def release(tmp_path_factory):
     kept = shutil.ignore_patterns(".git", ".venv*", "runs", "*.egg-info", ".*_cache", "__pycache__")
     shutil.copytree(ROOT, source, ignore=kept)
     git(source, "init", "-q")
+    git(source, "add", "-A")
+    assert set_address(source, "none").returncode == 0  # whether the course is published or not
     commit(source)
     done = set_address(source, "me/mine")
     assert done.returncode == 0, done.stderr
