@@ -124,7 +124,7 @@ NOTEBOOKS = {
     ),
     "classifier_size": Parameter(32, "edge of the images inside the classifier, pixels", low=32),
     "classifier_steps": Parameter(
-        120, "batches of 32 for a classifier; twice as many with generated images", low=1
+        120, "batches of 32; twice as many where images are added, and in classic_long", low=1
     ),
     "fresh_count": Parameter(1000, "fresh simulated slices to score on", low=2),
     # Notebook 06
