@@ -298,7 +298,7 @@ def collect(
         )
         looks = list(dict.fromkeys([*looks, f"{look}, seeds: {settings['seeds']}"]))
     study = {
-        "command": " ".join(["python -m course study", *sys.argv[1:]]),
+        "command": "python -m course study " + " ".join(sys.argv[1:]).removeprefix("study "),
         "settings": settings,
         "versions": machine.versions(),
         "looks": looks,

@@ -106,6 +106,37 @@ def test_the_rule_and_its_factors():
         assert error["ci"][0] <= 0.025, f"{name} is wrong too often"
 
 
+def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
+    """By a second hand, from the rows; while some are missing, nothing is said."""
+    for images in (36, 144):
+        path = ROOT / "experiments" / "results" / f"study_{images}.json"
+        if not path.exists():
+            continue
+        content = json.loads(path.read_text())
+        rows, planned = content["rows"], content["settings"]["sets"]
+        assert content["settings"]["images"] == images and planned == 12
+        assert {row["number"] for row in rows} <= set(range(12)) and len(rows) <= 12
+        assert all(row["images"] == images and row["precision"] for row in rows)
+        page = (ROOT / "experiments" / "README.md").read_text()
+        if len(rows) < planned:
+            assert "summary" not in content and "verdict" not in content
+            assert f"{len(rows)} of 12 sets of {images} slices are finished" in page
+            continue
+        scores = pd.json_normalize([row["arms"] for row in rows])
+        fresh = {arm: scores[f"{arm}.fresh.balanced_accuracy"] for arm in rows[0]["arms"]}
+        for name, (first, second) in {
+            "exposure": ("classic_gan", "classic"), "compute": ("classic_gan", "classic_long"),
+            "oracle": ("oracle", "classic"), "missing": ("oracle", "classic_gan"),
+        }.items():  # fmt: skip
+            gain, found = fresh[first] - fresh[second], content["summary"]["gains"][name]
+            interval = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
+            assert found["mean"] == pytest.approx(gain.mean())
+            assert found["ci"] == pytest.approx([interval.low, interval.high])
+        assert content["summary"]["verdict"]["answer"] == verdict.judge(
+            content["summary"]["gains"], len(rows)
+        )
+
+
 POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
 
 
