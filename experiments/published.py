@@ -72,13 +72,18 @@ class Fold:
         kind, _, quarter = part.partition("-")
         return f"{kind}/fold-{self.number}" + (f"-{quarter}" if quarter else "")
 
+    def real(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """The real images that a part trains on, all or one quarter, and their labels."""
+        images, labels, _ = self.parts["train"]
+        kind, _, number = part.partition("-")
+        chosen = self.quarters[int(number)] if kind == "quarter" else slice(None)
+        return images[chosen], labels[chosen]
+
     def draw(self, part: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Generated images, three times as many of each class as real ones, and their labels."""
         from helpers import sampling
 
-        labels = self.parts["train"][1]
-        if part.startswith("quarter"):
-            labels = labels[self.quarters[int(part.split("-")[1])]]
+        labels = self.real(part)[1]
         drawn = []
         for name, label in CLASSES.items():
             path = self.gans / self.folder(part) / name / f"step-{steps}.h5"
@@ -117,9 +122,7 @@ def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
             keep("oracle_part", "oracle_part", *real, *rest)
         return {"arms": arms}
     if part.startswith("quarter"):
-        quarter = fold.quarters[int(part.split("-")[1])]
-        drawn = fold.draw(part, KEPT["quarter"][0])
-        keep("part_gan", "part_gan", images[quarter], labels[quarter], *drawn)
+        keep("part_gan", "part_gan", *fold.real(part), *fold.draw(part, KEPT["quarter"][0]))
         return {"arms": arms}
     audits: dict[str, dict[str, Any]] = {}
     for steps in KEPT[part]:
