@@ -60,6 +60,10 @@ def test_it_builds(conf, tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "notebooks" / "04_sampling.html").read_text()
     assert "<math" in page and "<details>" in page
+    # Wide formulas are scrolled; without this they widened the whole page on a phone.
+    style = (tmp_path / "_static" / "book.css").read_text()
+    assert '<div class="formula">' in page and "_static/book.css" in page
+    assert re.search(r"(?m)^\.formula \{.*overflow-x: auto", style)
     published = conf.HOME != conf.address.UNSET
     assert ("colab.research.google.com/github" in page) is published
     assert (conf.HOME in page) is published
