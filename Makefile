@@ -46,31 +46,34 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/classifiers.py $(if $(KEEP),--keep)
 
 # For maintainers: the long trainings, from a checkout of their own, which later commits don't touch:
-# the study of simulated sets of 36 slices, of 144, the pilot of ResNet-50's steps, then the published
-# experiment, fold by fold. Each row is written when it is finished; the rows that were committed are
-# not computed again. `make evidence-rows` copies all rows into this working tree. Remove
-# $(EVIDENCE)/checkout to go on with the newest code.
+# the study of simulated sets of 36 slices, the study of the real set in eight folds, simulated sets
+# of 144, the pilot of ResNet-50's steps, then the published experiment. Each row is written when it
+# is finished; the rows that were committed are not computed again. `make evidence-rows` copies all
+# rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
 # Linux shares the processor between sessions first, and by nice within each.
 LOW := { echo 19 > /proc/self/autogroup; } 2> /dev/null; nice -n 19
-ROWS := study-36/study.json:study_36 study-144/study.json:study_144 \
+ROWS := study-36/study.json:study_36 study-folds/study.json:study_folds \
+    study-144/study.json:study_144 \
     pilot_steps.json:pilot_steps published.json:published
 evidence:
 	@test -e "$(EVIDENCE)/checkout" || git clone --quiet . "$(EVIDENCE)/checkout"
 	@$(MAKE) --no-print-directory -C "$(EVIDENCE)/checkout" .venv/installed
-	@mkdir -p "$(EVIDENCE)/study-36" "$(EVIDENCE)/study-144"
+	@mkdir -p $(foreach name,36 folds 144,"$(EVIDENCE)/study-$(name)")
+	@ln -sfn "$(abspath $(REAL))" "$(EVIDENCE)/head-ct-hemorrhage"
 	@cd "$(EVIDENCE)" && for pair in $(ROWS); do \
 	    kept=checkout/experiments/results/$${pair##*:}.json; \
 	    if [ -e $$kept ] && [ ! -e $${pair%%:*} ]; then cp $$kept $${pair%%:*}; fi; \
 	done
-	cd "$(EVIDENCE)/checkout" && export PYTHONPATH=. && for images in 36 144; do \
-	    $(LOW) $(BIN)/python -m course study --images $$images --out ../study-$$images || exit; \
-	done
-	cd "$(EVIDENCE)/checkout" && export PYTHONPATH=. && \
-	    { $(LOW) $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; } && \
-	    $(BIN)/python experiments/published.py --data "$(abspath $(REAL))" --gans ../gans \
-	        --pilot ../pilot_steps.json --results ../published.json
+	cd "$(EVIDENCE)/checkout" && export PYTHONPATH=. && $(LOW) sh -ec '\
+	    study() { $(BIN)/python -m course study "$$@"; }; \
+	    study --images 36 --out ../study-36; \
+	    study --data ../head-ct-hemorrhage --out ../study-folds; \
+	    study --images 144 --out ../study-144; \
+	    $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; \
+	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
+	        --pilot ../pilot_steps.json --results ../published.json'
 
 evidence-rows:
 	@for pair in $(ROWS); do \

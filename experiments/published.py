@@ -2,16 +2,17 @@
 
     python experiments/published.py --data head-ct-hemorrhage --gans FOLDER
 
-A unit is a part of a fold: first its real images alone, then the GANs of one recipe or one quarter.
-Its GANs are trained into FOLDER (`published_gans.py`), unless they are there, and its arms are
-scored. A row of `results/published.json` is one unit with one classifier, written at once: the same
-command goes on where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of
-test images and the audits of the generators, and no image.
+A unit is a part of a fold: its real images alone, or the GANs of one recipe or one quarter. Each
+part is computed for all folds before the next one begins. Its GANs are trained into FOLDER
+(`published_gans.py`), unless they are there, and its arms are scored. A row of
+`results/published.json` is one unit with one classifier, written at once: the same command goes on
+where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of test images and
+the audits of the generators, and no image.
 
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
-2,500 steps, which are as many epochs. All else is secondary. Nothing is summarised before all eight
-folds are there.
+2,500 steps, which are as many epochs. All else is secondary. No part is summarised before all its
+eight folds are there, and the quarters only together.
 
 *Bundled* has all arms of a study, with the generators of each recipe at each length that was kept;
 at a quarter of the slices `part_gan` on four quarters, and the arms without a GAN on twelve.
@@ -94,10 +95,10 @@ class Fold:
 
 
 def list_parts(classifier: str) -> list[str]:
-    """The units of a fold that this classifier scores, in the order in which they are computed."""
+    """The parts of a fold that this classifier scores, in the order in which they are computed."""
     if classifier == "resnet50":
         return ["real", PRIMARY[0], "quarter-0"]
-    return ["real", "paper", "brief", *(f"quarter-{k}" for k in range(TRAINED_QUARTERS))]
+    return ["real", "paper", *(f"quarter-{k}" for k in range(TRAINED_QUARTERS)), "brief"]
 
 
 def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
@@ -215,13 +216,13 @@ def first_of_class(images: np.ndarray, labels: np.ndarray, count: int) -> tuple:
 
 
 def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any]:
-    """The answers of each classifier whose folds are all there, by recipe and length."""
+    """What each classifier says by recipe and length, of the parts whose folds are all there."""
     names = [name for fold in plan["folds"] for name in fold["test"]]
     groups = np.arange(len(names))  # a fold tests one slice of each group
     found: dict[str, Any] = {}
     for classifier in ("bundled", "resnet50"):
-        own = join_parts(rows, classifier)
-        if len(own) < len(plan["folds"]):
+        own = join_parts(rows, classifier, len(plan["folds"]))
+        if not own:
             continue
         tested = np.split(groups, np.cumsum([len(row["labels"]) for row in own])[:-1])
         arms = {
@@ -240,12 +241,13 @@ def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any
             # The quarters' GANs belong to the primary length. Their draws, quarters with *bundled*
             # and seeds with ResNet-50, meet the same draws of the arms without a GAN.
             primary = arm in ("classic_gan", "classic_gan {} {}".format(*PRIMARY))
+            of_arm = [arm, *(["part_gan"] if primary and "part_gan" in arms else [])]
             units = [
                 {"quarter": draw if name == "part_gan" else None,
                  "seed": 0 if name == "part_gan" else draw,
                  "tested": tested[k], "probabilities": answers}
                 for k, row in enumerate(own)
-                for name in (arm, "part_gan")[: 1 + primary]
+                for name in of_arm
                 for draw, answers in enumerate(row["arms"][name])
             ]  # fmt: skip
             summary = summarise_folds(base, units)
@@ -254,19 +256,22 @@ def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any
     return found
 
 
-def join_parts(rows: list[dict[str, Any]], classifier: str) -> list[dict[str, Any]]:
-    """The folds of which all parts are there, each as one row with the arms of all parts."""
+def join_parts(rows: list[dict[str, Any]], classifier: str, count: int) -> list[dict[str, Any]]:
+    """Each of `count` folds as one row, with the arms of the parts that all folds have."""
+    own = {(row["fold"], row["part"]): row for row in rows if row["classifier"] == classifier}
+    parts = [x for x in list_parts(classifier) if all((k, x) in own for k in range(count))]
+    quarters = [x for x in list_parts(classifier) if x.startswith("quarter")]
+    if not set(quarters) <= set(parts):  # a gain at a quarter is the mean over all of them
+        parts = [x for x in parts if x not in quarters]
+    if "real" not in parts:
+        return []
     joined = []
-    for fold in sorted({row["fold"] for row in rows}):
-        own = {r["part"]: r for r in rows if r["fold"] == fold and r["classifier"] == classifier}
-        parts = list_parts(classifier)
-        if not own.keys() >= set(parts):
-            continue
+    for fold in range(count):
         arms: dict[str, list] = {}
         for part in parts:
-            for arm, draws in own[part]["arms"].items():
+            for arm, draws in own[fold, part]["arms"].items():
                 arms.setdefault(arm, []).extend(draws)
-        joined.append({"fold": fold, "labels": own["real"]["labels"], "arms": arms})
+        joined.append({"fold": fold, "labels": own[fold, "real"]["labels"], "arms": arms})
     return joined
 
 
@@ -356,7 +361,7 @@ def main(arguments: list[str] | None = None) -> None:
         classifiers.remove("resnet50")
         print(f"ResNet-50 is not scored yet: {asked.pilot.name} is not finished.")
     rows = files.read_json(asked.results).get("rows", [])
-    for fold, part in itertools.product(of_set, list_parts("bundled")):
+    for part, fold in itertools.product(list_parts("bundled"), of_set):
         done = {
             row["classifier"] for row in rows if (row["fold"], row["part"]) == (fold.number, part)
         }

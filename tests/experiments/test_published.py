@@ -1,5 +1,6 @@
 """The published experiment: its folds, and the scores that come out of generators at hand."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -63,25 +64,34 @@ def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, monkeypa
 
     def run_all(data, out, processes, only):
         trained.append(only)
-        if only == "brief/fold-5" and len(trained) < 30:
+        if only == "quarter/fold-5-0" and len(trained) < 30:
             raise CourseError("killed")
 
     monkeypatch.setattr(published_gans, "run_all", run_all)
     files.write_json(results.parent / "pilot.json", {})  # no ResNet-50
     asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
     asked += ["--pilot", str(results.parent / "pilot.json")]
-    assert published.main(asked) == 2 and len(trained) == 3 * 5 + 2
+    assert published.main(asked) == 2 and len(trained) == 8 + 6
     found = files.read_json(results)
-    assert [row["part"] for row in found["rows"]][-6:] == [
-        *published.list_parts("bundled"), "real", "paper",
-    ]  # fmt: skip
-    assert found["summary"] == {}, "nothing is summarised before all folds are there"
+    assert {(row["part"], row["fold"]) for row in found["rows"]} == {
+        *itertools.product(("real", "paper"), range(8)),
+        *itertools.product(["quarter-0"], range(5)),
+    }
+    first = found["summary"]["bundled paper 10000"]["gains"]
+    assert "oracle" in first and "missing" not in first, "no quarter before all folds have it"
+    some = [row for row in found["rows"] if (row["part"], row["fold"]) != ("paper", 7)]
+    assert set(published.summarise(some, plan)) == {"bundled, arms"}, "seven folds say nothing"
+    some = [row for row in found["rows"] if (row["part"], row["fold"]) != ("real", 7)]
+    assert published.summarise(some, plan) == {}
 
     trained += [""] * 30
     found = score(experiment)
-    assert len(trained) == 3 * 5 + 2 + 30 + 2 + 3 * 2, "what has a row is not trained again"
+    assert len(trained) == 8 + 6 + 30 + 3 + 8, "what has a row is not trained again"
+    whole = found["summary"]["bundled paper 10000"]["gains"]
+    assert all(whole[name] == gain for name, gain in first.items())
     assert all(len(row["gans"]) == 2 for row in found["rows"] if row["part"] != "real")
     found["rows"] = join(found["rows"])
+    assert [row["fold"] for row in found["rows"]] == list(range(8))
     slices = read_folder(folder)
     names, labels = slices.table["file"].tolist(), slices.table["label"].to_numpy()
     images = preprocessing.prepare(slices.greys)
