@@ -262,15 +262,38 @@ def test_the_readme_shows_the_first_studies(study):
         assert seconds in TEXTS
 
 
+def told(gain: dict) -> str:
+    """A kept gain in words, as `points` has them."""
+    found = (100 * x for x in (gain["mean"], *gain["ci"]))
+    return "{:+.1f} points ({:+.1f} to {:+.1f})".format(*found)
+
+
+@pytest.mark.parametrize("name", ["study_36", "study_folds", "study_144"])
+def test_the_readme_shows_a_study_once_all_of_it_is_there(name):
+    path = ROOT / "experiments" / "results" / f"{name}.json"
+    content = kept(name) if path.exists() else {}
+    if "summary" not in content:
+        assert measured(name) == []
+        assert "What real GANs bring is still being measured" in README
+        return
+    (line,) = measured(name)
+    settings, summary = content["settings"], content["summary"]
+    on = f"{settings['sets']} simulated sets of {settings['images']} slices"
+    if settings["data"]:
+        on = f"the real set: {settings['images']} slices, {summary['replicates']} folds"
+    assert f"| {on}" in line and f"{settings['values']['gan_steps']:,} steps" in line
+    gains = {"exposure": "*classic*", "compute": "*classic long*"}
+    for gain, against in gains.items():
+        assert f"against {against} {told(summary['gains'][gain])}" in line
+    assert f"true new slices {told(summary['gains']['oracle'])}" in line
+    assert f": *{summary['verdict']['answer']}* |" in line
+    assert told(summary["gains"]["exposure"]) in README
+
+
 def test_the_readme_answers_its_title_with_the_controls():
     bring, answers = measured("controls")
     found = kept("controls")["summary"]
     assert f"| {found['36']['sets']} simulated sets of 36 and of 144 slices" in bring
-
-    def told(gain):
-        return "{:+.1f} points ({:+.1f} to {:+.1f})".format(
-            *(100 * x for x in (gain["mean"], *gain["ci"]))
-        )
 
     assert "{} and {} |".format(*(told(found[size]["oracle"]) for size in ("36", "144"))) in bring
     for kind, each in found["36"]["generators"].items():
