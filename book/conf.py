@@ -35,6 +35,7 @@ html_css_files = ["book.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
+html_use_index = False
 # No button leads to Colab, Binder or a repository until `make address` has set the address.
 buttons = {
     "repository_url": HOME,
