@@ -204,10 +204,13 @@ def points(differences: np.ndarray, ratio: float = 0.0) -> str:
 
 def test_the_readme_shows_the_rule_as_it_was_tried():
     false, power = measured("rule")
+    evaluation = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text(encoding="utf-8")
     summary = kept("rule")["summary"]
     assert f"{summary['studies']} simulated studies" in false
     for name, error in summary["errors"].items():
         assert f"*{name}* {percent(error['wrong'], error['ci'])} of {error['studies']}" in false
+        told = f"| {error['studies']} | {percent(error['wrong'], error['ci'])} |"
+        assert f"| *{name.replace('_', ' ')}* | " in evaluation and told in evaluation
     perfect = summary["answers"]["true"]
     gain = 100 * summary["true_gains"]["true"]["exposure"]
     assert f"of {gain:.1f} points: in {100 * perfect['helps']:.0f} %" in power
