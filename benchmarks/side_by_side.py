@@ -151,18 +151,15 @@ def add_keep(parser: argparse.ArgumentParser) -> None:
 
 
 def write(found: dict[str, Any], keep: bool) -> Path:
-    """Add the parts to the file, and to its row for this kind of processor.
-
-    `processors` holds one row a kind; the parts of the newest measurement stand at the top too.
+    """Add the parts to the file's row for this kind of processor.
 
     Returns:
         The file's path.
     """
     path = KEPT if keep else OWN
-    content = files.read_json(path)
-    rows = content.get("processors", {})
+    rows = files.read_json(path).get("processors", {})
     kind = processor_kind()
     rows[kind] = rows.get(kind, {}) | found | {"machine": describe_machine()}
     rows[kind]["versions"] = machine.versions()
-    files.write_json(path, content | found | {"versions": machine.versions(), "processors": rows})
+    files.write_json(path, {"processors": rows})
     return path

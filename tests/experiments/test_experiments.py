@@ -440,11 +440,10 @@ def test_a_readers_figures_leave_the_committed_file_alone(monkeypatch, tmp_path)
         monkeypatch.setattr(side_by_side, "processor_kind", lambda kind=kind: kind)
         side_by_side.write({"gan_step": value}, keep)
     kept, own = (files.read_json(tmp_path / f"{name}.json") for name in ("results", "own"))
-    assert kept["gan_step"] == 2 and own["gan_step"] == 3
-    assert {name: row["gan_step"] for name, row in kept["processors"].items()} == {
-        "AMX": 1, "AVX2": 2,
-    }  # fmt: skip
-    assert list(own["processors"]) == ["AVX2"]
+    rows = [
+        {name: row["gan_step"] for name, row in file["processors"].items()} for file in (kept, own)
+    ]
+    assert rows == [{"AMX": 1, "AVX2": 2}, {"AVX2": 3}]
 
 
 def test_the_rivals_resnet_is_keras_own():
