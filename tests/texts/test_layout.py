@@ -182,6 +182,11 @@ def test_the_texts_say_the_speeds_that_were_measured(kind):
         hours = row["paper_scale"]["hours_for_both_gans"]
         line = f"| {kind} | {both('keras_2019')} | {both('pytorch_best')} | {resnet:.2f} |"
         assert f"{line} {hours:.1f} h |" in TEXTS
+    if kind == "AVX-512":
+        step = {k: f"{spread['median']:.2f} times as" for k, spread in row["gan_step"].items()}
+        assert f"the work of {step['share_of_peak']} many multiplications a second" in TEXTS
+        assert f"takes {step['vs_xla_penalty']} long with the penalty" in TEXTS
+        assert f"in one call take {step['vs_four_at_once_penalty']} long as four" in TEXTS
     if "evaluation" in row:
         fits = {name: spread["median"] for name, spread in row["evaluation"].items()}
         assert f"were fitted {fits['scratch_vs_plain']:.2f} times as fast, with the whole" in TEXTS
