@@ -2,7 +2,7 @@
 
     python experiments/published_gans.py --data path/to/head-ct-hemorrhage --out path/to/folder
 
-`published.py` trains them fold by fold, and scores each as soon as it is there: `make evidence`.
+`published.py` trains them part by part, and scores each as soon as it is there: `make evidence`.
 
 For each fold one GAN a class is trained on the fold's training part, with the recipe `paper` for
 10,000 steps and with the recipe `brief` for 2,000; then, with `paper` for 2,500 steps, on four
