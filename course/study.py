@@ -40,7 +40,7 @@ from helpers.arms import (
 from helpers.files import CourseError
 from helpers.folder import examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
-from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, judge, say
+from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, say
 
 FOLDS = 8
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
@@ -227,7 +227,7 @@ def _finish(arms, gains, secondary, replicates, where) -> dict[str, Any]:
     adjusted = intervals.holm({name: found["p_value"] for name, found in secondary.items()})
     for name, p_value in adjusted.items():
         secondary[name]["p_holm"] = p_value
-    answer = judge(gains, replicates)
+    answer = decide(gains, replicates)
     text = say(answer, gains, replicates, where)
     verdict = {"answer": answer, "headline": HEADLINES[answer], "text": text, "margin": MARGIN}
     return {"arms": arms, "gains": gains, "secondary": secondary, "verdict": verdict}
@@ -394,7 +394,7 @@ def foresee(
             }
             if not settings["quarters"]:
                 gains.pop("stronger"), gains.pop("missing")
-            answers.append(judge(gains, FOLDS))
+            answers.append(decide(gains, FOLDS))
         chances = ", ".join(
             f"{name} {answers.count(name) / len(answers):.0%}"
             for name in ("helps", "harms", "no_gain", "no_room", "undecided")

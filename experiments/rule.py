@@ -185,7 +185,7 @@ def pairs(kind: str) -> dict[str, tuple[str, str]]:
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """True gains, factors, and how often the rule gives which answer."""
     from helpers import intervals
-    from helpers.verdict import FEWEST_REPLICATES, MARGIN, judge
+    from helpers.verdict import FEWEST_REPLICATES, MARGIN, decide
 
     names = {name for row in rows for name in row["true"]}
     arms = {
@@ -219,7 +219,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 gain: {"ci": [mean + factors[gain] * (edge - mean) for edge in (low, high)]}
                 for gain, (mean, low, high) in row["gains"][kind].items()
             }
-            said.append(judge(gains, FEWEST_REPLICATES))
+            said.append(decide(gains, FEWEST_REPLICATES))
         answers[kind] = {"studies": len(said)} | {
             name: said.count(name) / len(said) for name in (*wrong, "undecided")
         }

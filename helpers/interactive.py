@@ -15,7 +15,7 @@ from scipy import stats
 
 from helpers import intervals, networks, plots, sampling
 
-TESTED = 25  # test images in a fold for which the spread is given: 8 folds of 200 images
+TESTED = 25  # test images in a fold for which the sd is given: 8 folds of 200 images
 FIRST_MEAN, TRUE_MEAN = 0.0, 1.0  # Keras starts BatchNorm's moving mean at 0
 
 
@@ -194,34 +194,34 @@ def gain_by_dose(rows: list[dict], images: int = 144) -> dict[float, tuple[float
 # --- 05, 07 · The planner ------------------------------------------------------------------------
 
 
-def smallest_gain(images: int, spread: float, folds: int) -> float:
+def smallest_gain(images: int, sd: float, folds: int) -> float:
     """The smallest true gain that a study finds in four of five cases, in points.
 
     Folds of one set share their training images, so Nadeau and Bengio's ratio is 1 / (folds − 1).
-    The spread is taken to fall with the root of the number of test images in a fold.
+    The standard deviation is taken to fall with the root of the number of test images in a fold.
 
     Args:
         images: In the whole set.
-        spread: Standard deviation of the gain from fold to fold, with 25 test images in each fold;
+        sd: Standard deviation of the gain from fold to fold, with 25 test images in each fold;
             points.
         folds: At least 2.
     """
-    sd = spread / 100 * np.sqrt(TESTED * folds / images)
-    return 100 * intervals.smallest_detectable_effect(sd, folds, 1 / (folds - 1))
+    per_fold = sd / 100 * np.sqrt(TESTED * folds / images)
+    return 100 * intervals.smallest_detectable_effect(per_fold, folds, 1 / (folds - 1))
 
 
-def draw_plan(images: int, spread: float, folds: int, margin: float = 5.0) -> Figure:
+def draw_plan(images: int, sd: float, folds: int, margin: float = 5.0) -> Figure:
     """The smallest gain that a study can find, by the number of images.
 
     Args:
-        images, spread, folds: As in `smallest_gain`.
+        images, sd, folds: As in `smallest_gain`.
         margin: The smallest gain worth having, points.
     """
     sizes = np.geomspace(50, 5000, 60)
-    gains = [smallest_gain(size, spread, folds) for size in sizes]
+    gains = [smallest_gain(size, sd, folds) for size in sizes]
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     axis.plot(sizes, gains, color=plots.DARK, label=f"{folds} folds")
-    smallest = smallest_gain(images, spread, folds)
+    smallest = smallest_gain(images, sd, folds)
     axis.plot(images, smallest, "o", color=plots.LIGHT, ms=9, mec="black")
     axis.axhline(margin, color="grey", ls=":", label=f"margin: {margin:g} points")
     axis.set_xscale("log")
@@ -229,6 +229,6 @@ def draw_plan(images: int, spread: float, folds: int, margin: float = 5.0) -> Fi
     axis.set_xticks(ticks, [f"{size:,}" for size in ticks])
     axis.minorticks_off()
     axis.set(xlabel="images", ylabel="smallest gain, points", ylim=(0, 30))
-    axis.set_title(f"{images:,} images, {folds} folds, spread {spread:g}: {smallest:.1f} points")
+    axis.set_title(f"{images:,} images, {folds} folds, sd {sd:g}: {smallest:.1f} points")
     axis.legend(frameon=False)
     return figure

@@ -15,7 +15,7 @@ STRONGER = {"whole": "classic", "quarter": "part"}  # the better baseline on ave
 # --- The rule -------------------------------------------------------------------------------------
 
 
-def judge(gains: dict[str, dict[str, Any]], replicates: int, margin: float = MARGIN) -> str:
+def decide(gains: dict[str, dict[str, Any]], replicates: int, margin: float = MARGIN) -> str:
     """Answer by the first line that applies: harms, helps, no_room, no_gain; else undecided."""
     if replicates < FEWEST_REPLICATES:
         return "undecided"
@@ -48,8 +48,8 @@ def say(
     """The answer in words: its headline, a colon or a full stop, and the numbers.
 
     Args:
-        answer: From `judge`.
-        gains, replicates, margin: As `judge` had them.
+        answer: From `decide`.
+        gains, replicates, margin: As `decide` had them.
         where: What comes after the gains of the oracle, as " at a quarter of these images".
     """
     headline, points = HEADLINES[answer], f"{100 * margin:.0f} points"

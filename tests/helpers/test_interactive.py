@@ -110,21 +110,21 @@ def test_steps_and_dose_are_those_of_the_kept_results():
 
 def test_a_study_finds_the_planned_gain_four_times_in_five():
     """Simulated folds of one set: gains that share a part, as Nadeau and Bengio suppose."""
-    images, spread, folds = 400, 6, 8
-    gain = interactive.smallest_gain(images, spread, folds) / 100
-    sd, ratio = spread / 100 * np.sqrt(25 * folds / images), 1 / (folds - 1)
+    images, sd, folds = 400, 6, 8
+    gain = interactive.smallest_gain(images, sd, folds) / 100
+    per_fold, ratio = sd / 100 * np.sqrt(25 * folds / images), 1 / (folds - 1)
     rng = np.random.default_rng(0)
-    # Variance of a fold's gain sd² (1 + ratio), of which ratio · sd² is common to all folds.
-    common = np.sqrt(ratio) * sd * rng.standard_normal((4000, 1))
-    gains = gain + common + sd * rng.standard_normal((4000, folds))
+    # Variance of a fold's gain s² (1 + ratio), of which ratio · s² is common to all folds.
+    common = np.sqrt(ratio) * per_fold * rng.standard_normal((4000, 1))
+    gains = gain + common + per_fold * rng.standard_normal((4000, folds))
     error = gains.std(axis=1, ddof=1) * np.sqrt(1 / folds + ratio)
     found = gains.mean(axis=1) > stats.t.ppf(0.975, folds - 1) * error
     assert found.mean() == pytest.approx(0.8, abs=0.03)
-    assert "smallest gain" in interactive.draw_plan(images, spread, folds).axes[0].get_ylabel()
+    assert "smallest gain" in interactive.draw_plan(images, sd, folds).axes[0].get_ylabel()
 
 
 def test_four_times_the_images_halve_the_smallest_gain():
     one, four = (interactive.smallest_gain(n, 8, 8) for n in (200, 800))
     assert four == pytest.approx(one / 2)
     title = interactive.draw_plan(200, 8, 8).axes[0].get_title()
-    assert title == f"200 images, 8 folds, spread 8: {one:.1f} points"
+    assert title == f"200 images, 8 folds, sd 8: {one:.1f} points"

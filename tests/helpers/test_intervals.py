@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 
 from experiments.worth import worth
 from helpers import intervals
-from helpers.verdict import FACTORS, HEADLINES, deciding, judge, say, single_split_verdict
+from helpers.verdict import FACTORS, HEADLINES, decide, deciding, say, single_split_verdict
 
 
 def test_wilson_against_the_formula():
@@ -331,8 +331,8 @@ def gains(**ends):
     ],
 )
 def test_the_rule(made, answer):
-    assert judge(made, 5) == answer
-    assert judge(made, 4) == "undecided"
+    assert decide(made, 5) == answer
+    assert decide(made, 4) == "undecided"
     text = say(answer, made, 5, " at a quarter of these images")
     if answer != "undecided":
         asked = {"helps": "help", "harms": "do harm", "no_room": "No room", "no_gain": "No gain"}

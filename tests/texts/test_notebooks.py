@@ -54,7 +54,7 @@ TAUGHT = {
         "intervals": {"check_table", "resampled_t"},
         "leaks": {"near_copies", "not_in_real", "SealedTest"},
         "classifiers": {"thin_out"},
-        "verdict": {"judge"},
+        "verdict": {"decide"},
     },
 }  # fmt: skip
 

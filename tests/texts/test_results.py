@@ -132,7 +132,7 @@ def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
             interval = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
             assert found["mean"] == pytest.approx(gain.mean())
             assert found["ci"] == pytest.approx([interval.low, interval.high])
-        assert content["summary"]["verdict"]["answer"] == verdict.judge(
+        assert content["summary"]["verdict"]["answer"] == verdict.decide(
             content["summary"]["gains"], len(rows)
         )
 
