@@ -14,7 +14,7 @@ import side_by_side
 from scipy import stats
 
 from benchmarks import gan_step, resnet_step
-from experiments import ablation, failures, pilot_steps, resolution, simulator, worth
+from experiments import ablation, edits, failures, pilot_steps, resolution, simulator, worth
 from helpers import files
 
 # --- The ablation --------------------------------------------------------------------------------
@@ -469,3 +469,26 @@ def test_twice_the_steps_have_to_be_worth_two_points(gain, chosen):
     ]  # fmt: skip
     assert pilot_steps.summarise(rows)["steps"] == chosen
     assert pilot_steps.summarise(rows[:-1]) == {}
+
+
+@pytest.mark.parametrize("name", edits.EDITS)
+def test_each_edit_is_the_one_that_the_notebook_proposes(name):
+    """In the cells that it names, and nowhere else; the training itself is left out."""
+    own = [c.source for c in nbformat.read(edits.NOTEBOOKS / "03_training.ipynb", 4).cells]
+    (proposed,) = (source for source in own if "## Edit and see" in source)
+    *sources, told = (cell.source for cell in edits.compose(edits.EDITS[name]).cells)
+    assert told == edits.TELL and "def train_briefly(" in sources[-1]
+    assert not any("training.train_gan(" in source for source in sources)
+    changed = [source for source in sources if source not in own]
+    assert len(changed) == (0 if name == "none" else 1)
+    for old, new in edits.EDITS[name].items():
+        assert f"`{old}`" in proposed and f"`{new}`" in proposed
+        assert new in changed[0] and changed[0].count(old) == new.count(old)
+
+
+def test_edits_are_summed_up_by_seed():
+    seen = dict.fromkeys(edits.NUMBERS, 1.0) | {"mean_grey": 0.0}
+    rows = [{"edit": "none", "heads": heads} | seen for heads in (8, 3, 7)]
+    rows += [{"edit": "other", "heads": 1} | seen]
+    found = edits.summarise(rows)
+    assert found["none"]["heads"] == [6, 3, 8] and found["other"]["heads"] == [1, 1, 1]

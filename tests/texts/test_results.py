@@ -327,6 +327,33 @@ def test_slow_averages_show_in_no_number_of_the_training():
     assert (slow["variety"] < healthy["variety"]).all()
 
 
+def test_what_03_tells_of_its_edits():
+    """Every number of the table under *What we saw*, and the two counts below it."""
+    names = {"none": "none", "no penalty": "no penalty",
+             "neither soft nor noisy": "labels neither soft nor noisy",
+             "discriminator too strong": "discriminator too strong"}  # fmt: skip
+    rows = pd.DataFrame(kept("edits")["rows"])
+    rows["apart"] = rows["output_on_real"] - rows["output_on_fake"]
+    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
+
+    def cell(values, digits):
+        mean, low, high = (f"{x:.{digits}f}" for x in (values.mean(), values.min(), values.max()))
+        return f"{mean} ({low} to {high})".replace("-", "−")
+
+    by_edit = {edit: some.set_index("seed") for edit, some in rows.groupby("edit")}
+    for edit, words in names.items():
+        found = by_edit[edit]
+        assert len(found) == 5 and found.index.equals(by_edit["none"].index)
+        gradient, apart = cell(found["discriminator_gradient"], 1), cell(found["apart"], 2)
+        heads = ", ".join(map(str, found["heads"]))
+        assert f"| {words} | {gradient} | {apart} | {heads} |" in text
+        empty = (found["heads"] == 0).sum()
+        assert empty == 0 if edit == "none" else empty in (1, 2)
+    plain, without = by_edit["none"], by_edit["no penalty"]
+    assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
+    assert (by_edit["neither soft nor noisy"]["apart"] > plain["apart"]).sum() == 4
+
+
 def test_what_each_trick_does():
     """Student's interval of each measure, and of its change where the paper's recipe ran too."""
     content = kept("ablation")
