@@ -52,8 +52,8 @@ WITHOUT_GAN = tuple(name for name in (*WHOLE, *QUARTER) if not name.endswith("_g
 GAIN_TITLES = {
     "exposure": "GAN, each real image as often",
     "compute": "GAN, against as much effort",
-    "oracle": "true new images, against the better baseline",
-    "stronger": "GAN, against the better baseline",
+    "oracle": "true new images, against the stronger baseline",
+    "stronger": "GAN, against the stronger baseline",
     "missing": "true new images, against GAN",
     "long": "more views instead",
     "mixup": "mixup instead",
@@ -70,7 +70,7 @@ def compare(gan: str, gan_beside_true: str, true: str, stronger: str) -> dict[st
         gan: The arm with GAN images on all real images.
         gan_beside_true: The arm with GAN images on the same real images as `true`.
         true: The arm with true new images.
-        stronger: The better baseline on the same real images as `true`.
+        stronger: The stronger baseline on the same real images as `true`.
     """
     return {
         "exposure": (gan, "classic"),

@@ -20,7 +20,7 @@ def measure_baseline(
     """Measure the classifier *bundled* out of fold, its learning curve and the room for more.
 
     The room is what three times as many true images bring on top of a quarter: `oracle_part`
-    minus the better baseline (`verdict.STRONGER`). All differences are taken image by image,
+    minus the stronger baseline (`verdict.STRONGER`). All differences are taken image by image,
     weighted by `folds.image_weights`, averaged over the random quarters and bootstrapped over
     groups within classes.
 

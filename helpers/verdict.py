@@ -9,7 +9,7 @@ FEWEST_REPLICATES = 5  # fewer never give an answer
 RULE = files.RESULTS / "rule.json"  # what `experiments/rule.py` found, before any real score
 # Of the bootstrap's intervals, by what they are about; `RULE` says why.
 FACTORS = {"exposure": 1.04, "compute": 1.0, "oracle": 1.06, "stronger": 1.03, "missing": 1.01}
-STRONGER = {"whole": "classic", "quarter": "part"}  # the better baseline on average, by `RULE`
+STRONGER = {"whole": "classic", "quarter": "part"}  # the stronger baseline on average, by `RULE`
 
 
 # --- The rule -------------------------------------------------------------------------------------

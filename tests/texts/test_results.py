@@ -328,7 +328,7 @@ def test_slow_averages_show_in_no_number_of_the_training():
 
 
 def test_what_03_tells_of_its_edits():
-    """Every number of the table under *What we saw*, and the two counts below it."""
+    """Every number of the table under *What we saw*, and the counts below it."""
     names = {"none": "none", "no penalty": "no penalty",
              "neither soft nor noisy": "labels neither soft nor noisy",
              "discriminator too strong": "discriminator too strong"}  # fmt: skip
@@ -337,21 +337,26 @@ def test_what_03_tells_of_its_edits():
     text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
 
     def cell(values, digits):
-        mean, low, high = (f"{x:.{digits}f}" for x in (values.mean(), values.min(), values.max()))
-        return f"{mean} ({low} to {high})".replace("-", "−")
+        shown = (f"{value:.{digits}f}" for value in values)
+        return ", ".join(shown).replace("-0.00", "0.00").replace("-", "−")
 
+    digits_of = {"discriminator_gradient": 1, "apart": 2, "output_on_fake": 2, "heads": 0}
     by_edit = {edit: some.set_index("seed") for edit, some in rows.groupby("edit")}
+    plain = by_edit["none"]
+    assert list(plain.index) == [2019, 2020, 2021, 2022, 2023] and (plain["heads"] > 0).all()
     for edit, words in names.items():
         found = by_edit[edit]
-        assert len(found) == 5 and found.index.equals(by_edit["none"].index)
-        gradient, apart = cell(found["discriminator_gradient"], 1), cell(found["apart"], 2)
-        heads = ", ".join(map(str, found["heads"]))
-        assert f"| {words} | {gradient} | {apart} | {heads} |" in text
-        empty = (found["heads"] == 0).sum()
-        assert empty == 0 if edit == "none" else empty in (1, 2)
-    plain, without = by_edit["none"], by_edit["no penalty"]
+        assert found.index.equals(plain.index)
+        cells = [cell(found[name], digits) for name, digits in digits_of.items()]
+        assert f"| {words} | {' | '.join(cells)} |" in text
+        assert (found["heads"] == 0).sum() in ((0,) if edit == "none" else (1, 2))
+    without, hard, strong = (by_edit[edit] for edit in list(names)[1:])
     assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
-    assert (by_edit["neither soft nor noisy"]["apart"] > plain["apart"]).sum() == 4
+    assert (hard["apart"] > plain["apart"]).sum() == 4
+    assert (strong["output_on_fake"] < plain["output_on_fake"]).sum() == 3
+    changed = pd.concat([without, hard, strong])["heads"]
+    more = sum((found["heads"] > plain["heads"]).sum() for found in (without, hard, strong))
+    assert ((changed > 0).sum(), more) == (11, 10)
 
 
 def test_what_each_trick_does():
