@@ -137,6 +137,34 @@ def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
         )
 
 
+def test_what_05_tells_of_the_study_of_36_slices():
+    """Recomputed from its rows; the intervals are those that the test above recomputes."""
+    content, told = kept("study_36"), {}
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    first = text.index("With 36 slices the answer is *")
+    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    summary = content["summary"]
+    audits = pd.DataFrame([one for row in content["rows"] for one in row["audit"].values()])
+    scores = pd.json_normalize([row["arms"] for row in content["rows"]])
+    for arm, where in (("classic_gan", "fresh"), ("classic_gan", "shifted"), ("oracle", "fresh")):
+        first, plain = (scores[f"{x}.{where}.balanced_accuracy"] for x in (arm, "classic"))
+        told[arm, where] = interval(100 * (first - plain))
+    cost, low, high = told["classic_gan", "fresh"]
+    assert f"the answer is *{summary['verdict']['answer']}*" in part
+    assert f"cost {-cost:.1f} points, and the whole interval ({low:.1f} to {high:.1f})" in part
+    assert f"True new slices brought {told['oracle', 'fresh'][0]:.1f} points" in part
+    shifted = "{:+.1f} points ({:+.1f} to {:+.1f})".format(*told["classic_gan", "shifted"])
+    assert f"by {shifted}. The interval contains 0" in part
+    mean = audits.mean(numeric_only=True)
+    assert f"all {len(audits)} GANs" in part and audits["told_apart"].all()
+    coverage, expected = f"{mean['coverage']:.2f}", f"{mean['coverage_expected']:.2f}"
+    assert f"the mean coverage was {coverage}, where real slices would have {expected}" in part
+    assert mean["like_a_slice"] > 0.99  # "Nearly all images looked like heads"
+    assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
+    noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
+    assert f"grey noise ({100 * noise:.1f}, above)" in part
+
+
 POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
 
 
