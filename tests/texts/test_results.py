@@ -11,7 +11,7 @@ from conftest import ROOT
 from scipy import stats
 
 from experiments import worth as benchmark
-from helpers import bundled, verdict
+from helpers import bundled, copies, verdict
 
 
 def kept(name):
@@ -160,6 +160,8 @@ def test_what_05_tells_of_the_study_of_36_slices():
     coverage, expected = f"{mean['coverage']:.2f}", f"{mean['coverage_expected']:.2f}"
     assert f"the mean coverage was {coverage}, where real slices would have {expected}" in part
     assert mean["like_a_slice"] > 0.99  # "Nearly all images looked like heads"
+    assert f"of {audits['repeats'].sum()} of the {len(audits)} that they repeat" in part
+    assert copies.LEVEL == 1 / 50
     assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
     noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
     assert f"grey noise ({100 * noise:.1f}, above)" in part
