@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -426,6 +427,23 @@ def test_a_plan_says_hours_and_chances_and_writes_nothing(chosen, folder, tmp_pa
     assert "8 units of about" in said and "hours" in said
     assert "truly gain 0 points" in said and "truly gain 8 points" in said
     assert snapshot(tmp_path) == before
+
+
+def test_07_shows_what_the_plan_says_of_its_own_folder(tmp_path, monkeypatch):
+    """A quarter of it is too small for a GAN."""
+    from helpers import phantom
+    from helpers.folder import find_groups, read_folder
+
+    slices = read_folder(phantom.write_dataset(tmp_path / "data", n=120, seed=2019))
+    monkeypatch.setattr(study, "time_step", lambda values: 1.0)
+    settings = {"workers": 2, "quarters": 0, "values": {"gan_steps": 1000}}
+    labels, groups = slices.table["label"].to_numpy(), find_groups(slices).groups
+    said = study.foresee(settings, 8, labels, groups)
+    shown = said[said.index("With 120 images") : said.index(" (As simulated")]
+    text = (ROOT / "notebooks" / "07_your_own_images.ipynb").read_text()
+    assert f"> {shown}" in text
+    (helps,) = re.findall(r"helps (\d+)%", shown)
+    assert f"would find it in {helps} of 100 cases" in text and int(helps) < 80
 
 
 def test_other_data_under_the_same_path_is_another_study(
