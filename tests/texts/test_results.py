@@ -384,6 +384,11 @@ def test_what_03_tells_of_its_edits():
     assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
     assert (hard["apart"] > plain["apart"]).sum() == 4
     assert (strong["output_on_fake"] < plain["output_on_fake"]).sum() == 3
+    for name in digits_of:
+        means = [found[name].mean() for found in by_edit.values()]
+        assert all(np.ptp(found[name]) > np.ptp(means) for found in by_edit.values())
+        if name == "discriminator_gradient":
+            assert f"these means are {min(means):.1f} to {max(means):.1f}.)" in text
     changed = pd.concat([without, hard, strong])["heads"]
     more = sum((found["heads"] > plain["heads"]).sum() for found in (without, hard, strong))
     assert ((changed > 0).sum(), more) == (11, 10)
