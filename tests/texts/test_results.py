@@ -137,6 +137,30 @@ def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
         )
 
 
+def test_the_study_of_the_real_set_is_judged_once_and_only_whole():
+    """Each unit is a fold, with GANs on all of its training slices or on a quarter of them."""
+    path = ROOT / "experiments" / "results" / "study_folds.json"
+    if not path.exists():
+        return
+    content = json.loads(path.read_text())
+    rows = content["rows"]
+    units = [(row["number"], row["quarter"]) for row in rows]
+    assert len(set(units)) == len(units) and set(units) <= set(
+        itertools.product(range(8), (None, 0))
+    )
+    assert content["settings"]["images"] == 200 and content["settings"]["seeds"] == 1
+    of_fold = {row["number"]: row["tested"] for row in rows if row["quarter"] is None}
+    tested = list(itertools.chain(*of_fold.values()))
+    assert len(set(tested)) == len(tested), "an image is tested in two folds"
+    for row in rows:
+        assert row["tested"] == of_fold.get(row["number"], row["tested"])
+        assert len(row["tested"]) == len(row["probabilities"]) and row["precision"]
+    if len(rows) < 16:
+        assert "summary" not in content
+        page = (ROOT / "experiments" / "README.md").read_text()
+        assert f"{len(rows)} of 16 units are finished" in page
+
+
 def test_what_05_tells_of_the_study_of_36_slices():
     """Recomputed from its rows; the intervals are those that the test above recomputes."""
     content, told = kept("study_36"), {}
