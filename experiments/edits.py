@@ -77,17 +77,6 @@ def execute(notebook: nbformat.NotebookNode, parameters: dict, folder: Path) -> 
     return json.loads("".join(out.text for out in last.outputs if out.name == "stdout"))
 
 
-def summarise(rows: list[dict]) -> dict[str, dict[str, list[float]]]:
-    """By edit and number: mean, smallest and largest over the seeds."""
-    shown = [*NUMBERS, "mean_grey", "heads"]
-    found = pd.DataFrame(rows).groupby("edit", sort=False)[shown]
-    mean, low, high = found.mean(), found.min(), found.max()
-    return {
-        edit: {name: [float(t.loc[edit, name]) for t in (mean, low, high)] for name in shown}
-        for edit in mean.index
-    }
-
-
 def main() -> None:
     """Prepare the slices, train with each edit, write."""
     parser = argparse.ArgumentParser(
@@ -108,7 +97,6 @@ def main() -> None:
         "settings": {"steps": parameters["gallery_steps"], "recipe": parameters["recipe"]},
         "versions": machine.versions(),
         "rows": rows,
-        "summary": summarise(rows),
     }
     files.write_json(asked.results, content)
 

@@ -484,11 +484,3 @@ def test_each_edit_is_the_one_that_the_notebook_proposes(name):
     for old, new in edits.EDITS[name].items():
         assert f"`{old}`" in proposed and f"`{new}`" in proposed
         assert new in changed[0] and changed[0].count(old) == new.count(old)
-
-
-def test_edits_are_summed_up_by_seed():
-    seen = dict.fromkeys(edits.NUMBERS, 1.0) | {"mean_grey": 0.0}
-    rows = [{"edit": "none", "heads": heads} | seen for heads in (8, 3, 7)]
-    rows += [{"edit": "other", "heads": 1} | seen]
-    found = edits.summarise(rows)
-    assert found["none"]["heads"] == [6, 3, 8] and found["other"]["heads"] == [1, 1, 1]
