@@ -47,8 +47,8 @@ bench: .venv/installed
 
 # For maintainers: the long trainings, from a checkout of their own, which later commits don't touch:
 # the study of simulated sets of 36 slices, the study of the real set in eight folds, simulated sets
-# of 144, the pilot of ResNet-50's steps, then the published experiment. Each row is written when it
-# is finished; the rows that were committed are not computed again. `make evidence-rows` copies all
+# of 144, the pilot of ResNet-50's steps, ResNet-50 on six of the simulated sets of each size, then
+# the published experiment. Each row is written when it is finished; the rows that were committed are not computed again. `make evidence-rows` copies all
 # rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
@@ -56,7 +56,7 @@ REAL ?= ../shared/data/head-ct-hemorrhage
 LOW := { echo 19 > /proc/self/autogroup; } 2> /dev/null; nice -n 19
 ROWS := study-36/study.json:study_36 study-folds/study.json:study_folds \
     study-144/study.json:study_144 \
-    pilot_steps.json:pilot_steps published.json:published
+    pilot_steps.json:pilot_steps resnet50_sets.json:resnet50_sets published.json:published
 evidence:
 	@test -e "$(EVIDENCE)/checkout" || git clone --quiet . "$(EVIDENCE)/checkout"
 	@$(MAKE) --no-print-directory -C "$(EVIDENCE)/checkout" .venv/installed
@@ -72,6 +72,8 @@ evidence:
 	    study --data ../head-ct-hemorrhage --out ../study-folds; \
 	    study --images 144 --out ../study-144; \
 	    $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; \
+	    $(BIN)/python experiments/resnet50_sets.py --studies ../study-36 ../study-144 \
+	        --pilot ../pilot_steps.json --results ../resnet50_sets.json; \
 	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
 	        --pilot ../pilot_steps.json --results ../published.json'
 

@@ -92,16 +92,9 @@ def _run_fold(task: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _run_set(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A simulated set: the scores of all arms on fresh slices, and on shifted ones."""
-    from helpers import bundled, measures, preprocessing, trunk
+    from helpers import bundled, measures, trunk
 
-    seed, count = task["data_seed"], task["images"]
-    images, labels = preprocessing.fresh_slices(count, seed)
-    true = preprocessing.fresh_slices(ADDED * count, machine.derive_seed(seed, "true"))
-    fresh, truth = preprocessing.fresh_slices(
-        task["fresh_count"], machine.derive_seed(seed, "fresh")
-    )
-    shifted = preprocessing.shift_domain(fresh, machine.derive_seed(seed, "shifted"))
-    tests = {"fresh": fresh, "shifted": shifted}
+    (images, labels), true, tests, truth = draw_set(task)
     drawn = draw_added(task, folder, images, labels)
     arms: dict[str, dict[str, dict[str, float]]] = {}
     for name in OF_A_SET:
@@ -116,10 +109,32 @@ def _run_set(task: dict[str, Any], folder: Path) -> dict[str, Any]:
             measures.audit_class(
                 drawn[0][drawn[1] == label], images[labels == label], true[0][true[1] == label],
                 np.arange(np.sum(labels == label) + np.sum(true[1] == label)),
-                seed=0, fresh=fresh[truth == label][:500],
+                seed=0, fresh=tests["fresh"][truth == label][:500],
             )
         )  # fmt: skip
-    return {"images": count, "arms": arms, "audit": audit}
+    return {"images": len(images), "arms": arms, "audit": audit}
+
+
+def draw_set(task: dict[str, Any]) -> tuple[tuple, tuple, dict[str, np.ndarray], np.ndarray]:
+    """All slices of a simulated set.
+
+    Args:
+        task: Has `data_seed`, `images` and `fresh_count`.
+
+    Returns:
+        Training slices and their labels; three times as many true new ones and theirs; the slices
+        to score on, `fresh` and `shifted`, and their labels.
+    """
+    from helpers import preprocessing
+
+    seed, count = task["data_seed"], task["images"]
+    real = preprocessing.fresh_slices(count, seed)
+    true = preprocessing.fresh_slices(ADDED * count, machine.derive_seed(seed, "true"))
+    fresh, truth = preprocessing.fresh_slices(
+        task["fresh_count"], machine.derive_seed(seed, "fresh")
+    )
+    shifted = preprocessing.shift_domain(fresh, machine.derive_seed(seed, "shifted"))
+    return real, true, {"fresh": fresh, "shifted": shifted}, truth
 
 
 def draw_added(

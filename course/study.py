@@ -90,12 +90,15 @@ def plan(settings: dict[str, Any], out: Path) -> list[dict[str, Any]]:
 # --- What the rows say ----------------------------------------------------------------------------
 
 
-def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise_folds(
+    base: dict[str, Any], rows: list[dict[str, Any]], stronger: str = STRONGER["quarter"]
+) -> dict[str, Any]:
     """Arms, gains and answer of a set's folds.
 
     Args:
         base: As `measure_without_gan` gives it.
         rows: Of all units.
+        stronger: The classifier's stronger baseline at a quarter: *part* or *part_long*.
     """
     labels, groups = np.array(base["labels"]), np.array(base["groups"])
     weights = folds.image_weights(labels, groups)
@@ -106,7 +109,6 @@ def summarise_folds(base: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
     if with_gan and "part" in answers:
         answers["part_gan"] = np.concatenate([_pool(rows, q, len(labels)) for q in with_gan])
 
-    stronger = STRONGER["quarter"]
     pairs = compare("classic_gan", "part_gan", "oracle_part", stronger)
 
     def right(name, of=answers):
@@ -177,8 +179,14 @@ def _weighted_scores(probabilities, labels, weights) -> dict[str, float]:
     }  # fmt: skip
 
 
-def summarise_sets(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Arms, gains and answer of simulated sets, scored on fresh slices; seeds averaged first."""
+def summarise_sets(rows: list[dict[str, Any]], stronger: str = STRONGER["whole"]) -> dict[str, Any]:
+    """Arms, gains and answer of simulated sets, scored on fresh slices; seeds averaged first.
+
+    Args:
+        rows: Of all units.
+        stronger: The classifier's stronger baseline: *classic* or *classic_long*.
+    """
+    measured = rows[0]["arms"]
     sets = sorted({row["number"] for row in rows})
 
     def values(name, where="fresh", key="balanced_accuracy"):
@@ -191,18 +199,17 @@ def summarise_sets(rows: list[dict[str, Any]]) -> dict[str, Any]:
         found = intervals.resampled_t(values(first, where) - values(second, where))
         return {key: found[key] for key in ("mean", "ci", "sd", "p_value")}
 
-    stronger = STRONGER["whole"]
     pairs = compare("classic_gan", "classic_gan", "oracle", stronger)
     gains = {name: gain(*pair) for name, pair in pairs.items()}
     arms = {}
-    for name in OF_A_SET:
+    for name in (each for each in OF_A_SET if each in measured):
         found = intervals.resampled_t(values(name))
         arms[name] = {"balanced_accuracy": found["mean"], "ci": np.clip(found["ci"], 0, 1).tolist()}
         arms[name] |= {
             key: float(values(name, key=key).mean())
             for key in ("auc", "sensitivity", "specificity", "brier")
         } | {"shifted": float(values(name, "shifted").mean())}
-    secondary = {name: gain(*pair) for name, pair in SECONDARY.items()}
+    secondary = {name: gain(*pair) for name, pair in SECONDARY.items() if pair[0] in measured}
     secondary |= {
         f"{name}, shifted": gain(*pairs[name], where="shifted") for name in ("exposure", "oracle")
     }

@@ -18,7 +18,8 @@ eight folds are there, and the quarters only together.
 at a quarter of the slices `part_gan` on four quarters, and the arms without a GAN on twelve.
 ResNet-50, trained from scratch, has the paper's three arms in the paper's protocol, the arms of a
 study at 10,000 steps, `classic_short` with half of the steps, and one quarter. It is scored only
-once `pilot_steps.py` has decided on its steps.
+once `pilot_steps.py` has decided on its steps, and on its stronger baseline. *Bundled* also sees
+the real images alone at the 224 pixels for which its trunk was trained.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from course.study import summarise_folds
 from helpers import files, folds, intervals, machine
 from helpers.files import CourseError
 from helpers.folder import read_folder
-from helpers.verdict import FACTORS
+from helpers.verdict import FACTORS, STRONGER
 
 RESULTS = files.RESULTS / "published.json"
 COMMAND = "python experiments/published.py --data head-ct-hemorrhage --gans FOLDER"
@@ -47,14 +48,17 @@ PRIMARY = "paper", 10_000
 PILOT = files.RESULTS / "pilot_steps.json"
 OF_SLICES = 144  # for which the pilot chose ResNet-50's steps
 SEEDS = 2
+FULL = 224  # pixels
 OF_PAPER = 100  # generated images of each class in the paper's own arms
 EPOCHS = 100  # the most of the paper's protocol
+AT_A_QUARTER = {"classic": "part", "classic_long": "part_long"}
 # Besides the gains of a study: the published claim, and what half of the turns cost.
 PAIRS = {
     "original_gan": ("original_gan", "original"),
     "original_gan, last epoch": ("original_gan, last epoch", "original, last epoch"),
     "gan_only": ("gan_only", "original"),
     "classic_short": ("classic_short", "classic"),
+    "full size": ("classic, full size", "classic"),
 }
 
 
@@ -65,7 +69,8 @@ class Fold:
     number: int
     parts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # train, validation, test
     quarters: list[np.ndarray]  # bool, of the training part
-    tested: list[int]  # the places of its test images in the set
+    places: dict[str, list[int]]  # of each part's images in the set
+    large: np.ndarray  # the whole set at 224 pixels
     gans: Path
 
     def folder(self, part: str) -> str:
@@ -116,6 +121,8 @@ def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
     if part == "real":
         for name in ("original", "classic", "classic_long", "mixup"):
             keep(name, name, images, labels)
+        for name in ("original", "classic"):
+            arms[f"{name}, full size"] = [score_at_full_size(fold, name)]
         for quarter in fold.quarters:
             real, rest = (images[quarter], labels[quarter]), (images[~quarter], labels[~quarter])
             keep("part", "part", *real)
@@ -136,6 +143,19 @@ def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
         for name in ("gan_only", "original_gan"):
             keep(name, name, images, labels, *few)
     return {"arms": arms, "audits": audits}
+
+
+def score_at_full_size(fold: Fold, name: str) -> list[float]:
+    """Probabilities of the fold's test images by an arm of real images alone, at 224 pixels."""
+    from helpers import bundled, trunk
+    from helpers.arms import ARMS
+
+    train, test = (fold.large[fold.places[part]] for part in ("train", "test"))
+    views = bundled.augmented_views(train, ARMS[name].views)
+    features = trunk.features(views.reshape(-1, FULL, FULL, 1), FULL)
+    real = features.reshape(*views.shape[:2], -1)
+    head = bundled.fit_head([bundled.share(real, fold.parts["train"][1], len(train))], real)
+    return np.round(head.answer(trunk.features(test, FULL)), 6).tolist()
 
 
 def audit(fold: Fold, drawn: np.ndarray, drawn_labels: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -215,8 +235,16 @@ def first_of_class(images: np.ndarray, labels: np.ndarray, count: int) -> tuple:
     return images[chosen], labels[chosen]
 
 
-def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any]:
-    """What each classifier says by recipe and length, of the parts whose folds are all there."""
+def summarise(
+    rows: list[dict[str, Any]], plan: dict[str, Any], stronger: dict[str, str]
+) -> dict[str, Any]:
+    """What each classifier says by recipe and length, of the parts whose folds are all there.
+
+    Args:
+        rows: Of all finished units.
+        plan: Of the folds.
+        stronger: Each classifier's stronger baseline at a quarter.
+    """
     names = [name for fold in plan["folds"] for name in fold["test"]]
     groups = np.arange(len(names))  # a fold tests one slice of each group
     found: dict[str, Any] = {}
@@ -250,7 +278,7 @@ def summarise(rows: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any
                 for name in of_arm
                 for draw, answers in enumerate(row["arms"][name])
             ]  # fmt: skip
-            summary = summarise_folds(base, units)
+            summary = summarise_folds(base, units, stronger[classifier])
             del summary["advice"]  # for a study's own seeds
             found[arm.replace("classic_gan", classifier)] = summary
     return found
@@ -308,19 +336,18 @@ def read_folds(data: Path, gans: Path) -> tuple[dict[str, Any], list[Fold]]:
     if slices.fingerprint != plan.get("fingerprint"):
         raise CourseError(f"{data} holds other slices than {FOLDS_FILE.name} describes.")
     images, labels = preprocessing.prepare(slices.greys), slices.table["label"].to_numpy()
+    large = preprocessing.prepare(slices.greys, FULL)
     names = slices.table["file"].tolist()
     place, groups = {name: k for k, name in enumerate(names)}, plan["groups"]
     found = []
     for number, fold in enumerate(plan["folds"]):
-        parts = {}
+        parts, places = {}, {}
         for kind in ("train", "validation", "test"):
-            chosen = sorted(place[name] for name in fold[kind])
+            chosen = places[kind] = sorted(place[name] for name in fold[kind])
             of_part = np.array([groups[names[k]] for k in chosen])
             parts[kind] = images[chosen], labels[chosen], of_part
-        train = sorted(place[name] for name in fold["train"])
-        quarters = [np.isin(train, [place[x] for x in part]) for part in fold["quarters"]]
-        tested = sorted(place[name] for name in fold["test"])
-        found.append(Fold(number, parts, quarters, tested, gans))
+        quarters = [np.isin(places["train"], [place[x] for x in part]) for part in fold["quarters"]]
+        found.append(Fold(number, parts, quarters, places, large, gans))
     return plan, found
 
 
@@ -328,7 +355,7 @@ def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dic
     """The row of a unit whose generators are there."""
     started = time.monotonic()
     row = {"fold": fold.number, "part": part, "classifier": classifier}
-    row |= {"tested": fold.tested, "labels": fold.parts["test"][1].tolist()}
+    row |= {"tested": fold.places["test"], "labels": fold.parts["test"][1].tolist()}
     if classifier == "resnet50":
         row |= score_resnet50(fold, part, steps_of_set)
     else:
@@ -356,8 +383,11 @@ def main(arguments: list[str] | None = None) -> None:
     machine.setup()
     plan, of_set = read_folds(asked.data, asked.gans)
     classifiers = ["bundled", "resnet50"]
-    steps = files.read_json(asked.pilot).get("summary", {}).get("steps")
-    if not steps:
+    stronger, pilot = {"bundled": STRONGER["quarter"]}, files.read_json(asked.pilot)
+    steps = pilot.get("summary", {}).get("steps")
+    if steps:
+        stronger["resnet50"] = AT_A_QUARTER[pilot["summary"]["stronger"]]
+    else:
         classifiers.remove("resnet50")
         print(f"ResNet-50 is not scored yet: {asked.pilot.name} is not finished.")
     rows = files.read_json(asked.results).get("rows", [])
@@ -373,9 +403,14 @@ def main(arguments: list[str] | None = None) -> None:
             rows = sorted([*rows, row], key=lambda x: (x["classifier"], x["fold"]))
             content = {
                 "command": COMMAND,
-                "settings": {"primary": PRIMARY, "seeds": SEEDS, "epochs": EPOCHS},
+                "settings": {
+                    "primary": PRIMARY,
+                    "seeds": SEEDS,
+                    "epochs": EPOCHS,
+                    "stronger": stronger,
+                },
                 "versions": machine.versions(),
-                "summary": summarise(rows, plan),
+                "summary": summarise(rows, plan, stronger),
                 "rows": rows,
             }
             files.write_json(asked.results, content)

@@ -77,13 +77,14 @@ class Classifier:
         """Let BatchNorm's moving averages catch up with the final weights; nothing else moves.
 
         Averages of earlier weights, or of images that are turned and moved, can make the network
-        call every test image the same class.
+        call every test image the same class. A frozen trunk keeps its averages.
 
         Args:
             images: ``(n, 32, 32, 1)``, whole batches of images like those that are tested.
         """
-        for batch in np.split(images, len(images) // BATCH_SIZE):
-            self.model(batch, training=True)
+        if self.trunk == "scratch":
+            for batch in np.split(images, len(images) // BATCH_SIZE):
+                self.model(batch, training=True)
 
 
 def build_classifier(
@@ -242,6 +243,11 @@ def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarra
     return (arm.augment(flat) if arm.augment else flat), labels.reshape(-1)
 
 
+def draw_plain(arm: Arm, steps: int, seed: int) -> np.ndarray:
+    """Batches for `Classifier.settle`: the arm's own images, unchanged, without synthetic ones."""
+    return draw_batches(Arm(arm.images, arm.labels), min(steps, SETTLING), seed)[0]
+
+
 def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
     """The original's geometry: rotation 40 degrees, shifts, shear and zoom 0.2, horizontal flip.
 
@@ -297,7 +303,7 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     steps *= arm.length
     images, labels = draw_batches(arm, steps, seed)
     rates = LEARNING_RATE * (1 - np.arange(steps, dtype=np.float32) / steps)
-    plain = draw_batches(Arm(arm.images, arm.labels), min(steps, SETTLING), seed)[0]
+    plain = draw_plain(arm, steps, seed)
     classifier.reset(seed)
     if machine.device() and classifier.learner is classifier.model:
         machine.device().fit(classifier.model, images, labels, rates, plain)
@@ -307,8 +313,7 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     for x, y, rate in parts:
         classifier.learner.optimizer.learning_rate = rate
         classifier.learner.train_on_batch(classifier.inputs(x), y)
-    if classifier.trunk == "scratch":
-        classifier.settle(plain)
+    classifier.settle(plain)
     return classifier.model
 
 
@@ -323,7 +328,8 @@ def fit_with_patience(
     """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
 
     Real and synthetic images are one set here, in which each counts the same as the others of its
-    class. The learning rate does not change.
+    class. The learning rate does not change. BatchNorm's averages settle at the end, as in `fit`;
+    early stopping compares the epochs before that.
 
     Args:
         classifier, arm, seed: As in `fit`.
@@ -334,6 +340,7 @@ def fit_with_patience(
         What early stopping picked: `best_epoch`, counted from 0, and `best_weights` of the learner;
         the classifier itself holds the last epoch's.
     """
+    plain = draw_plain(arm, SETTLING, seed)
     if arm.synthetic_images is not None:
         images = np.concatenate([arm.images, arm.synthetic_images])
         labels = np.concatenate([arm.labels, arm.synthetic_labels])
@@ -355,6 +362,12 @@ def fit_with_patience(
         )  # fmt: skip
         if not stopper.stopped_epoch:  # and train on: one fit tells both scores
             stopper.on_epoch_end(epoch, {"val_loss": epoch_log.history["val_loss"][0]})
+    last = classifier.learner.get_weights()
+    classifier.learner.set_weights(stopper.best_weights)
+    classifier.settle(plain)
+    stopper.best_weights = classifier.learner.get_weights()
+    classifier.learner.set_weights(last)
+    classifier.settle(plain)
     return stopper
 
 

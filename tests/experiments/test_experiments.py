@@ -471,6 +471,19 @@ def test_twice_the_steps_have_to_be_worth_two_points(gain, chosen):
     assert pilot_steps.summarise(rows[:-1]) == {}
 
 
+def test_the_stronger_baseline_is_chosen_at_the_chosen_steps():
+    """After 960 steps it would be the other one; the oracle is no baseline."""
+    score = {("classic", 480): 0.8, ("classic_long", 480): 0.7, ("classic", 960): 0.7,
+             ("classic_long", 960): 0.8, ("oracle", 480): 0.9, ("oracle", 960): 0.9}  # fmt: skip
+    rows = [
+        {"set": k, "arm": arm, "steps": steps, "score": value}
+        for k in range(6) for (arm, steps), value in score.items()
+    ]  # fmt: skip
+    found = pilot_steps.summarise(rows)
+    assert found["steps"] == 480 and found["stronger"] == "classic"
+    assert found["of_arms"] == pytest.approx({"classic": 0.8, "classic_long": 0.7, "oracle": 0.9})
+
+
 @pytest.mark.parametrize("name", edits.EDITS)
 def test_each_edit_is_the_one_that_the_notebook_proposes(name):
     """In the cells that it names, and nowhere else; the training itself is left out."""

@@ -538,12 +538,23 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     images, labels = slices
     classifier = classifiers.build_classifier("resnet50")
     contrary = images, 1 - labels
-    kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, epochs=24, seed=0)
-    last = classifiers.predict(classifier.model, images)[:, 1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifiers.Classifier, "settle", lambda *_: None)
+        kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, epochs=24, seed=0)
+    unsettled = classifier.model.get_weights()
     classifier.learner.set_weights(kept.best_weights)
     early = classifiers.predict(classifier.model, images)
     loss = -np.log(early[np.arange(len(labels)), contrary[1]]).mean()
     assert kept.best == pytest.approx(loss, rel=1e-3), "not the weights of that epoch"
+
+    kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, epochs=24, seed=0)
+    trained = {variable.path for variable in classifier.model.trainable_variables}
+    for variable, before in zip(classifier.model.weights, unsettled, strict=True):
+        moved = not np.array_equal(variable.numpy(), before)
+        assert moved == (variable.path not in trained), "averages alone settle, and all of them"
+    last = classifiers.predict(classifier.model, images)[:, 1]
+    classifier.learner.set_weights(kept.best_weights)
+    early = classifiers.predict(classifier.model, images)
     found = classifiers.run_arms(
         classifier, {"original": Arm(*slices)}, test=slices, validation=contrary,
         protocol="paper", steps=24, seed=0,

@@ -1,0 +1,108 @@
+"""Do GAN images help ResNet-50 on simulated slices? Six sets of each study of simulated sets.
+
+    python experiments/resnet50_sets.py --studies study-36 study-144
+
+The sets, their GANs and the slices to score on are those of `course study`. A GAN that is in the
+study's folder is used; one that isn't is trained there with the study's seeds. ResNet-50 is trained
+from scratch, one fit for each arm and set, and gets as many steps as `pilot_steps.py` chose, for
+144 slices: fewer slices get fewer. A row is one set: the same command goes on where it was stopped.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from course import replicate
+from course.commands import command
+from course.study import plan, summarise_sets
+from helpers import files, machine
+from helpers.files import CourseError
+
+RESULTS = files.RESULTS / "resnet50_sets.json"
+PILOT = files.RESULTS / "pilot_steps.json"
+COMMAND = "python experiments/resnet50_sets.py --studies study-36 study-144"
+SETS = 6
+OF_SLICES = 144  # for which the pilot chose the steps
+
+
+def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The row of one set: scores of the arms on fresh and on shifted slices.
+
+    Args:
+        task: As `study.plan` gives it.
+        steps: Batches for 144 real slices.
+    """
+    from helpers import classifiers
+
+    started = time.monotonic()
+    real, true, tests, truth = replicate.draw_set(task)
+    drawn = replicate.draw_added(task, files.make_folder(Path(task["folder"])), *real)
+    augment = classifiers.classic_augmentation(task["number"])
+    arms = {
+        "classic": classifiers.Arm(*real, augment=augment),
+        "classic_long": classifiers.Arm(*real, augment=augment, turns=2),
+        "classic_gan": classifiers.Arm(*real, *drawn, augment=augment),
+        "oracle": classifiers.Arm(*real, *true, augment=augment),
+    }
+    classifier = classifiers.build_classifier("resnet50", seed=task["number"])
+    scores = {}
+    for name, arm in arms.items():
+        own = max(1, round(steps * task["images"] / OF_SLICES))
+        classifiers.fit(classifier, arm, steps=own, seed=task["number"])
+        scores[name] = {
+            where: replicate.score(truth, classifier.answer(test)) for where, test in tests.items()
+        }
+    row = {"images": task["images"], "number": task["number"], "seed": 0, "arms": scores}
+    row |= {"steps": own, "precision": task["precision"]}
+    return row | {"seconds": time.monotonic() - started, "versions": machine.versions()}
+
+
+def summarise(rows: list[dict[str, Any]], stronger: str) -> dict[str, Any]:
+    """Arms, gains and answer by the number of real slices, where all sets of it are there."""
+    by_size: dict[int, list] = {}
+    for row in rows:
+        by_size.setdefault(row["images"], []).append(row)
+    found = {size: own for size, own in by_size.items() if len(own) == SETS}
+    return {str(size): summarise_sets(own, stronger) for size, own in found.items()}
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    """Score the sets that are missing, and write after each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--studies", type=Path, nargs="+", required=True, help="their folders")
+    parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_steps.py wrote")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    asked = parser.parse_args(arguments)
+    pilot = files.read_json(asked.pilot).get("summary")
+    if not pilot:
+        raise CourseError(f"{asked.pilot} is not finished: run pilot_steps.py first.")
+    machine.setup()
+    rows = files.read_json(asked.results).get("rows", [])
+    done = {(row["images"], row["number"]) for row in rows}
+    for folder in asked.studies:
+        study = files.read_json(folder / "study.json")
+        if not study or study["settings"]["data"]:
+            raise CourseError(f"{folder} holds no study of simulated sets: run course study first.")
+        for task in plan(study["settings"] | {"seeds": 1, "sets": SETS}, folder.resolve()):
+            if (task["images"], task["number"]) in done:
+                continue
+            rows.append(score_set(task, pilot["steps"]))
+            content = {
+                "command": COMMAND,
+                "settings": {"sets": SETS, "stronger": pilot["stronger"]},
+                "versions": machine.versions(),
+                "summary": summarise(rows, pilot["stronger"]),
+                "rows": rows,
+            }
+            files.write_json(asked.results, content)
+            minutes = rows[-1]["seconds"] / 60
+            print(f"{task['images']} slices, set {task['number']}: {minutes:.0f} min", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""ResNet-50 on the simulated sets of a study: the same sets and GANs, its own fits."""
+
+import numpy as np
+import pytest
+import resnet50_sets
+
+from course import replicate, study
+from helpers import classifiers, files, machine, preprocessing
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch, small_networks, small_trunk):
+    """A study of simulated sets of 40 slices that is begun, and a pilot's choices."""
+    monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
+    monkeypatch.setattr(study, "time_step", lambda _: 0.5)
+    monkeypatch.setattr(resnet50_sets, "SETS", 2)
+    plan = study.run_study(
+        profile="smoke", images=40, sets=3, out=str(tmp_path / "study"), only_plan=True
+    )
+    files.write_json(tmp_path / "study" / "study.json", {"settings": plan["settings"]})
+    files.write_json(
+        tmp_path / "pilot.json", {"summary": {"steps": 36, "stronger": "classic_long"}}
+    )
+    return tmp_path
+
+
+def run(folder):
+    asked = ["--studies", str(folder / "study"), "--pilot", str(folder / "pilot.json")]
+    return resnet50_sets.main([*asked, "--results", str(folder / "results.json")])
+
+
+def test_the_sets_are_those_of_the_study_and_each_fit_has_its_steps(begun, monkeypatch):
+    trained, fitted = [], []
+    fit, draw = classifiers.fit, replicate.draw_added
+    monkeypatch.setattr(
+        classifiers, "fit", lambda c, arm, **how: fitted.append((arm, how)) or fit(c, arm, **how)
+    )
+    monkeypatch.setattr(
+        replicate, "draw_added", lambda *given: trained.append(given[0]["name"]) or draw(*given)
+    )
+    assert run(begun) == 0 and trained == ["set 0 seed 0", "set 1 seed 0"]
+    found = files.read_json(begun / "results.json")
+    assert [(row["images"], row["number"]) for row in found["rows"]] == [(40, 0), (40, 1)]
+    assert {how["steps"] for _, how in fitted} == {10}, "36 for 144 slices"
+    assert [(arm.length, arm.synthetic_images is not None) for arm, _ in fitted[:4]] == [
+        (1, False), (2, False), (2, True), (2, True)
+    ]  # fmt: skip
+    settings = files.read_json(begun / "study" / "study.json")["settings"]
+    task = study.plan(settings, begun / "study")[1]
+    images, labels = preprocessing.fresh_slices(40, task["data_seed"])
+    classic, _, with_gan, oracle = (arm for arm, _ in fitted[4:])
+    for arm in (classic, with_gan, oracle):
+        assert np.array_equal(arm.images, images) and np.array_equal(arm.labels, labels)
+    assert len(with_gan.synthetic_images) == len(oracle.synthetic_images) == 120
+    assert not np.isin(oracle.synthetic_images.sum((1, 2, 3)), images.sum((1, 2, 3))).any()
+    drawn = replicate.draw_added(task, begun / "study" / "set-1-seed-0", images, labels)
+    assert np.array_equal(drawn[0], with_gan.synthetic_images), "the GANs of the study's folder"
+
+    def score(arm):
+        return np.mean([x["arms"][arm]["fresh"]["balanced_accuracy"] for x in found["rows"]])
+
+    summary = found["summary"]["40"]
+    gain = summary["gains"]["stronger"]["mean"]
+    assert gain == pytest.approx(score("classic_gan") - score("classic_long"))
+    assert summary["verdict"]["answer"] == "undecided", "two sets"
+    assert set(summary["arms"]) == {"classic", "classic_long", "classic_gan", "oracle"}
+
+
+def test_what_has_a_row_is_not_fitted_again(begun, monkeypatch):
+    assert run(begun) == 0
+    content = files.read_json(begun / "results.json")
+    files.write_json(begun / "results.json", content | {"rows": content["rows"][:1]})
+    scored = []
+    own = resnet50_sets.score_set
+    monkeypatch.setattr(
+        resnet50_sets, "score_set", lambda task, steps: scored.append(task) or own(task, steps)
+    )
+    assert run(begun) == 0 and [task["number"] for task in scored] == [1]
+    again = files.read_json(begun / "results.json")
+    assert again["rows"][1]["arms"] == content["rows"][1]["arms"]
+    assert again["summary"] == content["summary"]
+
+
+def test_it_waits_for_the_pilot_and_for_the_study(begun, capsys):
+    files.write_json(begun / "pilot.json", {"rows": []})
+    assert run(begun) == 2 and "pilot_steps.py first" in capsys.readouterr().err
+    files.write_json(begun / "pilot.json", {"summary": {"steps": 36, "stronger": "classic"}})
+    (begun / "study" / "study.json").unlink()
+    assert run(begun) == 2 and "course study first" in capsys.readouterr().err
+    assert not (begun / "results.json").exists()
