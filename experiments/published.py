@@ -92,10 +92,15 @@ class Fold:
         labels = self.real(part)[1]
         drawn = []
         for name, label in CLASSES.items():
-            path = self.gans / self.folder(part) / name / f"step-{steps}.h5"
+            path = self.gans / self.folder(part) / name
+            there = path / f"drawn-{steps}.npy"
+            if there.exists():  # on another machine: gpu_through_jax/packed.py
+                drawn.append(np.load(there))
+                continue
             seed = machine.derive_seed(self.number, "latent", label)
             latent = sampling.draw_latent(ADDED * int(np.sum(labels == label)), seed)
-            drawn.append(sampling.generate(sampling.load_generator(path), latent))
+            generator = sampling.load_generator(path / f"step-{steps}.h5")
+            drawn.append(sampling.generate(generator, latent))
         return np.concatenate(drawn), np.repeat([*CLASSES.values()], [len(x) for x in drawn])
 
 
@@ -362,7 +367,7 @@ def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dic
         row |= score_bundled(fold, part)
     if part != "real":
         made = [files.read_json(fold.gans / fold.folder(part) / x / "done.json") for x in CLASSES]
-        kept = ("seconds", "precision", "commit")
+        kept = ("seconds", "precision", "device", "commit")
         row["gans"] = [{name: each[name] for name in kept if name in each} for each in made]
     row |= {"seconds": time.monotonic() - started, "commit": commit()}
     return row | {"versions": machine.versions()}

@@ -125,10 +125,10 @@ def train_gan(
         precision = checkpoint["origin"]["precision"]
     precision = machine.choose_precision(precision)
     machine.seed_everything(seed)
-    plain, averaged = _build_networks(recipe, precision)
+    plain, averaged = build_networks(recipe, precision)
     # Faster clones are trained; at the end their weights are copied to the plain networks.
     generator, discriminator = (fast.speed_up(network, precision) for network in plain)
-    optimizers = _build_optimizers(recipe, generator, discriminator)
+    optimizers = build_optimizers(recipe, generator, discriminator)
     if averaged:
         averaged.set_weights(generator.get_weights())
     preview_generator = averaged or plain[0]
@@ -192,7 +192,7 @@ def train_gan(
     return Trained(preview_generator, plain[1], history, *pictures, *made_by)
 
 
-def _build_networks(
+def build_networks(
     recipe: Recipe, precision: str
 ) -> tuple[tuple[keras.Model, keras.Model], keras.Model | None]:
     """Generator and discriminator, and a second generator for averaged weights, if it needs one."""
@@ -202,7 +202,7 @@ def _build_networks(
         return both, networks.build_generator() if recipe.average_decay else None
 
 
-def _build_optimizers(recipe: Recipe, generator: keras.Model, discriminator: keras.Model) -> list:
+def build_optimizers(recipe: Recipe, generator: keras.Model, discriminator: keras.Model) -> list:
     rates = recipe.generator_learning_rate, recipe.discriminator_learning_rate
     optimizers = [gan.Adam(rate, recipe.beta_1) for rate in rates]
     for optimizer, network in zip(optimizers, (generator, discriminator), strict=True):

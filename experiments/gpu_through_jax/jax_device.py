@@ -128,23 +128,23 @@ class OnDevice:
         # Always in the same order: one program in every process, compiled once.
         self.variables = list({id(variable): variable for variable in found}.values())
         self.values: list[Any] = []
-        self._jitted: Callable | None = None
+        self.program: Callable | None = None  # of values and arguments; after `lower`
 
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns, as JAX's arrays; all calls have the first one's shapes."""
         arrays = [np.asarray(argument) for argument in arguments]
-        if self._jitted is None:
-            self._lower(arrays)
+        if self.program is None:
+            self.lower(arrays)
         if not self.values:
             self.push()
-        found, self.values = self._jitted(self.values, *arrays)
+        found, self.values = self.program(self.values, *arrays)
         return found
 
     def push(self) -> None:
         """Take the variables' values from TensorFlow; before the first call there are none."""
         import jax
 
-        if self._jitted is not None:
+        if self.program is not None:
             self.values = jax.device_put([np.asarray(variable) for variable in self.variables])
 
     def pull(self) -> None:
@@ -154,7 +154,8 @@ class OnDevice:
         for variable, value in zip(self.variables, jax.device_get(self.values), strict=False):
             variable.assign(value)
 
-    def _lower(self, examples: list[Any]) -> None:
+    def lower(self, examples: list[Any]) -> None:
+        """Make the program, for arguments of these shapes."""
         import jax
         import tensorflow as tf
         from jax._src.lib import _jax
@@ -207,7 +208,7 @@ class OnDevice:
             found = primitive.bind(*values, *arguments)
             return tf.nest.pack_sequence_as(concrete.structured_outputs, found)
 
-        self._jitted = jax.jit(lowered, donate_argnums=0)
+        self.program = jax.jit(lowered, donate_argnums=0)
 
 
 def drop_copies(module: Any) -> None:
