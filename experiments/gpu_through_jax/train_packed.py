@@ -147,12 +147,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=500)
     parser.add_argument("--most", type=int, default=10**6, help="trainings")
     parser.add_argument(
-        "--every",
-        type=int,
-        default=1,
-        help="for several processes at once: only "
-        "every so-manieth training, each process with its own --out",
-    )
+        "--every", type=int, default=1, metavar="N",
+        help="train only every N-th of them: N processes share the work, each with its own --out",
+    )  # fmt: skip
     parser.add_argument("--begin", type=int, default=0, help="the first of those, from 0")
     asked = parser.parse_args(arguments)
     deadline = time.monotonic() + asked.seconds

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import published
 import pytest
 from conftest import ROOT
 from scipy import stats
@@ -159,6 +160,25 @@ def test_the_study_of_the_real_set_is_judged_once_and_only_whole():
         assert "summary" not in content
         page = (ROOT / "experiments" / "README.md").read_text()
         assert f"{len(rows)} of 16 units are finished" in page
+
+
+def test_what_was_said_before_the_study_of_the_real_set():
+    """The page tells all that the plan printed, and what the code has fixed."""
+    page = (ROOT / "experiments" / "README.md").read_text()
+    (fixed,) = re.findall(r"## What was fixed before.*?(?=\n## )", page, re.DOTALL)
+    foreseen = kept("study_folds")["foreseen"].split("With ")[1].split(" (As simulated")[0]
+    told = re.sub(r"(\d) %", r"\1%", fixed)
+    for number in re.findall(r"\d+ images|\d+ groups|\d+ points wide", foreseen):
+        assert number.replace("images", "slices") in told
+    gains = re.findall(r"truly gain (\d+) points: ([^.]*)\.", foreseen)
+    assert [gain for gain, _ in gains] == re.findall(r"truly gain (\d+) points", told)
+    for (_, chances), of_gain in zip(gains, told.split("truly gain")[1:], strict=True):
+        found = re.findall(r"\*(\w+)\*,? in (\d+%)|and \*(\w+)\* in (\d+%)", of_gain)
+        said = {" ".join(filter(None, each)) for each in found}
+        assert said == set(chances.split(", "))
+    assert f"margin of {100 * verdict.MARGIN:.0f} points" in fixed
+    assert verdict.STRONGER == {"whole": "classic", "quarter": "part"}
+    assert published.PRIMARY == ("paper", 10_000) and "`paper` after 10,000 steps" in fixed
 
 
 def test_what_05_tells_of_the_study_of_36_slices():
