@@ -171,7 +171,7 @@ def summary(found: dict[str, Any]) -> list[str]:
         )
         if copies["twins"]:
             lines.append(
-                f"{len(copies['twins'])} pairs of real images of different groups look like one "
-                "picture: see twins in audit.json"
+                "pairs of real images of different groups that look like one picture: "
+                f"{len(copies['twins'])} (twins in audit.json)"
             )
     return lines + found["refused"]

@@ -57,9 +57,10 @@ def show(
 
 
 def save_figure(figure: Figure, out: Path, name: str) -> None:
-    """Keep a figure for the report, as `figures/NAME.png` in the folder `out`."""
+    """Keep a figure for the report, as `figures/NAME.png` in the folder `out`, and close it."""
     with files.atomic_write(out / "figures" / f"{name}.png") as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    plt.close(figure)
 
 
 def show_grid(

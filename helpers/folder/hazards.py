@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 
 import numpy as np
 import pandas as pd
@@ -49,10 +49,12 @@ def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
     both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
-        yield "two_labels", f"{len(both)} pairs show the same picture under two labels: {some}"
+        said = _count(both, "pair shows", "pairs show")
+        yield "two_labels", f"{said} the same picture under two labels: {some}"
     if conflicts := slices.reading.conflicts:
         some = _some(conflicts)
-        yield "folders", f"{len(conflicts)} images are in the folder of the other class: {some}"
+        said = _count(conflicts, "image is", "images are")
+        yield "folders", f"{said} in the folder of the other class: {some}"
 
 
 def _warn_of_few(slices: Slices, refused: str) -> Warnings:
@@ -61,7 +63,8 @@ def _warn_of_few(slices: Slices, refused: str) -> Warnings:
     least = sum(FEWEST.values())
     for name, count in zip(slices.names, counts, strict=True):
         if count < least:
-            yield "too_few", f"class {name} has {count} images and needs at least {least}"
+            of_class = _count(range(count), "image", "images")
+            yield "too_few", f"class {name} has {of_class} and needs at least {least}"
     if refused and counts.min() >= least:
         yield "too_few", refused.rstrip(".")
     if counts.min() < IMBALANCE * counts.sum():
@@ -78,18 +81,14 @@ def _warn_of_pictures(slices: Slices) -> Warnings:
     table = slices.table
     files, blank = table["file"].to_numpy(), table["blank"].to_numpy(bool)
     if blank.any():
-        some = _some(files[blank])
-        yield (
-            "blank",
-            f"{blank.sum()} images are blank or nearly so: {some}; leave_out: [blank] drops them",
-        )
+        said, some = _count(files[blank], "image is", "images are"), _some(files[blank])
+        yield "blank", f"{said} blank or nearly so: {some}; leave_out: [blank] drops them"
     if (masks := are_masks(table)).any():
-        some = _some(files[masks])
-        text = f"{masks.sum()} images look like masks: {some}; leave_out: [masks] drops them"
-        yield "masks", text
+        said = _count(files[masks], "image looks like a mask", "images look like masks")
+        yield "masks", f"{said}: {_some(files[masks])}; leave_out: [masks] drops them"
     if inverted := find_inverted(slices.greys, table["border"].to_numpy()):
-        some = _some(files[inverted])
-        yield "inverted", f"{len(inverted)} images look inverted, black for white: {some}"
+        said = _count(inverted, "image looks", "images look")
+        yield "inverted", f"{said} inverted, black for white: {_some(files[inverted])}"
     if np.quantile(table["brightest"], 0.95) < 64 and not blank.all():
         yield (
             "dark",
@@ -105,15 +104,15 @@ def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
         some = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
         yield (
             "augmented",
-            f"{count} files are named as augmented copies of {len(grouping.named)} pictures, and "
-            f"are grouped with them: {some}",
+            f"{_count(range(count), 'file is', 'files are')} named as augmented copies of "
+            f"{_count(grouping.named, 'picture', 'pictures')}, and grouped with them: {some}",
         )
     if new := _unknown_pairs(grouping.copies, grouping.known + grouping.named):
         some = _some(f"{files[i]} and {files[j]}" for i, j in new)
         yield (
             "copies",
-            f"{len(new)} more pairs are one picture saved again (cropped, flipped, turned or with "
-            f"other contrast), and are grouped: {some}",
+            f"{_count(new, 'more pair is', 'more pairs are')} one picture saved again (cropped, "
+            f"flipped, turned or with other contrast), and grouped: {some}",
         )
     if grouping.augmented:
         yield "augmented", grouping.augmented
@@ -121,14 +120,16 @@ def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
 
 def _warn_of_headers(table: pd.DataFrame) -> Warnings:
     """What the files' headers say: several pages, burned-in text."""
-    for kind, most, text in (
-        ("pages", 1, "hold several pages or frames, of which the first is used"),
-        ("burned_in", 0, "have text burned into the picture, as their DICOM header says"),
+    for kind, most, verbs, text in (
+        ("pages", 1, ("holds", "hold"), "several pages or frames, of which the first is used"),
+        ("burned_in", 0, ("has", "have"), "text burned into the picture, as the DICOM header says"),
     ):
         values = table[kind].fillna(0).astype(int) if kind in table else pd.Series([0])
         hit = (values > most).to_numpy()
         if hit.any():
-            yield kind, f"{hit.sum()} images {text}: {_some(table['file'].to_numpy()[hit])}"
+            files = table["file"].to_numpy()[hit]
+            said = _count(files, f"image {verbs[0]}", f"images {verbs[1]}")
+            yield kind, f"{said} {text}: {_some(files)}"
 
 
 def _unknown_pairs(pairs: list[tuple[int, int]], known: list[list[int]]) -> list[tuple[int, int]]:
@@ -268,6 +269,11 @@ def _warn_of_patients(slices: Slices) -> Warnings:
             f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if this "
             "stands for unknown, leave it empty",
         )
+
+
+def _count(found: Sized, one: str, many: str) -> str:
+    """How many there are, with the words for one of them or for several."""
+    return f"{len(found)} {one if len(found) == 1 else many}"
 
 
 def _some(names: Iterable[str]) -> str:

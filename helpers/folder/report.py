@@ -136,13 +136,17 @@ def _patients_line(table: pd.DataFrame, column: str | None) -> str:
 
 def _groups_line(grouping: Grouping, count: int) -> str:
     reasons = {
-        "pairs of identical pixels": len(grouping.identical),
-        "look-alike pairs": len(grouping.proposed),
-        "more pairs of one picture saved again": len(grouping.copies),
-        "pictures with copies by name": len(grouping.named),
-        "groups known beforehand": len(set(map(tuple, grouping.known))),
+        "pair{s} of identical pixels": len(grouping.identical),
+        "look-alike pair{s}": len(grouping.proposed),
+        "more pair{s} of one picture saved again": len(grouping.copies),
+        "picture{s} with copies by name": len(grouping.named),
+        "group{s} known beforehand": len(set(map(tuple, grouping.known))),
     }
-    why = ", ".join(f"{number} {what}" for what, number in reasons.items() if number)
+    why = ", ".join(
+        f"{number} {what.format(s='s' if number > 1 else '')}"
+        for what, number in reasons.items()
+        if number
+    )
     groups = len(np.unique(grouping.groups))
     return f"groups: {groups} for {count} images ({why or 'no two images belong together'})"
 

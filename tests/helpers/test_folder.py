@@ -13,6 +13,8 @@ from course import check
 from helpers import preprocessing
 from helpers.files import CourseError
 from helpers.folder import examine, find_groups, read_folder
+from helpers.folder.patients import Grouping
+from helpers.folder.report import _groups_line
 
 
 def rows(count=60):
@@ -278,6 +280,15 @@ def test_commands_read_columns_of_other_names(folder, capsys):
     assert "label column: sick" in said and "groups: 55 for 60 images" in said
     assert check.main([str(folder), "--label-column", "age"]) == 2
     assert "column age: all labels are 60: two classes are needed" in capsys.readouterr().err
+
+
+def test_groups_are_counted_in_words_that_fit_the_number():
+    one = Grouping(np.array([0, 0, 1, 2, 3]), [(0, 1)], [], [[0, 1], [2], [3]])
+    assert _groups_line(one, 5) == (
+        "groups: 4 for 5 images (1 pair of identical pixels, 3 groups known beforehand)"
+    )
+    none = Grouping(np.arange(5), [], [], [])
+    assert _groups_line(none, 5) == "groups: 5 for 5 images (no two images belong together)"
 
 
 def test_groups_csv_joins_what_it_names_and_nothing_else(folder):

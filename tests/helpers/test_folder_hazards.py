@@ -216,7 +216,7 @@ def test_several_pages(tmp_path):
     rows = plain(tmp_path, name="{:03}.tif")
     first = Image.open(tmp_path / rows[0][0])
     first.save(tmp_path / rows[0][0], save_all=True, append_images=[first.copy()])
-    assert "1 images hold several pages" in kinds(tmp_path)["pages"]
+    assert "1 image holds several pages" in kinds(tmp_path)["pages"]
 
 
 def test_columns_and_names_that_may_tell_patients(tmp_path):
