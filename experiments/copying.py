@@ -77,7 +77,7 @@ def measure(distances, groups, trained, among_real, places=(), seed=0) -> dict:
     """One row: what the test says of images at these distances, given what was planted where."""
     from helpers import copies
 
-    found = copies.decide(distances, among_real, np.arange(len(groups)), groups, trained)
+    found = copies.name_copies(distances, among_real, np.arange(len(groups)), groups, trained)
     named = {copy["image"] for copy in found["copies"]}
     share = len(places) / len(distances)
     return {
@@ -151,7 +151,7 @@ def run_real(data: str, draws: int) -> tuple[list[dict], list[list[str]]]:
         own = names[labels == label]
         distances = copies.aligned_distances(images, images)
         everyone = np.arange(len(images))
-        found = copies.decide(distances, distances, everyone, groups, len(images))
+        found = copies.name_copies(distances, distances, everyone, groups, len(images))
         twins += [[str(own[i]), str(own[j])] for i, j in found["twins"]]
         place = {int(Path(name).stem): i for i, name in enumerate(own)}
         seen = [(place[i], place[j]) for i, j in SEEN_BY_EYE if i in place]

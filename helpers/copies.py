@@ -162,7 +162,7 @@ def find_copies(
     compared = np.random.default_rng(0).permutation(len(real))[:MOST_COMPARED]
     among_real = aligned_distances(real[compared], real)
     distances = aligned_distances(images, real)
-    found = decide(distances, among_real, compared, groups, len(train))
+    found = name_copies(distances, among_real, compared, groups, len(train))
     return found | {"likeness": 1 - distances.min(axis=1)}
 
 
@@ -191,14 +191,14 @@ def favours_training(distances: np.ndarray, groups: np.ndarray, trained: int) ->
     return float(mannwhitneyu(*by_part, alternative="less").pvalue)
 
 
-def decide(
+def name_copies(
     distances: np.ndarray,
     among_real: np.ndarray,
     compared: np.ndarray,
     groups: np.ndarray,
     trained: int,
 ) -> dict[str, Any]:
-    """Decide from distances which images are copies of training images.
+    """Name the images that are copies of training images, by their distances.
 
     Held-out images, which the generator never saw, take part as well. Where generated images lie
     near to held-out people half as often as to people of training, or more often, in proportion to
