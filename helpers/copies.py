@@ -147,7 +147,7 @@ def find_copies(
         groups: Of train and held_out, in this order: equal ones are one person's.
 
     Returns:
-        What `decide` gives, and for each image its `likeness`: the correlation with the nearest
+        What `name_copies` gives, and for each image its `likeness`: the correlation with the nearest
         real image after alignment.
 
     Raises:
