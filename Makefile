@@ -47,8 +47,9 @@ bench: .venv/installed
 
 # For maintainers: the long trainings, from a checkout of their own, which later commits don't touch:
 # the study of simulated sets of 36 slices, the study of the real set in eight folds, simulated sets
-# of 144, the pilot of ResNet-50's steps, ResNet-50 on six of the simulated sets of each size, then
-# the published experiment. Each row is written when it is finished; the rows that were committed are not computed again. `make evidence-rows` copies all
+# of 144, the published experiment at full size, the pilot of ResNet-50's steps, the published
+# experiment with ResNet-50 and at a quarter of the slices, then ResNet-50 on six simulated sets of
+# each size. Each row is written when it is finished; the rows that were committed are not computed again. `make evidence-rows` copies all
 # rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
@@ -71,11 +72,14 @@ evidence:
 	    study --images 36 --out ../study-36; \
 	    study --data ../head-ct-hemorrhage --out ../study-folds; \
 	    study --images 144 --out ../study-144; \
+	    published() { $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage \
+	        --gans ../gans --pilot ../pilot_steps.json --results ../published.json "$$@"; }; \
+	    published --parts real paper; \
 	    $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; \
+	    published --parts real paper; \
+	    published; \
 	    $(BIN)/python experiments/resnet50_sets.py --studies ../study-36 ../study-144 \
-	        --pilot ../pilot_steps.json --results ../resnet50_sets.json; \
-	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
-	        --pilot ../pilot_steps.json --results ../published.json'
+	        --pilot ../pilot_steps.json --results ../resnet50_sets.json'
 
 evidence-rows:
 	@for pair in $(ROWS); do \

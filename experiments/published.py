@@ -383,6 +383,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--gans", type=Path, required=True, help="folder for the generators")
     parser.add_argument("--processes", type=int, default=2, help="GANs trained at once")
     parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_steps.py wrote")
+    parser.add_argument(
+        "--parts", nargs="+", choices=list_parts("bundled"), default=list_parts("bundled"),
+        help="of each fold, in this order; default: all",
+    )  # fmt: skip
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     machine.setup()
@@ -396,7 +400,7 @@ def main(arguments: list[str] | None = None) -> None:
         classifiers.remove("resnet50")
         print(f"ResNet-50 is not scored yet: {asked.pilot.name} is not finished.")
     rows = files.read_json(asked.results).get("rows", [])
-    for part, fold in itertools.product(list_parts("bundled"), of_set):
+    for part, fold in itertools.product(asked.parts, of_set):
         done = {
             row["classifier"] for row in rows if (row["fold"], row["part"]) == (fold.number, part)
         }

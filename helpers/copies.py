@@ -147,8 +147,8 @@ def find_copies(
         groups: Of train and held_out, in this order: equal ones are one person's.
 
     Returns:
-        What `name_copies` gives, and for each image its `likeness`: the correlation with the nearest
-        real image after alignment.
+        What `name_copies` gives, and for each image its `likeness`: the correlation with the
+        nearest real image after alignment.
 
     Raises:
         CourseError: Too few people among the real images.

@@ -179,6 +179,29 @@ def test_resnet50_has_its_own_rows_and_two_seeds(experiment, small_trunk, monkey
     assert {"gan_only", "gan_only, last epoch", "classic_short", "part_gan", "oracle_part"} <= arms
 
 
+def test_parts_are_scored_in_the_order_that_is_asked_for(experiment, monkeypatch):
+    folder, gans, _, results = experiment
+    scored = []
+    monkeypatch.setattr(
+        published, "score_unit",
+        lambda fold, part, classifier, _: scored.append((part, classifier))
+        or {"fold": fold.number, "part": part, "classifier": classifier, "seconds": 0},
+    )  # fmt: skip
+    monkeypatch.setattr(published, "summarise", lambda *_: {})
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    without = [*asked, "--pilot", str(results.parent / "no_pilot.json")]
+    assert published.main([*without, "--parts", "real", "paper"]) == 0
+    assert scored == [("real", "bundled")] * 8 + [("paper", "bundled")] * 8
+    scored.clear()
+    asked += ["--pilot", str(results.parent / "pilot.json")]
+    assert published.main([*asked, "--parts", "real", "paper"]) == 0
+    assert scored == [("real", "resnet50")] * 8 + [("paper", "resnet50")] * 8
+    scored.clear()
+    assert published.main(asked) == 0
+    rest = [("quarter-0", "bundled"), ("quarter-0", "resnet50")] * 8 + [("brief", "bundled")] * 8
+    assert scored == rest
+
+
 def test_other_slices_are_refused(experiment, capsys):
     folder, gans, _, results = experiment
     listing = folder / "labels.csv"
