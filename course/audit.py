@@ -97,7 +97,7 @@ def run(
 def _read_split(path: Path, names: set[str], data: Path) -> pd.DataFrame:
     """Group and part by file; each file of `names`, which are those of `data`, is in it once."""
     try:
-        table = pd.read_csv(path).set_index("file")[["group", "split"]]
+        table = pd.read_csv(path, dtype={"file": str}).set_index("file")[["group", "split"]]
     except (OSError, KeyError, ValueError) as error:
         raise CourseError(
             f"{path} cannot be read as a split ({error}): it needs file, label, group, split."

@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))
     if sheet and project_path(sheet).is_relative_to(project_path(folder)):
         raise CourseError(f"{sheet} is in {folder}, where nothing is written: choose another.")
+    if sheet and sheet.suffix.lower() != ".png":
+        raise CourseError(f"--sheet {sheet} is no PNG file: give a name that ends in .png.")
     examined = examine(folder, seed, asked, strict=False)
     if as_json:
         print(json.dumps(fields(examined), indent=2, ensure_ascii=False))

@@ -13,6 +13,7 @@ anew. On a cluster all workers must see OUT under the same path.
 
 import argparse
 import math
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from course.commands import command
 from course.replicate import CLASSES, run_unit
 from course.report import inline_figures, render
 from course.run import class_names, load_parameters
-from course.workers import run_with_dask
+from course.workers import THREADS, run_with_dask
 from helpers import files, folds, intervals, machine, parameters, plots, preprocessing
 from helpers.arms import (
     ARMS,
@@ -38,11 +39,13 @@ from helpers.arms import (
     compare,
 )
 from helpers.files import CourseError
-from helpers.folder import examine, lines, refuse_inside
+from helpers.folder import check_names, examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
 from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, say
 
 FOLDS = 8
+ONE_QUARTER = files.RESULTS / "rule_one_quarter.json"  # as `RULE`, with one quarter of each fold
+BETTER = 0.08  # a gain for the plan: more than true new images bring beside 200
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
 
 
@@ -146,13 +149,11 @@ def summarise_folds(
             scores = [_weighted_scores(each, labels, weights) for each in answers[name]]
             arms[name] = pd.DataFrame(scores).mean().to_dict()
             arms[name] |= {"balanced_accuracy": mean["mean"], "ci": mean["ci"]}
-    seeds = max(row["seed"] for row in rows) + 1
-    by_seed = [
-        float(weights @ (((each >= 0.5) == labels) - right("classic")))
-        for each in answers["classic_gan"]
-    ]
+    parts = [row["tested"] for row in rows if row["quarter"] is None and row["seed"] == 0]
+    hits = weights * ((answers["classic_gan"] >= 0.5) == labels)
+    by_fold = np.array([hits[:, tested].sum(axis=1) for tested in parts])
     return summary | _finish(arms, gains, secondary, FOLDS, " at a quarter of these images") | {
-        "advice": _advise(by_seed, gains["exposure"]["se"], seeds),
+        "advice": _advise(by_fold, gains["exposure"]["se"]),
     }  # fmt: skip
 
 
@@ -215,19 +216,19 @@ def summarise_sets(rows: list[dict[str, Any]], stronger: str = STRONGER["whole"]
     }
     differences = [values(first) - values(second) for first, second in
                    (pairs["stronger"], pairs["oracle"])]  # fmt: skip
-    worth = _worth(
-        [float(each.mean()) for each in differences], np.cov(differences) / max(1, len(sets))
-    )
+    means, count = [float(each.mean()) for each in differences], len(sets)
+    worth = _worth(means, np.cov(differences) / count, count) if count > 1 else None
     found = {"replicates": len(sets), "measure": "balanced_accuracy", "worth": worth}
     return found | _finish(arms, gains, secondary, len(sets), "") | {"advice": ""}
 
 
-def _worth(means: list[float], covariance: np.ndarray) -> dict[str, Any] | None:
+def _worth(
+    means: list[float], covariance: np.ndarray, replicates: int | None = None
+) -> dict[str, Any] | None:
     """What share of true new images' gain the GAN's images bring, where there is such a gain."""
     gan, oracle = means
-    if oracle - 1.96 * math.sqrt(covariance[1][1]) <= 0:
-        return None
-    return {"share": gan / oracle, "ci": intervals.ratio_interval(gan, oracle, covariance)}
+    found = intervals.ratio_interval(gan, oracle, covariance, replicates=replicates)
+    return {"share": gan / oracle, "ci": found} if found and oracle > 0 else None
 
 
 def _finish(arms, gains, secondary, replicates, where) -> dict[str, Any]:
@@ -240,20 +241,26 @@ def _finish(arms, gains, secondary, replicates, where) -> dict[str, Any]:
     return {"arms": arms, "gains": gains, "secondary": secondary, "verdict": verdict}
 
 
-def _advise(by_seed: list[float], error: float, seeds: int) -> str:
-    """Whether more seeds or more images would make the interval narrower."""
+def _advise(by_fold: np.ndarray, error: float) -> str:
+    """Whether more seeds or more images would make the result more exact.
+
+    Args:
+        by_fold: ``(folds, seeds)``, what each fold adds to the balanced accuracy with GAN images.
+        error: Standard error of the gain, which patients alone are drawn for.
+    """
+    seeds = by_fold.shape[1]
     if seeds < 2:
         return (
-            "With one seed per fold nobody can say how much of the interval is due to the GANs' "
-            "random numbers: --seeds 2 adds runs, and tells."
+            "With one seed per fold nobody can say how much of the result is due to the GANs' "
+            "random numbers: --seeds 2 adds runs, and gives a rough idea."
         )
-    share = min(1.0, np.var(by_seed, ddof=1) / seeds / max(error, 1e-9) ** 2)
-    better = (
-        "more seeds make it narrower" if share > 0.5 else "only more images make it much narrower"
-    )
+    # Folds have GANs of their own, so their variances add up; averaged seeds divide them.
+    share = by_fold.var(axis=1, ddof=1).sum() / seeds / max(error, 1e-9) ** 2
+    better = "more seeds" if share > 0.5 else "more images, and hardly more seeds,"
     return (
-        f"About {share:.0%} of the interval's variance is due to the GANs' random numbers: {better}"
-        " (more folds of the same images do not)."
+        f"The variance that is due to the GANs' random numbers is about {share:.0%} of the "
+        f"interval's own (a rough figure): {better} would make the result more exact (more folds "
+        "of the same images would not)."
     )
 
 
@@ -305,7 +312,7 @@ def collect(
         )
         looks = list(dict.fromkeys([*looks, f"{look}, seeds: {settings['seeds']}"]))
     study = {
-        "command": "python -m course study " + " ".join(sys.argv[1:]).removeprefix("study "),
+        "command": shlex.join(["python", "-m", "course", "study", *_own_arguments()]),
         "settings": settings,
         "versions": machine.versions(),
         "looks": looks,
@@ -320,6 +327,11 @@ def collect(
     others = [row for key, row in kept.items() if key not in planned]
     files.write_json(out / "study.json", study | {"rows": rows + others})
     return study | {"rows": rows}
+
+
+def _own_arguments() -> list[str]:
+    """What was typed behind `study`."""
+    return sys.argv[2:] if sys.argv[1:2] == ["study"] else sys.argv[1:]
 
 
 def _key(unit: dict[str, Any]) -> tuple:
@@ -368,36 +380,41 @@ def foresee(
     settings: dict[str, Any], units: int, labels: np.ndarray | None, groups: np.ndarray | None
 ) -> str:
     """Hours, expected width and the chance of each answer, before anything is trained."""
-    each = time_step(settings["values"]) * settings["values"]["gan_steps"] * len(CLASSES) + 60
+    seconds = time_step(settings["values"], settings["threads"])
+    each = seconds * settings["values"]["gan_steps"] * len(CLASSES) + 60
     at_once = max(1, settings["workers"])
     text = (
         f"{units} units of about {each / 60:.0f} min each, {at_once} at once: about "
         f"{units * each / 3600 / at_once:.1f} hours."
     )
-    rule = files.read_json(RULE).get("summary")
-    if labels is None or not rule:
+    found = files.read_json(ONE_QUARTER if settings["quarters"] == 1 else RULE)
+    if labels is None or not found:
         return text
     people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
-    slices = files.read_json(RULE)["settings"]["slices"]
+    slices, rule = found["settings"]["slices"], found["summary"]
     scale = math.sqrt(sum(1 / max(1, count) for count in people) / (4 / slices))
-    names = list(FACTORS)
-    covariance = scale**2 * np.array(rule["covariance"])
-    half = {name: 1.96 * math.sqrt(covariance[k][k]) for k, name in enumerate(names)}
-    width = 100 * 2 * half["exposure"]
+    half = {
+        kind: scale * np.array([of_kind["half_width"][name] for name in FACTORS])
+        for kind, of_kind in rule["scatter"].items()
+    }
     text += (
         f" With {len(labels)} images in {len(np.unique(groups))} groups the interval of the gain "
-        f"will be about {width:.0f} points wide."
+        f"will be about {100 * 2 * half['few'][0]:.0f} points wide."
     )
-    room = rule["true_gains"]["true"]["oracle"]
+    perfect = rule["true_gains"]["true"]
+    room, whole = perfect["oracle"], perfect["exposure"]
     rng = np.random.default_rng(0)
-    for gain in (0.0, 0.08):
-        truth = [gain, gain, room, gain, room - gain]
-        drawn = rng.multivariate_normal(truth, covariance, 4000)
+    for kind, truth in (
+        ("few", [0.0, 0.0, room, 0.0, room]),
+        ("true", [perfect[name] for name in FACTORS]),
+        ("true", [BETTER, BETTER, room, BETTER, room - BETTER]),
+    ):
+        covariance = scale**2 * np.array(rule["scatter"][kind]["covariance"])
         answers = []
-        for estimate in drawn:
+        for estimate in rng.multivariate_normal(truth, covariance, 4000):
             gains = {
-                name: {"ci": [value - half[name], value + half[name]]}
-                for name, value in zip(names, estimate, strict=True)
+                name: {"ci": [value - width, value + width]}
+                for name, value, width in zip(FACTORS, estimate, half[kind], strict=True)
             }
             if not settings["quarters"]:
                 gains.pop("stronger"), gains.pop("missing")
@@ -407,19 +424,19 @@ def foresee(
             for name in ("helps", "harms", "no_gain", "no_room", "undecided")
             if answers.count(name) / len(answers) > 0.005
         )
-        text += f" If GAN images truly gain {100 * gain:.0f} points: {chances}."
+        text += f" If GAN images truly gain {100 * truth[0]:.0f} points: {chances}."
     return text + (
-        f" (As simulated slices scatter, where true new images bring {100 * room:.0f} points; "
-        "see experiments/results/rule.json.)"
+        f" (As simulated slices scatter. There, true new images in the GAN's place gain "
+        f"{100 * whole:.0f} points beside all of 200 images, and {100 * room:.0f} beside a quarter "
+        "of them; see experiments/results/rule.json.)"
     )
 
 
-def time_step(values: dict[str, Any]) -> float:
-    """Seconds for one step of a GAN in a process of one thread, as a study's workers have it."""
+def time_step(values: dict[str, Any], threads: int) -> float:
+    """Seconds for one step of a GAN in a process like a study's workers."""
     code = f"""
 import os
-for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ[name] = "1"
+os.environ.update(dict.fromkeys({THREADS!r}, "{threads}"))
 import time
 import numpy as np
 from helpers import machine, recipes, training
@@ -520,6 +537,7 @@ def run_study(
             print("Too few images for a GAN on a quarter of them: no quarter gets one.")
             enough = 0
         settings["quarters"] = quarters = enough
+    check_names(names[1], names[0])
     settings["classes"] = [names[0], names[1]]
     before = begun["settings"]["values"] if begun else {}
     if values["precision"] == "auto":  # once a machine, and not while another run computes
@@ -528,10 +546,14 @@ def run_study(
     if begun and _fixed(begun["settings"]) != _fixed(settings):
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     tasks = plan(settings, folder)
-    parts["foreseen"] = begun.get("foreseen") or foresee(settings, len(tasks), labels, groups)
-    print(parts["foreseen"], flush=True)
-    if only_plan:
-        return {"foreseen": parts["foreseen"], "settings": settings}
+    if only_plan or "foreseen" not in begun:
+        foreseen = foresee(settings, len(tasks), labels, groups)
+        print(foreseen, flush=True)
+        if only_plan:
+            return {"foreseen": foreseen, "settings": settings}
+        parts["foreseen"] = foreseen
+    else:
+        print(begun["foreseen"], flush=True)
     held = files.lock(files.make_folder(folder) / ".lock")
     try:
         if data:

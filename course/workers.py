@@ -31,7 +31,8 @@ def run_with_dask(
         finished: Called after each unit that is done.
 
     Raises:
-        CourseError: No Dask, no scheduler, or units that failed twice.
+        CourseError: No Dask, no scheduler, or units that failed: by an exception twice, by a
+            message once.
     """
     try:
         import dask
@@ -44,18 +45,22 @@ def run_with_dask(
     # same cores.
     quiet = {"distributed.admin.tick.interval": "1s", "distributed.worker.profile.enabled": False}
     dask.config.set(quiet)
-    address = scheduler or distributed.LocalCluster(
-        n_workers=max(1, min(workers, len(todo))), threads_per_worker=1, silence_logs=logging.ERROR
-    )
-    try:
-        client = distributed.Client(address, timeout=PATIENCE)
-    except OSError:
-        words = "start it with `dask scheduler`, then run the same again"
-        raise CourseError(f"no scheduler answers at {scheduler}: {words}.") from None
     wrong: list[str] = []
-    with client, contextlib.ExitStack() as stack:
-        if not scheduler:
-            stack.callback(address.close)
+    with contextlib.ExitStack() as stack:
+        address = scheduler or stack.enter_context(
+            distributed.LocalCluster(
+                n_workers=max(1, min(workers, len(todo))), threads_per_worker=1,
+                silence_logs=logging.ERROR,
+            )
+        )  # fmt: skip
+        try:
+            client = stack.enter_context(distributed.Client(address, timeout=PATIENCE))
+        except OSError:
+            words = "start it with `dask scheduler`, then run the same again"
+            where = f"no scheduler answers at {scheduler}: {words}"
+            raise CourseError(
+                f"{where if scheduler else 'Dask cannot start here: try --workers 1'}."
+            ) from None
         print(f"Dashboard: {client.dashboard_link}", flush=True)
         # Dask tries a run again when its worker dies, and, by `retries`, when it fails.
         futures = client.map(work, todo, retries=1, pure=False)

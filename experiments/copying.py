@@ -184,11 +184,15 @@ def main() -> None:
     parser.add_argument("--data", help="folder of the real set; only numbers are kept")
     parser.add_argument("--real-only", action="store_true", help="keep the other rows as they are")
     asked = parser.parse_args()
+    if asked.real_only and not asked.data:
+        parser.error("--real-only needs --data")
     machine.setup()
     from helpers import copies
 
-    rows = [] if not asked.real_only else files.read_json(RESULTS)["rows"]
-    rows = [row for row in rows if not row["world"].startswith("real")]
+    before = files.read_json(RESULTS)
+    real = [row for row in before.get("rows", []) if row["world"].startswith("real")]
+    twins = before.get("real_twins", [])
+    rows = [row for row in before["rows"] if row not in real] if asked.real_only else []
     pools = (
         {}
         if asked.real_only
@@ -200,7 +204,8 @@ def main() -> None:
             rows += [{"draw": draw} | row for row in found]
         if draw % 10 == 9:
             print(draw + 1, "draws", flush=True)
-    real, twins = run_real(asked.data, 20) if asked.data else ([], [])
+    if asked.data:
+        real, twins = run_real(asked.data, 20)
 
     sets = defaultdict(list)
     for row in rows + real:
@@ -225,7 +230,7 @@ def main() -> None:
         RESULTS,
         {
             "command": "python experiments/copying.py"
-            + (" --data head-ct-hemorrhage" if asked.data else ""),
+            + (" --data head-ct-hemorrhage" if real else ""),
             "draws": asked.draws,
             "images": {"train": TRAIN, "held_out": HELD_OUT, "generated": NEW, "copies": COPIES},
             "level": copies.LEVEL,

@@ -12,7 +12,8 @@ the audits of the generators, and no image.
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
 2,500 steps, which are as many epochs. All else is secondary. No part is summarised before all its
-eight folds are there, and the quarters only together.
+eight folds are there, and the quarters only together. An answer is given once, when the quarters
+are there, whatever the gains were before; other lengths and recipes have gains, and no answer.
 
 *Bundled* has all arms of a study, with the generators of each recipe at each length that was kept;
 at a quarter of the slices `part_gan` on four quarters, and the arms without a GAN on twelve.
@@ -32,7 +33,15 @@ from typing import Any
 
 import numpy as np
 import published_gans
-from published_gans import CLASSES, FOLDS_FILE, KEPT, TRAINED_QUARTERS, commit
+from published_gans import (
+    CLASSES,
+    FOLDS_FILE,
+    KEPT,
+    TRAINED_QUARTERS,
+    commit,
+    derive_latent_seed,
+    name_folder,
+)
 
 from course.commands import command
 from course.replicate import ADDED, plain_numbers
@@ -73,11 +82,6 @@ class Fold:
     large: np.ndarray  # the whole set at 224 pixels
     gans: Path
 
-    def folder(self, part: str) -> str:
-        """Of a part's generators, as `published_gans` names it."""
-        kind, _, quarter = part.partition("-")
-        return f"{kind}/fold-{self.number}" + (f"-{quarter}" if quarter else "")
-
     def real(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """The real images that a part trains on, all or one quarter, and their labels."""
         images, labels, _ = self.parts["train"]
@@ -92,13 +96,13 @@ class Fold:
         labels = self.real(part)[1]
         drawn = []
         for name, label in CLASSES.items():
-            path = self.gans / self.folder(part) / name
+            path = self.gans / name_folder(part, self.number) / name
             there = path / f"drawn-{steps}.npy"
             if there.exists():  # on another machine: gpu_through_jax/packed.py
                 drawn.append(np.load(there))
                 continue
-            seed = machine.derive_seed(self.number, "latent", label)
-            latent = sampling.draw_latent(ADDED * int(np.sum(labels == label)), seed)
+            count = ADDED * int(np.sum(labels == label))
+            latent = sampling.draw_latent(count, derive_latent_seed(self.number, label))
             generator = sampling.load_generator(path / f"step-{steps}.h5")
             drawn.append(sampling.generate(generator, latent))
         return np.concatenate(drawn), np.repeat([*CLASSES.values()], [len(x) for x in drawn])
@@ -248,13 +252,13 @@ def summarise(
     Args:
         rows: Of all finished units.
         plan: Of the folds.
-        stronger: Each classifier's stronger baseline at a quarter.
+        stronger: Each classifier's stronger baseline at a quarter; one without is left out.
     """
     names = [name for fold in plan["folds"] for name in fold["test"]]
     groups = np.arange(len(names))  # a fold tests one slice of each group
     found: dict[str, Any] = {}
     for classifier in ("bundled", "resnet50"):
-        own = join_parts(rows, classifier, len(plan["folds"]))
+        own = join_parts(rows, classifier, len(plan["folds"])) if classifier in stronger else []
         if not own:
             continue
         tested = np.split(groups, np.cumsum([len(row["labels"]) for row in own])[:-1])
@@ -285,6 +289,8 @@ def summarise(
             ]  # fmt: skip
             summary = summarise_folds(base, units, stronger[classifier])
             del summary["advice"]  # for a study's own seeds
+            if "part_gan" not in of_arm:
+                del summary["verdict"]
             found[arm.replace("classic_gan", classifier)] = summary
     return found
 
@@ -366,7 +372,8 @@ def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dic
     else:
         row |= score_bundled(fold, part)
     if part != "real":
-        made = [files.read_json(fold.gans / fold.folder(part) / x / "done.json") for x in CLASSES]
+        where = fold.gans / name_folder(part, fold.number)
+        made = [files.read_json(where / name / "done.json") for name in CLASSES]
         kept = ("seconds", "precision", "device", "commit")
         row["gans"] = [{name: each[name] for name in kept if name in each} for each in made]
     row |= {"seconds": time.monotonic() - started, "commit": commit()}
@@ -406,7 +413,8 @@ def main(arguments: list[str] | None = None) -> None:
         }
         todo = [x for x in classifiers if part in list_parts(x) and x not in done]
         if todo and part != "real":
-            published_gans.run_all(asked.data, asked.gans, asked.processes, fold.folder(part))
+            folder = name_folder(part, fold.number)
+            published_gans.run_all(asked.data, asked.gans, asked.processes, folder)
         for classifier in todo:
             row = score_unit(fold, part, classifier, steps)
             rows = sorted([*rows, row], key=lambda x: (x["classifier"], x["fold"]))

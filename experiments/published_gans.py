@@ -62,6 +62,17 @@ def draw_plan(slices: Slices) -> dict:
     }
 
 
+def name_folder(part: str, fold: int) -> str:
+    """The folder of a part's generators in one fold: of "quarter-0", `quarter/fold-3-0`."""
+    kind, _, quarter = part.partition("-")
+    return f"{kind}/fold-{fold}" + (f"-{quarter}" if quarter else "")
+
+
+def derive_latent_seed(fold: int, label: int) -> int:
+    """Of the latent vectors; the same at all lengths and for both recipes."""
+    return machine.derive_seed(fold, "latent", label)
+
+
 def list_trainings(plan: dict) -> list[dict]:
     """All trainings in the order of their worth; a quarter's recipe is `paper`."""
     found = []
@@ -69,11 +80,13 @@ def list_trainings(plan: dict) -> list[dict]:
         for k, fold in enumerate(plan["folds"]):
             parts = fold["quarters"][:TRAINED_QUARTERS] if kind == "quarter" else [fold["train"]]
             for number, of_part in enumerate(parts):
+                part = f"{kind}-{number}" if kind == "quarter" else kind
                 for name, label in CLASSES.items():
-                    where = f"{kind}/fold-{k}" + (f"-{number}" if kind == "quarter" else "")
                     found.append(
                         {
-                            "folder": f"{where}/{name}",
+                            "folder": f"{name_folder(part, k)}/{name}",
+                            "kind": kind,
+                            "latent_seed": derive_latent_seed(k, label),
                             "recipe": recipe,
                             "kept": KEPT[kind],
                             "files": of_part,
@@ -108,9 +121,9 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
             sys.exit("The process that started this training is gone.")
         return {}
 
-    for steps in training_plan["kept"]:
-        if (folder / f"step-{steps}.h5").exists():
-            continue
+    *shorter, longest = training_plan["kept"]
+    missing = [steps for steps in shorter if not (folder / f"step-{steps}.h5").exists()]
+    for steps in [*missing, longest]:  # the longest always: its history goes into the log
         trained = training.train_gan(
             images,
             steps=steps,

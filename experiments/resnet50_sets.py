@@ -38,7 +38,12 @@ def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
 
     started = time.monotonic()
     real, true, tests, truth = replicate.draw_set(task)
-    drawn = replicate.draw_added(task, files.make_folder(Path(task["folder"])), *real)
+    folder = files.make_folder(Path(task["folder"]))
+    held = files.lock(folder / ".lock", wait=60)
+    try:
+        drawn = replicate.draw_added(task, folder, *real)
+    finally:
+        held.release()
     augment = classifiers.classic_augmentation(task["number"])
     arms = {
         "classic": classifiers.Arm(*real, augment=augment),

@@ -219,8 +219,19 @@ def _array_bytes(file: Any) -> int:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The file's content, or an empty dictionary where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """The file's content, or an empty dictionary where there is no file.
+
+    Raises:
+        CourseError: It is no JSON, as after a copy that was cut off.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CourseError(
+            f"{path} is damaged ({error}): put back a whole copy, or remove it to start over."
+        ) from None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

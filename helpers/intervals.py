@@ -264,27 +264,31 @@ def pooled_mean(
 
 
 def ratio_interval(
-    first: float, second: float, covariance: np.ndarray, level: float = 0.95
-) -> list[float] | None:
+    first: float, second: float, covariance: np.ndarray, level: float = 0.95,
+    replicates: int | None = None,
+) -> list[float] | None:  # fmt: skip
     """Fieller's interval for the ratio of two means.
 
     Args:
         first, second: The means; the ratio is the first over the second.
         covariance: ``(2, 2)``, of the means.
         level: How often it covers the true ratio.
+        replicates: How many the covariance was estimated from, for the t distribution; by default
+            it is taken as known, for the normal one.
 
     Returns:
         Both ends, or None where the second mean may be 0: then no ratio is excluded on one side.
 
     Source: Fieller 1954, Journal of the Royal Statistical Society B 16, 175-185.
     """
-    z = norm.ppf(0.5 + level / 2) ** 2
+    edge = 0.5 + level / 2
+    squared = (t.ppf(edge, replicates - 1) if replicates else norm.ppf(edge)) ** 2
     (a, b), (_, c) = np.asarray(covariance, dtype=float)
-    square = second**2 - z * c
+    square = second**2 - squared * c
     if square <= 0:
         return None
-    middle = first * second - z * b
-    root = math.sqrt(max(0.0, middle**2 - square * (first**2 - z * a)))
+    middle = first * second - squared * b
+    root = math.sqrt(max(0.0, middle**2 - square * (first**2 - squared * a)))
     return [float((middle - root) / square), float((middle + root) / square)]
 
 

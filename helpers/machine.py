@@ -298,17 +298,33 @@ def time_precisions() -> dict[str, float]:
     import it.
     """
     timed = run_python(
-        "from helpers import machine\nmachine.setup()\nfrom helpers import fast\nfast.print_times()"
+        "from helpers import machine\nmachine.setup()\n"
+        "from helpers import fast\nfast.print_times()",
+        may_die=True,  # a precision that the processor cannot compute may end the process
     )
     return {name: float(value) for name, value in map(str.split, timed.splitlines())}
 
 
-def run_python(code: str) -> str:
-    """Run Python code in a subprocess and return its output."""
+def run_python(code: str, may_die: bool = False) -> str:
+    """Run Python code in a subprocess and return its output.
+
+    Args:
+        code: The program.
+        may_die: Return what it printed until then, if it does not end well.
+
+    Raises:
+        CourseError: It did not end well.
+    """
     command = [sys.executable, "-c", code]
     done = subprocess.run(
         command, cwd=files.PROJECT, env=environment(), capture_output=True, text=True, check=False
     )
+    if done.returncode and not may_die:
+        last = (done.stderr.strip().splitlines() or ["no error message"])[-1]
+        raise CourseError(
+            f"a first try in a process of its own ended with code {done.returncode} ({last}): "
+            "if you set precision, set it to auto; if not, report this line."
+        )
     return done.stdout
 
 

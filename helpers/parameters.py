@@ -141,7 +141,7 @@ STUDY = {
     "quarters": Parameter(
         1, "random quarters of each fold that get GANs of their own", low=0, high=8
     ),
-    "sets": Parameter(12, "simulated sets; an answer needs 5", low=1, high=1000),
+    "sets": Parameter(12, "simulated sets; an answer needs 5", low=2, high=1000),
     "images": Parameter(144, "real slices in each simulated set", low=36, high=10_000),
     "first_seed": Parameter(1, "decides folds, sets and networks", low=0, high=1000),
     "workers": Parameter(2, "processes on this machine", low=1),

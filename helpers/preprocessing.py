@@ -252,4 +252,4 @@ def save_prepared(out: Path, prepared: Prepared) -> None:
 def load_prepared(out: Path) -> Prepared:
     """Read what `save_prepared` wrote."""
     with np.load(files.require_file(out / "prepared.npz", "01_preprocessing")) as saved:
-        return Prepared(saved["images"], pd.read_csv(out / "split.csv"))
+        return Prepared(saved["images"], pd.read_csv(out / "split.csv", dtype={"file": str}))

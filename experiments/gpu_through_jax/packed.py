@@ -172,18 +172,15 @@ def pack(data: Path, out: Path, kinds: list[str]) -> None:
     names = slices.table["file"].to_numpy()
     arrays, trainings = {"slices": images}, []
     for number, each in enumerate(published_gans.list_trainings(plan)):
-        kind = each["folder"].split("/")[0]
-        if kind not in kinds:
+        if each["kind"] not in kinds:
             continue
         rows = np.flatnonzero(np.isin(names, each["files"]) & (labels == each["label"]))
         steps = each["kept"][-1]
         order = [batch_of(step, len(rows), 16, each["seed"]) for step in range(steps)]
         arrays[f"order-{number}"] = np.array(order, np.uint8)
-        fold = int(each["folder"].split("/")[1].split("-")[1])
-        seed = machine.derive_seed(fold, "latent", each["label"])
-        arrays[f"latent-{number}"] = sampling.draw_latent(ADDED * len(rows), seed)
-        own = {name: each[name] for name in ("folder", "recipe", "seed", "kept", "label")}
-        trainings.append(own | {"kind": kind, "number": number, "rows": rows.tolist()})
+        arrays[f"latent-{number}"] = sampling.draw_latent(ADDED * len(rows), each["latent_seed"])
+        own = {name: each[name] for name in ("folder", "kind", "recipe", "seed", "kept", "label")}
+        trainings.append(own | {"number": number, "rows": rows.tolist()})
     if any(k % STRETCH for each in trainings for k in each["kept"]):
         raise CourseError(f"a length is no multiple of {STRETCH} steps.")
     out.mkdir(parents=True, exist_ok=True)

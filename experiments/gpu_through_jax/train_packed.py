@@ -165,11 +165,9 @@ def main(arguments: list[str] | None = None) -> None:
         for path in asked.out.glob("images-*.npz")
         for name in np.load(path).files
     }
-    todo = [
-        each
-        for each in plan["trainings"]
-        if each["kind"] in asked.kinds and each["folder"] not in done
-    ][asked.begin :: asked.every][: asked.most]
+    of_kinds = [each for each in plan["trainings"] if each["kind"] in asked.kinds]
+    todo = [x for x in of_kinds[asked.begin :: asked.every] if x["folder"] not in done]
+    todo = todo[: asked.most]
     programs: dict[str, Packed] = {}
     found: dict[str, np.ndarray] = {}
     number = len(list(asked.out.glob("images-*.npz")))

@@ -149,8 +149,7 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
         if match and (key := match[1] if match.re.groups else match[0]):
             entry.keys.append(("file name", patient_key(key)))
             found += 1
-        else:
-            entry.unknown = not entry.keys
+        entry.unknown = not entry.keys
     if not found:
         raise CourseError(
             f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: correct it."

@@ -167,3 +167,11 @@ def test_an_audit_with_a_wrong_split_is_refused(folder, tmp_path, split, words, 
     arguments = ["--samples", folder, "--data", folder, "--split", listing, "--out", tmp_path / "a"]
     assert audit.main([str(argument) for argument in arguments]) == 2
     assert words in capsys.readouterr().err and not (tmp_path / "a").exists()
+
+
+def test_file_names_of_digits_stay_names(tmp_path):
+    """As DICOM exports have them, without an ending."""
+    path = tmp_path / "split.csv"
+    path.write_text("file,label,group,split\n00000001,1,0,train\n00000002,0,1,test\n")
+    table = audit._read_split(path, {"00000001", "00000002"}, tmp_path)
+    assert list(table.index) == ["00000001", "00000002"]

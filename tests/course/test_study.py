@@ -149,6 +149,18 @@ def test_a_gain_is_pooled_over_images_and_seeds_count_as_one():
     assert width[1] > 0.8 * width[0], "a copied seed made the interval narrow"
 
 
+def test_the_luck_of_the_gans_is_summed_over_folds():
+    """One fold differs by 0.2 between its seeds: a variance of 0.02, halved by two seeds."""
+    by_fold = np.array([[0.1, 0.3], [0.2, 0.2]])
+    assert "about 100% of" in study._advise(by_fold, 0.1) and "more seeds" in _advice(0.1)
+    assert "about 4% of" in study._advise(by_fold, 0.5) and "more images" in _advice(0.5)
+    assert "--seeds 2" in study._advise(by_fold[:, :1], 0.1)
+
+
+def _advice(error):
+    return study._advise(np.array([[0.1, 0.3], [0.2, 0.2]]), error).split("rough figure")[1]
+
+
 def test_without_quarters_there_is_no_no_gain():
     base, rows = made_up_folds(oracle=0.3, part_gan=-0.1)
     rows = [row for row in rows if row["quarter"] is None]
@@ -371,7 +383,7 @@ def test_no_scheduler_at_the_address(monkeypatch):
 def chosen(monkeypatch):
     """What a study finds out before it begins, without the time that it takes."""
     monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
-    monkeypatch.setattr(study, "time_step", lambda _: 0.5)
+    monkeypatch.setattr(study, "time_step", lambda *_: 0.5)
 
 
 def stopped(*_):
@@ -382,7 +394,7 @@ def test_another_study_in_the_folder_is_refused(chosen, tmp_path, capsys):
     out = tmp_path / "study"
     out.mkdir()
     (out / "study.json").write_text(json.dumps({"settings": SETTINGS}))
-    assert study.main(["--profile", "smoke", "--sets", "1", "--out", str(out)]) == 2
+    assert study.main(["--profile", "smoke", "--sets", "2", "--out", str(out)]) == 2
     assert "other settings" in capsys.readouterr().err
     assert study.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "x").exists()
@@ -398,7 +410,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, capsys):
 def test_what_the_units_do_not_see_may_change(chosen, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "run_with_dask", lambda *_: None)
     mine, out = tmp_path / "mine.yaml", tmp_path / "out"
-    ask = ["--sets", "1", "--params", str(mine), "--out", str(out)]
+    ask = ["--sets", "2", "--params", str(mine), "--out", str(out)]
     for text, code in (("dose: 9", 0), ("dose: 1", 0), ("gan_steps: 9", 2)):
         mine.write_text(text)
         assert study.main(ask) == code
@@ -435,8 +447,8 @@ def test_07_shows_what_the_plan_says_of_its_own_folder(tmp_path, monkeypatch):
     from helpers.folder import find_groups, read_folder
 
     slices = read_folder(phantom.write_dataset(tmp_path / "data", n=120, seed=2019))
-    monkeypatch.setattr(study, "time_step", lambda values: 1.0)
-    settings = {"workers": 2, "quarters": 0, "values": {"gan_steps": 1000}}
+    monkeypatch.setattr(study, "time_step", lambda *_: 1.0)
+    settings = {"workers": 2, "threads": 1, "quarters": 0, "values": {"gan_steps": 1000}}
     labels, groups = slices.table["label"].to_numpy(), find_groups(slices).groups
     said = study.foresee(settings, 8, labels, groups)
     shown = said[said.index("With 120 images") : said.index(" (As simulated")]
@@ -456,6 +468,38 @@ def test_other_data_under_the_same_path_is_another_study(
     (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
     assert study.main(ask) == 2
     assert "other settings or data" in capsys.readouterr().err
+
+
+def test_a_damaged_study_is_refused_in_one_line(chosen, tmp_path, capsys):
+    """As the one file that moves a study to another machine, if the copy was cut off."""
+    (tmp_path / "study.json").write_text('{"settings": {"profile": "stu')
+    assert study.main(["--sets", "2", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "study.json is damaged" in said and "whole copy" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("names", ["positive: a\nnegative: a\n", "positive: ../a\n"])
+def test_class_names_go_into_paths_and_are_checked_before_any_training(
+    chosen, tmp_path, names, capsys
+):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(names)
+    asked = ["--sets", "2", "--params", str(mine), "--out", str(tmp_path / "out")]
+    assert study.main(asked) == 2 and not (tmp_path / "out").exists()
+    assert "called 'a'" in (said := capsys.readouterr().err) or "'../a'" in said
+
+
+def test_a_plan_for_more_seeds_is_a_new_plan(chosen, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "run_with_dask", stopped)
+    ask = ["--sets", "5", "--out", str(tmp_path / "out")]
+    assert study.main(ask) == 130
+    assert "5 units" in capsys.readouterr().out
+    assert study.main([*ask, "--seeds", "3", "--plan"]) == 0
+    assert "15 units" in capsys.readouterr().out
+    kept = read_json(tmp_path / "out" / "study.json")
+    assert kept["foreseen"].startswith("5 units"), "what was said before the first unit"
+    assert kept["command"].startswith("python -m course study")
+    assert not kept["command"].startswith("python -m course study study")
 
 
 def test_a_run_that_fails_without_a_word_is_no_run_that_is_done(tmp_path, monkeypatch):
@@ -532,7 +576,7 @@ def test_a_study_of_a_folder_runs_whole(folder, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         small.use(patch)
         patch.setattr(study, "run_with_dask", one_by_one)
-        patch.setattr(study, "time_step", lambda _: 0.5)
+        patch.setattr(study, "time_step", lambda *_: 0.5)
         assert study.main([*ask, "--params", str(values), "--quarters", "0"]) == 0
     kept = read_json(tmp_path / "out" / "study.json")
     tested = [i for row in kept["rows"] for i in row["tested"]]

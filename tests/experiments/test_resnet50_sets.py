@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def begun(tmp_path, monkeypatch, small_networks, small_trunk):
     """A study of simulated sets of 40 slices that is begun, and a pilot's choices."""
     monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
-    monkeypatch.setattr(study, "time_step", lambda _: 0.5)
+    monkeypatch.setattr(study, "time_step", lambda *_: 0.5)
     monkeypatch.setattr(resnet50_sets, "SETS", 2)
     plan = study.run_study(
         profile="smoke", images=40, sets=3, out=str(tmp_path / "study"), only_plan=True

@@ -291,6 +291,25 @@ def test_groups_are_counted_in_words_that_fit_the_number():
     assert _groups_line(none, 5) == "groups: 5 for 5 images (no two images belong together)"
 
 
+@pytest.mark.parametrize("name", ["check", "sheet.jpg", "."])
+def test_a_sheet_is_a_png_file_or_is_refused_before_all_else(folder, tmp_path, name, capsys):
+    assert check.main([str(folder), "--sheet", str(tmp_path / name)]) == 2
+    said = capsys.readouterr()
+    assert "ends in .png" in said.err and not said.out
+
+
+def test_a_pattern_names_patients_that_the_table_does_not_know(folder):
+    """The warning of unknown patients is then gone, too."""
+    lines = [(i, int(i < 30), f"P{i}" if i else "unknown") for i in range(60)]
+    write_labels(folder, lines, ("file", "sick", "patient"))
+    unknown, named = (
+        examine(folder, 0, {"patient_pattern": pattern} if pattern else {}, strict=False)
+        for pattern in ("", r"(\d+)")
+    )
+    assert "unknown_patients" in {each["kind"] for each in unknown.warnings}
+    assert "unknown_patients" not in {each["kind"] for each in named.warnings}
+
+
 def test_groups_csv_joins_what_it_names_and_nothing_else(folder):
     """Lines without a group are no group of all that say so, whichever way they say it."""
     (folder / "groups.csv").write_text(

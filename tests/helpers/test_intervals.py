@@ -304,6 +304,20 @@ def test_fiellers_interval_covers_the_true_ratio():
     assert intervals.ratio_interval(0.4, 0.1, covariance) is None, "the second may be 0"
 
 
+@pytest.mark.parametrize("replicates", [5, 12])
+def test_fiellers_interval_knows_that_the_covariance_is_estimated(replicates):
+    """From few replicates; with the normal distribution it would cover 88 and 92 in 100."""
+    rng = np.random.default_rng(4)
+    covariance = np.array([[0.04, 0.01], [0.01, 0.02]])
+    held = 0
+    for _ in range(2000):
+        drawn = rng.multivariate_normal([0.4, 2.0], covariance, replicates)
+        estimated = np.cov(drawn.T) / replicates
+        low, high = intervals.ratio_interval(*drawn.mean(axis=0), estimated, replicates=replicates)
+        held += low <= 0.2 <= high
+    assert abs(held / 2000 - 0.95) < 0.015
+
+
 # --- The verdict ---------------------------------------------------------------------------------
 
 

@@ -354,3 +354,11 @@ def test_apples_gpu_is_left_unused_and_one_line_says_so(metal, tmp_path, monkeyp
         assert hidden[0] == ([], "GPU")
     else:
         assert said.endswith("GPU: a card") and hidden == []
+
+
+def test_a_program_that_dies_is_no_program_that_says_nothing():
+    assert machine.run_python("print(3)") == "3\n"
+    dies = "print(3, flush=True)\nraise SystemExit('no such instruction')"
+    with pytest.raises(CourseError, match=r"code 1 \(no such instruction\): .*precision"):
+        machine.run_python(dies)
+    assert machine.run_python(dies, may_die=True) == "3\n"
