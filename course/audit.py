@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from course.commands import add_folder_options, command
+from course.commands import add_folder_options, folder_command
 from helpers import files, measures, preparation, preprocessing
 from helpers.files import CourseError
 from helpers.folder import check_names, read_folder, read_samples, refuse_inside
@@ -113,7 +113,7 @@ def _read_split(path: Path, names: set[str], data: Path) -> pd.DataFrame:
     return table
 
 
-@command
+@folder_command
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m course audit", description=__doc__)

@@ -8,12 +8,12 @@ import json
 
 import numpy as np
 
-from course.commands import add_folder_options, command
+from course.commands import add_folder_options, folder_command
 from helpers import baseline, files, preprocessing
 from helpers.folder import find_groups, from_parameters, read_folder, refuse_inside
 
 
-@command
+@folder_command
 def main(arguments: list[str] | None = None) -> None:
     """The command line.
 

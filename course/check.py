@@ -7,12 +7,12 @@ import argparse
 import json
 from pathlib import Path
 
-from course.commands import add_folder_options, command
+from course.commands import add_folder_options, folder_command, say_how
 from helpers.files import CourseError, project_path
 from helpers.folder import draw_sheet, examine, fields, lines
 
 
-@command
+@folder_command
 def main(arguments: list[str] | None = None) -> None:
     """The command line; exit code 2 if the folder cannot be read or split."""
     parser = argparse.ArgumentParser(prog="python -m course check", description=__doc__)
@@ -31,7 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
     if as_json:
         print(json.dumps(fields(examined), indent=2, ensure_ascii=False))
     else:
-        print(f"folder: {examined.slices.folder}", *lines(examined), sep="\n")
+        said = lines(examined)
+        print(f"folder: {examined.slices.folder}", *said, sep="\n")
+        if not examined.refused and (how := say_how("\n".join(said))):
+            print(how)
     if sheet:
         draw_sheet(examined, project_path(sheet))
     if examined.refused:

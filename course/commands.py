@@ -3,6 +3,7 @@
 import argparse
 import concurrent.futures
 import functools
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -31,11 +32,30 @@ def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] =
     )
 
 
-def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
+OPTIONS = (
+    "listing", "id_column", "label_column", "patient_column", "patient_pattern", "positive",
+    "classes", "given_split", "window", "leave_out",
+)  # fmt: skip
+
+
+def say_how(text: str) -> str:
+    """How an option that a text names is typed behind a command; empty where it names none."""
+    if not any(re.search(rf"\b{name}\b", text) for name in OPTIONS):
+        return ""
+    return (
+        "(Here, an option such as label_column: sick is typed as --label-column sick, and a list "
+        "such as classes: [a, b] as --classes a b.)"
+    )
+
+
+def command(
+    main: Callable[[list[str] | None], None], hint: Callable[[str], str] = lambda _: ""
+) -> Callable[..., int]:
     """Make a function a command that prints an error message, never a traceback.
 
-    It returns the exit code: 0 done, 2 an error that the user can fix, 130 interrupted. SIGTERM
-    counts as an interrupt, so kernels and workers end as they do with Ctrl-C.
+    `hint` adds a line to a message, or nothing. The command returns the exit code: 0 done, 2 an
+    error that the user can fix, 130 interrupted. SIGTERM counts as an interrupt, so kernels and
+    workers end as they do with Ctrl-C.
     """
 
     @functools.wraps(main)
@@ -44,7 +64,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
         try:
             main(arguments)
         except CourseError as error:
-            print(error, file=sys.stderr)
+            print("\n".join(filter(None, [str(error), hint(str(error))])), file=sys.stderr)
             return 2
         except PermissionError as error:
             print(f"{error.filename} is forbidden: change its permissions.", file=sys.stderr)
@@ -55,3 +75,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., int]:
         return 0
 
     return run
+
+
+# A command with the options of `add_folder_options`, whose messages name them as a file has them.
+folder_command = functools.partial(command, hint=say_how)

@@ -59,9 +59,15 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     for path in map(files.project_path, sources):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except FileNotFoundError:
+            raise CourseError(f"{path} does not exist: correct the path.") from None
+        except UnicodeDecodeError:
+            raise CourseError(f"{path} is no UTF-8 text: save it with this encoding.") from None
+        except (OSError, yaml.YAMLError) as error:
             reason = str(error).split("\n")[0]
-            raise CourseError(f"{path} cannot be read as YAML ({reason}): correct it.") from None
+            raise CourseError(
+                f"{path} cannot be read as YAML ({reason}): write lines such as positive: tumour."
+            ) from None
         if not isinstance(content, dict):
             raise CourseError(f"{path} must hold lines of the form name: value.")
         for name in content:
@@ -380,7 +386,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"What a file for --params may change, with its default:\n{describe(may_change())}",
     )
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), study or paper")
-    parser.add_argument("--data", default="", help="folder with labels.csv; default: simulated")
+    parser.add_argument("--data", default="", help="folder of images; default: simulated slices")
     parser.add_argument("--out", default="", help="folder for everything; default: runs/PROFILE")
     parser.add_argument("--params", type=Path, help="YAML file with values to change")
     parser.add_argument("--seed", type=int, help="seed of the split and of the networks")

@@ -45,6 +45,7 @@ from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, 
 
 FOLDS = 8
 ONE_QUARTER = files.RESULTS / "rule_one_quarter.json"  # as `RULE`, with one quarter of each fold
+QUARTERS_OF_RULE = 3
 BETTER = 0.08  # a gain for the plan: more than true new images bring beside 200
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
 
@@ -387,49 +388,72 @@ def foresee(
         f"{units} units of about {each / 60:.0f} min each, {at_once} at once: about "
         f"{units * each / 3600 / at_once:.1f} hours."
     )
-    found = files.read_json(ONE_QUARTER if settings["quarters"] == 1 else RULE)
+    quarters = settings["quarters"]
+    found = files.read_json(ONE_QUARTER if quarters == 1 else RULE)
     if labels is None or not found:
         return text
     people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
-    slices, rule = found["settings"]["slices"], found["summary"]
-    scale = math.sqrt(sum(1 / max(1, count) for count in people) / (4 / slices))
-    half = {
-        kind: scale * np.array([of_kind["half_width"][name] for name in FACTORS])
-        for kind, of_kind in rule["scatter"].items()
-    }
+    rule = found["summary"]
+    scale = math.sqrt(
+        sum(1 / max(1, count) for count in people) / (4 / found["settings"]["slices"])
+    )
+    width = 200 * scale * FACTORS["exposure"] * rule["scatter"]["few"]["half_width"]["exposure"]
     text += (
         f" With {len(labels)} images in {len(np.unique(groups))} groups the interval of the gain "
-        f"will be about {100 * 2 * half['few'][0]:.0f} points wide."
+        f"will be about {width:.0f} points wide."
     )
     perfect = rule["true_gains"]["true"]
-    room, whole = perfect["oracle"], perfect["exposure"]
-    rng = np.random.default_rng(0)
-    for kind, truth in (
-        ("few", [0.0, 0.0, room, 0.0, room]),
+    room = perfect["oracle"]
+    nothing = [0.0, 0.0, room, 0.0, room]
+    for generator, truth in (
+        ("few", nothing),
         ("true", [perfect[name] for name in FACTORS]),
         ("true", [BETTER, BETTER, room, BETTER, room - BETTER]),
     ):
-        covariance = scale**2 * np.array(rule["scatter"][kind]["covariance"])
-        answers = []
-        for estimate in rng.multivariate_normal(truth, covariance, 4000):
-            gains = {
-                name: {"ci": [value - width, value + width]}
-                for name, value, width in zip(FACTORS, estimate, half[kind], strict=True)
-            }
-            if not settings["quarters"]:
-                gains.pop("stronger"), gains.pop("missing")
-            answers.append(decide(gains, FOLDS))
         chances = ", ".join(
-            f"{name} {answers.count(name) / len(answers):.0%}"
-            for name in ("helps", "harms", "no_gain", "no_room", "undecided")
-            if answers.count(name) / len(answers) > 0.005
+            f"{name} {chance:.0%}"
+            for name, chance in chances_of_answers(rule, generator, truth, scale, quarters).items()
+            if chance > 0.005
         )
         text += f" If GAN images truly gain {100 * truth[0]:.0f} points: {chances}."
+    if quarters == 1:
+        three = files.read_json(RULE)["summary"]
+        chance = chances_of_answers(three, "few", nothing, scale, QUARTERS_OF_RULE)["no_gain"]
+        text += f" (With --quarters {QUARTERS_OF_RULE}, no_gain would be {chance:.0%} at 0 points.)"
     return text + (
         f" (As simulated slices scatter. There, true new images in the GAN's place gain "
-        f"{100 * whole:.0f} points beside all of 200 images, and {100 * room:.0f} beside a quarter "
-        "of them; see experiments/results/rule.json.)"
+        f"{100 * perfect['exposure']:.0f} points beside all of 200 images, and {100 * room:.0f} "
+        "beside a quarter of them; see experiments/results/rule.json.)"
     )
+
+
+def chances_of_answers(
+    rule: dict[str, Any], generator: str, truth: list[float], scale: float, quarters: int
+) -> dict[str, float]:
+    """How often the rule gives each answer, if estimates scatter as in simulated studies.
+
+    Args:
+        rule: The summary of `experiments/rule.py`.
+        generator: Whose scatter: "few" or "true".
+        truth: The true gains, in the order of `FACTORS`.
+        scale: How many times as wide the scatter is, because there are fewer people.
+        quarters: Of each fold, that have a GAN.
+    """
+    scatter = rule["scatter"][generator]
+    half = {name: scale * FACTORS[name] * scatter["half_width"][name] for name in FACTORS}
+    drawn = np.random.default_rng(0).multivariate_normal(
+        truth, scale**2 * np.array(scatter["covariance"]), 4000
+    )
+    answers = []
+    for estimate in drawn:
+        gains = {
+            name: {"ci": [value - half[name], value + half[name]]}
+            for name, value in zip(FACTORS, estimate, strict=True)
+            if quarters or name not in ("stronger", "missing")
+        }
+        answers.append(decide(gains, FOLDS))
+    names = ("helps", "harms", "no_gain", "no_room", "undecided")
+    return {name: answers.count(name) / len(answers) for name in names}
 
 
 def time_step(values: dict[str, Any], threads: int) -> float:
@@ -534,7 +558,10 @@ def run_study(
             for part in (fold.train, *fold.quarters[:enough])
         )
         if least < 16 and enough and least_whole(plan_of_folds, labels) >= 16:
-            print("Too few images for a GAN on a quarter of them: no quarter gets one.")
+            print(
+                "Too few images for a GAN on a quarter of them: no quarter gets one, so no_gain "
+                "cannot come out."
+            )
             enough = 0
         settings["quarters"] = quarters = enough
     check_names(names[1], names[0])

@@ -22,9 +22,9 @@ studies, and at least 1. `answers` says how often the rule gives which answer wi
 width. `errors` says how often it is wrong: *helps* at a true gain of 0 or less, *harms* at 0 or
 more, *no_gain* and *no_room* where the truth is the margin or more. `scatter` is for the plan of a
 study: how the estimates scatter with a weak generator (*few*) and with a perfect one (*true*), and
-half the width of their intervals. A study has one quarter of each fold with a GAN unless asked for
-more, so its plan uses the third command. Rows are written ten at a time: the same command goes on
-where it was stopped.
+half the width of their intervals, not widened. A study has one quarter of each fold with a GAN
+unless asked for more, so its plan uses the third command. Rows are written ten at a time: the same
+command goes on where it was stopped.
 """
 
 import argparse
@@ -263,7 +263,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         )
         held[kind] = dict(zip(GAINS, inside.mean(axis=0).tolist(), strict=True))
         if kind in ("few", "true"):
-            half = widened * (high - low).mean(axis=0) / 2
+            half = (high - low).mean(axis=0) / 2
             scatter[kind] = {
                 "covariance": np.cov(mean.T).tolist(),
                 "half_width": dict(zip(GAINS, half.tolist(), strict=True)),

@@ -216,8 +216,8 @@ def _find_room(
     }[answer]
     text += (
         " That is what the other three quarters of the images bring to a classifier trained on a "
-        "quarter, if they are used like generated images: as many images of a perfect GAN could do "
-        "no better."
+        "quarter, if they are used like generated images: as many images of a perfect GAN would "
+        "on average do no better."
     )
     return means | {
         "answer": answer, "text": text, "gain": gain["mean"], "ci": gain["ci"],
@@ -255,4 +255,7 @@ def _say(found: dict[str, Any]) -> str:
         ),
         found["room"]["text"],
     ]
+    scores = ("balanced_accuracy", "sensitivity", "specificity")
+    if any(found[name]["ci"][0] == found[name]["ci"][1] for name in scores):
+        lines.append("An interval without a width says nothing: too few people, or too few errors.")
     return "\n".join(lines)

@@ -192,7 +192,10 @@ RESAMPLES = 2000
 def resample_groups(
     labels: np.ndarray, groups: np.ndarray, seed: int, count: int = RESAMPLES
 ) -> np.ndarray:
-    """Draw bootstrap samples of whole groups: those of one class, of the other, of both apart.
+    """Draw bootstrap samples of whole groups, each class's apart.
+
+    A group of both classes is drawn with those of the class that most of its images have. (Drawn
+    apart, a single such group would be in each sample once, as if no other were possible.)
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -206,9 +209,9 @@ def resample_groups(
     rng = np.random.default_rng([seed, 1])
     names, numbers = np.unique(groups, return_inverse=True)
     share = np.bincount(numbers, labels) / np.bincount(numbers)
-    kind = np.select([share == 0, share == 1], [0, 1], 2)
+    kind = share >= 0.5
     counts = np.zeros((count, len(names)), np.float32)
-    for of_kind in (np.flatnonzero(kind == k) for k in range(3)):
+    for of_kind in (np.flatnonzero(kind == k) for k in (False, True)):
         if len(of_kind):
             even = np.full(len(of_kind), 1 / len(of_kind))
             counts[:, of_kind] = rng.multinomial(len(of_kind), even, count)

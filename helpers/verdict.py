@@ -67,9 +67,14 @@ def say(
             f"{points}{where}: {gain['oracle']}. {exposure}."
         )
     if answer == "no_gain":
+        larger = (
+            f" So with all images a gain of {points} is not ruled out."
+            if where and gains["exposure"]["ci"][1] >= margin
+            else ""
+        )
         return (
             f"{headline}: GAN images would add less than {points}{where}: {gain['stronger']}. True "
-            f"new images bring {gain['missing']} more than they do. {exposure}."
+            f"new images bring {gain['missing']} more than they do. {exposure}.{larger}"
         )
     if replicates < FEWEST_REPLICATES:
         return f"{headline}: fewer than {FEWEST_REPLICATES} replicates. {exposure}."

@@ -36,7 +36,7 @@ def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[
         *_warn_of_shortcuts(slices.table, grouping.groups),
         *_warn_of_pictures(slices),
         *_warn_of_copies(slices, grouping),
-        *_warn_of_patients(slices),
+        *_warn_of_patients(slices, grouping),
         *_warn_of_headers(slices.table),
     ]
     return [{"kind": kind, "text": text} for kind, text in found]
@@ -49,8 +49,8 @@ def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
     both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
-        said = _count(both, "pair shows", "pairs show")
-        yield "two_labels", f"{said} the same picture under two labels: {some}"
+        said = _count(both, "pair looks", "pairs look")
+        yield "two_labels", f"{said} like the same picture, under two labels: {some}"
     if conflicts := slices.reading.conflicts:
         some = _some(conflicts)
         said = _count(conflicts, "image is", "images are")
@@ -251,7 +251,7 @@ def _warn_of_shortcuts(table: pd.DataFrame, groups: np.ndarray) -> Warnings:
         )
 
 
-def _warn_of_patients(slices: Slices) -> Warnings:
+def _warn_of_patients(slices: Slices, grouping: Grouping) -> Warnings:
     """Patients that are unknown, not named as such, or have very many images."""
     table = slices.table
     unknown = int(table["unknown"].sum())
@@ -262,6 +262,12 @@ def _warn_of_patients(slices: Slices) -> Warnings:
         yield "unknown_patients", text
     for proposal in slices.reading.proposals:
         yield "patients_proposed", proposal
+    if not (slices.reading.columns["patient"] or slices.reading.proposals or grouping.known):
+        yield (
+            "unknown_patients",
+            "no patients are known: if some have several images, all scores will be too high; "
+            "patient_column or patient_pattern says which images are of one patient",
+        )
     patients = table["patient"][table["patient"] != ""].value_counts()
     if len(patients) and patients.iloc[0] >= max(10, 0.25 * len(table)) and len(patients) > 1:
         yield (

@@ -12,7 +12,7 @@ from helpers.files import CourseError
 STANDARD = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
 UNKNOWN = {
     "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
-    "missing", "-", "--", "?", ".",
+    "missing", "-", "--", "?", ".", "unbekannt", "inconnu", "desconocido", "sconosciuto",
 }  # fmt: skip
 # Words in column names that mean the finding is absent.
 ABSENT = {

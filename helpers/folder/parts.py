@@ -84,7 +84,8 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
             raise CourseError(
                 f"too few patients to split: class {k} has {int(total[k])} images of {have} "
                 f"patients (or groups of like images), and needs {sum(needed.values())} patients "
-                f"of its own and {FEWEST['train']} images left to train on: add patients."
+                f"of its own and {FEWEST['train']} images left to train on, where {int(train[k])} "
+                "would be left: add patients."
             )
     return parts[index]
 

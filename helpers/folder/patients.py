@@ -143,13 +143,18 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
     Raises:
         CourseError: It finds none at all.
     """
-    found = 0
+    found = []
     for entry in entries:
         match = re.search(pattern, entry.file)
         if match and (key := match[1] if match.re.groups else match[0]):
             entry.keys.append(("file name", patient_key(key)))
-            found += 1
+            found.append(key)
         entry.unknown = not entry.keys
+    if len(found) > 1 and len(set(found)) == 1:
+        raise CourseError(
+            f"patient_pattern {pattern!r} gives every image the same patient, {found[0]}: put "
+            r"brackets around the part that differs, as in 'patient(\d+)_'."
+        )
     if not found:
         raise CourseError(
             f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: correct it."

@@ -62,6 +62,12 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         words = Counter(entry.word for entry in left_out)
         counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(f"left out as of other classes: {counts}")
+    words = Counter(entry.word for entry in entries if _label(entry, classes) == 0)
+    if len(set(map(normalise_label, words))) > 1:
+        counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
+        reading.notes.append(
+            f"the class {classes.names[0]} holds several labels: {counts}; classes chooses two"
+        )
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}
         reading.conflicts = compare_with_folders(files, labels, classes, asked)
@@ -129,7 +135,8 @@ def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
         example = files.pictures[0] if files.pictures else "none"
         raise CourseError(
             f"{files.folder / listing}: no named column holds the names of images in this folder "
-            f"(the first is {example}): add a column file with them, or name it as id_column."
+            f"(the first is {example}): write these names into a column file, or name the column "
+            "that has them as id_column."
         )
     raise CourseError(
         f"{files.folder / 'labels.csv'} is missing: write one line per image, its file and 0 or 1, "

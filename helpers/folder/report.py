@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from helpers import machine
 from helpers.files import CourseError, atomic_write
@@ -109,6 +110,9 @@ def lines(examined: Examined) -> list[str]:
             + f") in {len(np.unique(grouping.groups[part == name]))} groups"
             for name in PARTS
         ]
+    if reading.listing and slices.unused:
+        names = ", ".join(slices.unused[:3]) + (", …" if len(slices.unused) > 3 else "")
+        text.append(f"note: images that are not used: {names}")
     text += [f"note: {note}" for note in reading.notes]
     return text + [f"warning: {warning['text']}" for warning in examined.warnings]
 
@@ -161,6 +165,7 @@ def fields(examined: Examined) -> dict[str, Any]:
         "classes": {slices.names[k]: int(counts[k]) for k in (0, 1)},
         "columns": slices.reading.columns,
         "warnings": examined.warnings,
+        "pairs": [[table["file"][i] for i in pair] for pair in _alike(examined.grouping)],
         "files": [
             {"file": file, "label": int(label), "group": int(group), "part": str(part) or None}
             for file, label, group, part in zip(
@@ -178,6 +183,12 @@ def fields(examined: Examined) -> dict[str, Any]:
     }
 
 
+def _alike(grouping: Grouping) -> list[tuple[int, int]]:
+    """All pairs of images that look like one picture."""
+    found = [*grouping.identical, *(pair[:2] for pair in grouping.proposed), *grouping.copies]
+    return list(dict.fromkeys((int(i), int(j)) for i, j in found))
+
+
 def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
     """Draw some slices of each class as the networks will see them, and the look-alike pairs."""
     slices, grouping = examined.slices, examined.grouping
@@ -189,19 +200,21 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
         some = of_class[spread].tolist()
         title = f"{slices.names[k]}: {len(of_class)} images"
         rows += [(title if not i else "", some[i : i + columns]) for i in (0, columns) if some[i:]]
-    alike = [*grouping.identical, *(pair[:2] for pair in grouping.proposed), *grouping.copies]
-    pairs = list(dict.fromkeys(alike))
-    for i in range(0, min(len(pairs), 3 * columns), columns):
-        title = f"{len(pairs)} pairs that look alike, one above the other" if not i else ""
-        rows += [(title, [a for a, _ in pairs[i : i + columns]])]
-        rows += [("", [b for _, b in pairs[i : i + columns]])]
+    pairs = _alike(grouping)
+    shown = pairs[: 3 * columns]
+    more = "" if shown == pairs else f" (the first {len(shown)})"
+    for i in range(0, len(shown), columns):
+        title = f"{len(pairs)} pairs that look alike, one above the other{more}" if not i else ""
+        rows += [(title, [a for a, _ in shown[i : i + columns]])]
+        rows += [("", [b for _, b in shown[i : i + columns]])]
     tile, gap, head = 96, 4, 18
+    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 12)
     height = sum(tile + gap + (head if title else 0) for title, _ in rows) + gap
     sheet = Image.new("L", (columns * (tile + gap) + gap, height), 255)
     draw, down = ImageDraw.Draw(sheet), gap
     for title, members in rows:
         if title:
-            draw.text((gap, down), title.encode("latin-1", "replace").decode("latin-1"), fill=0)
+            draw.text((gap, down), title, fill=0, font=font)
             down += head
         for place, i in enumerate(members):
             seen = Image.fromarray(shrink(pad_to_square(slices.greys[i]), 32))

@@ -1,6 +1,7 @@
 """The data contract, preparation, grouping and the split."""
 
 import itertools
+import json
 import struct
 
 import numpy as np
@@ -308,6 +309,48 @@ def test_a_pattern_names_patients_that_the_table_does_not_know(folder):
     )
     assert "unknown_patients" in {each["kind"] for each in unknown.warnings}
     assert "unknown_patients" not in {each["kind"] for each in named.warnings}
+
+
+def test_a_pattern_that_finds_one_patient_is_refused(folder):
+    with pytest.raises(CourseError, match="the same patient, head: put brackets"):
+        read_folder(folder, patient_pattern="head")
+
+
+def test_a_folder_without_patients_says_what_that_means(folder):
+    kinds = {each["kind"] for each in examine(folder, 0, {}, strict=False).warnings}
+    assert "unknown_patients" in kinds
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    kinds = {each["kind"] for each in examine(folder, 0, {}, strict=False).warnings}
+    assert "unknown_patients" not in kinds, "somebody has thought of it"
+
+
+def test_a_class_of_several_labels_names_them_all(folder):
+    """With `positive`, all other labels are one class: a doubtful one among them."""
+    lines = [(i, "tumour" if i < 30 else "clear" if i < 58 else "tumour?") for i in range(60)]
+    write_labels(folder, lines)
+    notes = " ".join(read_folder(folder, positive="tumour").reading.notes)
+    assert "not tumour holds several labels: clear (28), tumour? (2)" in notes
+    lines = [(i, "tumour" if i < 30 else "clear") for i in range(60)]
+    write_labels(folder, lines)
+    assert not read_folder(folder, positive="tumour").reading.notes
+
+
+def test_a_message_says_how_its_option_is_typed(folder, capsys):
+    lines = [(i, "sick" if i < 30 else "well") for i in range(60)]
+    write_labels(folder, lines)
+    assert check.main([str(folder)]) == 2
+    assert "say which one is positive" in (said := capsys.readouterr().err)
+    assert "typed as --label-column" in said
+    assert check.main([str(folder), "--positive", "sick"]) == 0
+    assert "patient_column" in (said := capsys.readouterr().out) and "typed as" in said
+    assert check.main([str(folder / "nowhere")]) == 2
+    assert "typed as" not in capsys.readouterr().err
+
+
+def test_pairs_are_named_for_programs(folder, capsys):
+    (folder / "head_ct" / "001.png").write_bytes((folder / "head_ct" / "000.png").read_bytes())
+    assert check.main([str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"] == [["head_ct/000.png", "head_ct/001.png"]]
 
 
 def test_groups_csv_joins_what_it_names_and_nothing_else(folder):

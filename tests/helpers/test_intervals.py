@@ -248,14 +248,14 @@ def test_power_is_kept_where_splits_share_a_pool():
 # --- Folds of one set -----------------------------------------------------------------------------
 
 
-def test_whole_groups_are_drawn_each_kind_apart():
-    labels = np.array([0, 0, 0, 1, 1, 1, 0, 1])
-    groups = np.array([0, 0, 1, 2, 3, 3, 4, 4])  # group 4 has both classes
+def test_whole_groups_are_drawn_each_class_apart():
+    labels = np.array([0, 0, 0, 1, 1, 1, 0, 0, 1])
+    groups = np.array([0, 0, 1, 2, 3, 3, 4, 4, 4])  # group 4 has both classes, more of class 0
     counts = intervals.resample_groups(labels, groups, seed=0, count=500)
     assert (counts[:, 0] == counts[:, 1]).all() and (counts[:, 4] == counts[:, 5]).all()
-    assert (counts[:, [0, 2]].sum(axis=1) == 2).all(), "two groups of class 0 alone"
+    assert (counts[:, [0, 2, 6]].sum(axis=1) == 3).all(), "three groups, mostly of class 0"
     assert (counts[:, [3, 4]].sum(axis=1) == 2).all()
-    assert (counts[:, 6:] == 1).all(), "the only group with both classes"
+    assert (counts[:, 6] == counts[:, 8]).all() and counts[:, 8].std() > 0.5, "it is drawn, too"
     assert counts[:, 0].std() > 0.5
 
 
@@ -354,6 +354,14 @@ def test_the_rule(made, answer):
     assert text.startswith((f"{HEADLINES[answer]}: ", f"{HEADLINES[answer]}. "))
     assert f"{100 * made['exposure']['mean']:+.1f} points" in text
     assert "fewer than 5 replicates" in say("undecided", made, 4)
+
+
+def test_no_gain_at_a_quarter_leaves_open_what_all_images_would_do():
+    where = " at a quarter of these images"
+    wide, narrow = (gains(exposure=(-0.02, top), missing=(0.01, 0.09)) for top in (0.09, 0.04))
+    assert "with all images a gain of 5 points is not ruled out" in say("no_gain", wide, 8, where)
+    assert "ruled out" not in say("no_gain", narrow, 8, where)
+    assert "ruled out" not in say("no_gain", wide, 8), "simulated sets: all images already"
 
 
 # --- Worth ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
+from course.study import chances_of_answers
 from experiments import worth as benchmark
 from helpers import bundled, copies, verdict
 
@@ -107,6 +108,28 @@ def test_the_rule_and_its_factors():
         assert error["ci"][0] <= 0.025, f"{name} is wrong too often"
 
 
+def test_what_05_tells_of_the_rule_besides_its_errors():
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    rule, one = kept("rule")["summary"], kept("rule_one_quarter")
+    held = [
+        round(100 * x) for of_kind in rule["covered_widened"].values() for x in of_kind.values()
+    ]
+    assert f"between {min(held)} and {max(held)} of 100 intervals hold it" in text
+    assert one["settings"]["quarters"] == 1 and kept("rule")["settings"]["quarters"] == 3
+    few, usual = (x["answers"]["few"] for x in (one["summary"], rule))
+    told = f"in {100 * few['no_gain']:.0f} % of {few['studies']} such studies, instead of "
+    assert f"{told}{100 * usual['no_gain']:.0f} %" in text
+    # By a second hand, from the rows: what the intervals would have to hold, and what they do.
+    truth = rule["true_gains"]["few"]
+    rows = [row["gains"]["few"]["missing"] for row in kept("rule")["rows"] if "few" in row["gains"]]
+    factor = verdict.FACTORS["missing"]
+    inside = [
+        mean + factor * (low - mean) <= truth["missing"] <= mean + factor * (high - mean)
+        for mean, low, high in rows
+    ]
+    assert np.mean(inside) == pytest.approx(rule["covered_widened"]["few"]["missing"])
+
+
 def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
     """By a second hand, from the rows; while some are missing, nothing is said."""
     for images in (36, 144):
@@ -166,16 +189,31 @@ def test_what_was_said_before_the_study_of_the_real_set():
     """The page tells all that the plan printed, and what the code has fixed."""
     page = (ROOT / "experiments" / "README.md").read_text()
     (fixed,) = re.findall(r"## What was fixed before.*?(?=\n## )", page, re.DOTALL)
-    foreseen = kept("study_folds")["foreseen"].split("With ")[1].split(" (As simulated")[0]
-    told = re.sub(r"(\d) %", r"\1%", fixed)
-    for number in re.findall(r"\d+ images|\d+ groups|\d+ points wide", foreseen):
-        assert number.replace("images", "slices") in told
-    gains = re.findall(r"truly gain (\d+) points: ([^.]*)\.", foreseen)
-    assert [gain for gain, _ in gains] == re.findall(r"truly gain (\d+) points", told)
-    for (_, chances), of_gain in zip(gains, told.split("truly gain")[1:], strict=True):
-        found = re.findall(r"\*(\w+)\*,? in (\d+%)|and \*(\w+)\* in (\d+%)", of_gain)
-        said = {" ".join(filter(None, each)) for each in found}
-        assert said == set(chances.split(", "))
+    plan, rule = kept("real_folds"), kept("rule")["summary"]
+    tested = [name for fold in plan["folds"] for name in fold["test"]]
+    groups = {plan["groups"][name] for name in tested}
+    assert f"one slice of each of {len(tested)} groups" in fixed and len(groups) == len(tested)
+    sick = sum(int(name.split("/")[-1].split(".")[0]) < 100 for name in tested)  # ids 0 to 99
+    scale = np.sqrt(
+        (1 / sick + 1 / (len(tested) - sick)) / (4 / kept("rule")["settings"]["slices"])
+    )
+    half = verdict.FACTORS["exposure"] * rule["scatter"]["few"]["half_width"]["exposure"]
+    assert f"about {200 * scale * half:.0f} points wide" in fixed
+    perfect = rule["true_gains"]["true"]
+    room = perfect["oracle"]
+    for gain, generator, truth in (
+        ("truly gain 0 points", "few", [0, 0, room, 0, room]),
+        ("truly gain 5 points", "true", [perfect[name] for name in verdict.FACTORS]),
+        ("at 8 points", "true", [0.08, 0.08, room, 0.08, room - 0.08]),
+    ):
+        chances = chances_of_answers(rule, generator, truth, scale, 3)
+        of_gain = fixed[fixed.index(gain) :]
+        for name, chance in chances.items():
+            found = re.search(rf"\*{name}\*,? in (\d+) %", of_gain)
+            if chance > 0.005:
+                assert abs(int(found[1]) - 100 * chance) < 1.5, (gain, name)
+    assert round(100 * perfect["exposure"]) == 5
+    assert round(100 * (1 - 0.95**4)) == 19 and "19 of 100" in fixed
     assert f"margin of {100 * verdict.MARGIN:.0f} points" in fixed
     assert verdict.STRONGER == {"whole": "classic", "quarter": "part"}
     assert published.PRIMARY == ("paper", 10_000) and "`paper` after 10,000 steps" in fixed
@@ -194,6 +232,14 @@ def test_what_05_tells_of_the_study_of_36_slices():
         first, plain = (scores[f"{x}.{where}.balanced_accuracy"] for x in (arm, "classic"))
         told[arm, where] = interval(100 * (first - plain))
     cost, low, high = told["classic_gan", "fresh"]
+    harm = scores["classic_gan.fresh.balanced_accuracy"] - scores["classic.fresh.balanced_accuracy"]
+    p_value = stats.ttest_1samp(harm, 0).pvalue
+    assert f"Its p-value is {p_value:.2f}" in part
+    pages = [(ROOT / x).read_text() for x in ("README.md", "experiments/README.md")]
+    assert f"p = {p_value:.2f}" in pages[0] and f"p-value of its harm is {p_value:.2f}" in pages[1]
+    lacks = scores["oracle.fresh.balanced_accuracy"] - scores["classic_gan.fresh.balanced_accuracy"]
+    lacks = "{:.1f} points less ({:.1f} to {:.1f})".format(*interval(100 * lacks))
+    assert lacks in pages[1]
     assert f"the answer is *{summary['verdict']['answer']}*" in part
     assert f"cost {-cost:.1f} points, and the whole interval ({low:.1f} to {high:.1f})" in part
     assert f"True new slices brought {told['oracle', 'fresh'][0]:.1f} points" in part
