@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from helpers import machine
 
-COARSE = 32  # pixels, for the search over flips, turns and shifts
-TURNS = (-20, -10, 0, 10, 20)  # degrees, where the search starts; refined afterwards
-STARTS = 6  # of the best flips and turns, refined
-STEPS = {"search": 10, "compare": 5}  # of Gauss-Newton
 CHUNK = 256  # pairs at once: about 150 MB at 64 pixels
 LONG = 10_000  # pairs; fewer take some seconds and show no progress
 LARGEST = 1.6  # factor by which a copy may be stretched or shrunk in any direction
@@ -27,55 +23,11 @@ class Alignment:
     there after local contrast normalization: of edges and texture, faint ones nearly as much as
     strong ones. Heads of different people have a high correlation and a low detail. `matrices`
     ``(n, 2, 3)`` maps positions in the reference to the image, x and y from -1 to 1 over the width.
-    `overlap` is the share of the reference that the image covers.
     """
 
     correlation: np.ndarray
     detail: np.ndarray
     matrices: np.ndarray
-    overlap: np.ndarray
-
-
-def align(
-    images: np.ndarray,
-    references: np.ndarray,
-    pairs: np.ndarray | None = None,
-    *,
-    size: int = 64,
-    turns: tuple[float, ...] = TURNS,
-) -> Alignment:
-    """Find the flip, turn, shift, scale and shear that lay each image best over its reference.
-
-    Brightness and contrast do not matter. All flips, the turns, and all shifts are tried at 32
-    pixels, blurred; the best are refined by Gauss-Newton steps, there and at `size`. An image that
-    is no copy is also laid over its reference as well as possible: only the numbers tell.
-
-    Args:
-        images: ``(n, height, width, 1)``, any range; squares, or resized to squares.
-        references: ``(m, height, width, 1)``.
-        pairs: ``(p, 2)``, which image is laid over which reference; by default image i over
-            reference i.
-        size: Pixels at which the images are compared: 32 for generated images of that size.
-        turns: Degrees from which the refinement starts; it reaches about 10 degrees further.
-
-    Returns:
-        One entry per pair.
-
-    Source: inverse compositional alignment, Baker and Matthews 2004, International Journal of
-        Computer Vision 56, 221-255; brightness and contrast are taken out in each step.
-    """
-    if pairs is None:
-        pairs = np.stack([np.arange(len(images))] * 2, axis=1)
-    coarse = [blur(resize(values, min(COARSE, size))) for values in (images, references)]
-    fine = [resize(values, size) for values in (images, references)]
-    found = []
-    for part in np.array_split(pairs, range(CHUNK, len(pairs), CHUNK)):
-        one, other = part.T
-        starts = _search(*coarse, one, other, turns)
-        matrices = _refine(*coarse, one, other, starts, STEPS["search"])
-        matrices = _refine(*fine, one, other, matrices[None], STEPS["compare"])
-        found.append(_compare(*fine, one, other, matrices))
-    return Alignment(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
 
 def refine(
@@ -85,29 +37,39 @@ def refine(
     starts: np.ndarray,
     *,
     size: int = 64,
-    steps: int = STEPS["compare"],
+    steps: int = 5,
     blurred: bool = False,
 ) -> Alignment:
-    """Lay each image over its reference from a known start, without the search of `align`.
+    """Find the turn, shift, scale and shear that lay each image best over its reference.
+
+    Brightness and contrast do not matter. An image that is no copy is also laid over its reference
+    as well as possible: only the numbers tell.
 
     Args:
-        images, references, pairs, size: As in `align`.
-        starts: ``(p, 2, 3)``, such as `Alignment.matrices`.
+        images: ``(n, height, width, 1)``, any range; squares, or resized to squares.
+        references: ``(m, height, width, 1)``.
+        pairs: ``(p, 2)``, which image is laid over which reference.
+        starts: ``(p, 2, 3)``, roughly right, such as `Alignment.matrices`: flipped as they should
+            be, and turned within about 10 degrees.
+        size: Pixels at which the images are compared.
         steps: Of Gauss-Newton.
         blurred: Whether the steps see blurred images, which lets them start further off.
 
     Returns:
-        As `align`; `detail` is that of the images as they are.
+        One entry per pair; `detail` is that of the images as they are.
+
+    Source: inverse compositional alignment, Baker and Matthews 2004, International Journal of
+        Computer Vision 56, 221-255; brightness and contrast are taken out in each step.
     """
     fine = [resize(values, size) for values in (images, references)]
     seen = [blur(values) for values in fine] if blurred else fine
     parts = [(pairs[k : k + CHUNK], starts[k : k + CHUNK]) for k in range(0, len(pairs), CHUNK)]
     shown = machine.progress(parts, "look-alikes", len(parts)) if len(pairs) > LONG else parts
     none = np.empty(0)
-    found = [(none, none, np.empty((0, 2, 3)), none)]  # where there is no pair
+    found = [(none, none, np.empty((0, 2, 3)))]  # where there is no pair
     for part, start in shown:
         one, other = part.T
-        found.append(_compare(*fine, one, other, _refine(*seen, one, other, start[None], steps)))
+        found.append(_compare(*fine, one, other, _refine(*seen, one, other, start, steps)))
     return Alignment(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
 
@@ -174,51 +136,11 @@ def standardise(images: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndar
     return images / (np.sqrt((images**2).sum(axis=axis, keepdims=True)) + 1e-6)
 
 
-def _search(
-    images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
-    turns: tuple[float, ...],
-) -> np.ndarray:  # fmt: skip
-    """The `STARTS` best flips, turns and shifts of each pair, ``(STARTS, p, 2, 3)``."""
-    size = images.shape[1]
-    angles = np.deg2rad(turns)
-    linear = np.array(
-        [
-            [[flip_x * np.cos(a), -flip_x * np.sin(a)], [flip_y * np.sin(a), flip_y * np.cos(a)]]
-            for flip_x in (1, -1)
-            for flip_y in (1, -1)
-            for a in angles
-        ]
-    )
-    names, position = np.unique(one, return_inverse=True)
-    kinds = np.concatenate([linear, np.zeros((len(linear), 2, 1))], axis=2)
-    which = np.repeat(names, len(kinds))
-    turned, _ = warp(images, which, np.tile(kinds, (len(names), 1, 1)))
-    turned = standardise(turned, (1, 2)).reshape(len(names), len(kinds), size, size)
-    spectra = fft.rfft2(turned)
-    targets = np.conj(fft.rfft2(standardise(references[other], (1, 2))))
-    reach = size // 4
-    shifts = np.r_[0 : reach + 1, -reach:0]
-    best = np.empty((len(one), len(kinds)))
-    moved = np.empty((len(one), len(kinds), 2))
-    for k in range(len(kinds)):
-        scores = fft.irfft2(spectra[position, k] * targets, (size, size))
-        scores = scores[:, shifts][:, :, shifts].reshape(len(one), -1)
-        place = scores.argmax(axis=1)
-        best[:, k] = scores[np.arange(len(one)), place]
-        rows, columns = np.unravel_index(place, (len(shifts), len(shifts)))
-        moved[:, k] = np.stack([shifts[columns], shifts[rows]], axis=1) * 2 / size
-    chosen = np.argsort(-best, axis=1)[:, :STARTS].T
-    matrices = kinds[chosen]
-    shift = np.take_along_axis(moved[None], chosen[..., None, None], axis=2)[..., 0, :]
-    matrices[..., 2] = np.einsum("spij,spj->spi", matrices[..., :2], shift)
-    return matrices
-
-
 def _refine(
     images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
-    starts: np.ndarray, steps: int,
+    start: np.ndarray, steps: int,
 ) -> np.ndarray:  # fmt: skip
-    """The best of the refined starts, ``(p, 2, 3)``."""
+    """The best of all steps' matrices, ``(p, 2, 3)``."""
     size = images.shape[1]
     targets = references[other]
     x, y = _grid(size)
@@ -230,21 +152,19 @@ def _refine(
     damping = 1e-3 * np.trace(curvature, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6
     inverse = np.linalg.inv(curvature + damping * np.eye(6, dtype=np.float32))
     best = np.full(len(one), -2.0)
-    chosen = np.array(starts[0])
-    for start in starts:
-        matrices = np.array(start)
-        for step in range(steps + 1):
-            warped, inside = warp(images, one, matrices)
-            score, residual = _fit(warped, targets, inside)
-            better = score > best
-            best[better], chosen[better] = score[better], matrices[better]
-            if step == steps:
-                break
-            # Pixels far off, as under an arrow, pull no more than others.
-            spread = np.sqrt((residual**2).mean(axis=1, keepdims=True)) + 1e-6
-            residual = residual.clip(-2 * spread, 2 * spread)
-            move = np.einsum("pij,pjk,pk->pi", inverse, jacobian, residual, optimize=True)
-            matrices = _compose(matrices, move.reshape(-1, 2, 3).astype(float))
+    chosen, matrices = np.array(start), np.array(start)
+    for step in range(steps + 1):
+        warped, inside = warp(images, one, matrices)
+        score, residual = _fit(warped, targets, inside)
+        better = score > best
+        best[better], chosen[better] = score[better], matrices[better]
+        if step == steps:
+            break
+        # Pixels far off, as under an arrow, pull no more than others.
+        spread = np.sqrt((residual**2).mean(axis=1, keepdims=True)) + 1e-6
+        residual = residual.clip(-2 * spread, 2 * spread)
+        move = np.einsum("pij,pjk,pk->pi", inverse, jacobian, residual, optimize=True)
+        matrices = _compose(matrices, move.reshape(-1, 2, 3).astype(float))
     return chosen
 
 
@@ -280,14 +200,14 @@ def _fit(
 def _compare(
     images: np.ndarray, references: np.ndarray, one: np.ndarray, other: np.ndarray,
     matrices: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Correlation, detail, matrices and overlap, as in `Alignment`."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Correlation, detail and matrices, as in `Alignment`."""
     warped, inside = warp(images, one, matrices)
     targets = references[other]
     correlation, _ = _fit(warped, targets, inside)
     away = ndimage.minimum_filter(inside, (1, 5, 5))  # the blur sees across the image's edge
     detail, _ = _fit(_details(warped), _details(targets), away)
-    return correlation, detail, matrices, inside.mean(axis=(1, 2))
+    return correlation, detail, matrices
 
 
 def _details(images: np.ndarray) -> np.ndarray:

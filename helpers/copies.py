@@ -44,7 +44,7 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     The distance is 1 minus the correlation of the pixels, which takes no notice of brightness and
     contrast. The image is mirrored or not, turned and shifted, the real one blurred or not.
 
-    `alignment.align` is another tool: it also scales and shears, for a few candidate pairs. Here
+    `alignment.refine` is another tool: it also scales and shears, for a few candidate pairs. Here
     every image meets every real one, which would take hundreds of times as long. And with that
     freedom two people's heads look more alike: their correlation is 0.93, not 0.88.
 
