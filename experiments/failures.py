@@ -50,7 +50,7 @@ def read_told(notebook: nbformat.NotebookNode) -> list[dict]:
 
 
 def copy_run(run: Path, folder: str | Path) -> None:
-    """Copy what the notebook reads, and what it takes a folder for a run's by."""
+    """Copy what the notebook reads, and the files by which it recognises a run's folder."""
     for name in ("prepared.npz", "split.csv", "metrics.json", "run.json"):
         shutil.copy(files.require_file(run / name, "01_preprocessing"), folder)
 

@@ -1,7 +1,7 @@
 """What other images are worth on real slices: the classifier fitted on real, simulated or GAN ones.
 
     python experiments/simulator.py --data FOLDER
-    python experiments/simulator.py --data FOLDER --run runs/study/split-*/seed-0
+    python experiments/simulator.py --data FOLDER --run runs/first runs/second
 
 The same network, on splits with first seed 1; each real slice is seen equally often. The GANs of a
 split learn from its training slices alone: each is taken from a finished run that trained it on

@@ -36,7 +36,7 @@ def measure_baseline(
         the fits on all training images. `curve`: for the shares 0.25, 0.5 and 1 of the training
         images `share`, `images` (mean), `draws`, `balanced_accuracy`, `ci` and `auc`; a share is
         left out where a draw held too few images. `room`: `answer` ("room", "little", "open" or
-        "too_few"), `text`, and unless "too_few" `gain`, `ci`, `baseline` (the stronger), `draws`,
+        "too_few"), `text`, and unless "too_few" `gain`, `ci`, `baseline` (the stronger),
         `margin`, `factor`, and the balanced accuracy of `part` and `oracle_part`.
         `weighted`: a sentence where large groups count less, or "". `probabilities`: ``(n,)``, out
         of fold, of label 1. `text`: all in words.

@@ -1,7 +1,7 @@
 """Compute on a GPU that TensorFlow does not find, by JAX: name this module in COURSE_DEVICE.
 
     export PYTHONPATH=experiments/gpu_through_jax COURSE_DEVICE=jax_device
-    python -m course study --splits 5 --seeds 2
+    python -m course study --seeds 2
 
 TensorFlow lowers this project's own functions (a step of the GANs', a step of the classifier's, its
 answers) to XLA programs, and JAX, which must be installed, compiles and runs them on its first
