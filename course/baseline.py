@@ -5,10 +5,11 @@ python -m course baseline FOLDER [--json] [--out OUT]
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 
-from course.commands import add_folder_options, folder_command
+from course.commands import add_folder_options, folder_command, merge_params
 from helpers import baseline, files, preprocessing
 from helpers.folder import find_groups, from_parameters, read_folder, refuse_inside
 
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
     parser.add_argument("--seed", type=int, default=0, help="seed of folds and learning curve")
     add_folder_options(parser)
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
+    asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments))))
     if asked.seed < 0:
         raise files.CourseError(f"seed is {asked.seed}: use a whole number, 0 or more.")
     if asked.out:

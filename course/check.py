@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from course.commands import add_folder_options, folder_command, say_how
+from course.commands import add_folder_options, folder_command, merge_params, say_how
 from helpers.files import CourseError, project_path
 from helpers.folder import draw_sheet, examine, fields, lines
 
@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sheet", type=Path, help="PNG file for slices and look-alike pairs")
     parser.add_argument("--seed", type=int, default=2019, help="seed of the split that is shown")
     add_folder_options(parser)
-    asked = vars(parser.parse_args(arguments))
+    parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
+    asked = merge_params(vars(parser.parse_args(arguments)))
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))
     if sheet and project_path(sheet).is_relative_to(project_path(folder)):
         raise CourseError(f"{sheet} is in {folder}, where nothing is written: choose another.")

@@ -7,8 +7,9 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
-from helpers import parameters
+from helpers import files, parameters
 from helpers.files import CourseError
 from helpers.folder import LEAVE_OUT
 
@@ -46,6 +47,28 @@ def say_how(text: str) -> str:
         "(Here, an option such as label_column: sick is typed as --label-column sick, and a list "
         "such as classes: [a, b] as --classes a b.)"
     )
+
+
+def merge_params(asked: dict[str, Any]) -> dict[str, Any]:
+    """The options of a folder, with those of the file that `--params` names.
+
+    What was typed counts more. Parameters that say nothing about a folder are passed over, so that
+    the file of a run or of a study can be used.
+
+    Args:
+        asked: Of the command line; `params` among them.
+
+    Raises:
+        CourseError: The file cannot be read, or has a name that no notebook declares.
+    """
+    from course.run import read_parameters
+
+    found = {name: value for name, value in asked.items() if name != "params"}
+    if asked["params"] is not None:
+        given = read_parameters(files.project_path(asked["params"]))
+        for name in OPTIONS:
+            found[name] = found[name] or given.get(name, found[name])
+    return found
 
 
 def command(

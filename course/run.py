@@ -8,6 +8,7 @@ The same command again skips what is finished and resumes what was interrupted.
 import argparse
 import ast
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -54,30 +55,38 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     if profile not in known:
         raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
     sources = [f"params/{profile}.yaml"] + ([extra] if extra else [])
-    declared = may_change()
     values: dict[str, Any] = {}
     for path in map(files.project_path, sources):
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except FileNotFoundError:
-            raise CourseError(f"{path} does not exist: correct the path.") from None
-        except UnicodeDecodeError:
-            raise CourseError(f"{path} is no UTF-8 text: save it with this encoding.") from None
-        except (OSError, yaml.YAMLError) as error:
-            reason = str(error).split("\n")[0]
-            raise CourseError(
-                f"{path} cannot be read as YAML ({reason}): write lines such as positive: tumour."
-            ) from None
-        if not isinstance(content, dict):
-            raise CourseError(f"{path} must hold lines of the form name: value.")
-        for name in content:
-            if name not in declared:
-                raise CourseError(
-                    f"{path}: no notebook has a parameter {name!r}: use one of "
-                    f"{', '.join(sorted(declared))}."
-                )
-        values |= content
+        values |= read_parameters(path)
     return values
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """The values of a YAML file.
+
+    Raises:
+        CourseError: It cannot be read, or has a name that no notebook declares.
+    """
+    declared = may_change()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise CourseError(f"{path} does not exist: correct the path.") from None
+    except UnicodeDecodeError:
+        raise CourseError(f"{path} is no UTF-8 text: save it with this encoding.") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).split("\n")[0]
+        raise CourseError(
+            f"{path} cannot be read as YAML ({reason}): write lines such as positive: tumour."
+        ) from None
+    if not isinstance(content, dict):
+        raise CourseError(f"{path} must hold lines of the form name: value.")
+    for name in content:
+        if name not in declared:
+            near = difflib.get_close_matches(str(name), declared, 1)
+            use = near[0] if near else f"one of {', '.join(sorted(declared))}"
+            raise CourseError(f"{path}: no notebook has a parameter {name!r}: use {use}.")
+    return content
 
 
 def may_change() -> set[str]:

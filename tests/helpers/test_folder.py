@@ -10,7 +10,7 @@ import pytest
 from conftest import snapshot, write_folder, write_labels
 from PIL import Image
 
-from course import check
+from course import baseline, check
 from helpers import preprocessing
 from helpers.files import CourseError
 from helpers.folder import examine, find_groups, read_folder
@@ -351,6 +351,24 @@ def test_pairs_are_named_for_programs(folder, capsys):
     (folder / "head_ct" / "001.png").write_bytes((folder / "head_ct" / "000.png").read_bytes())
     assert check.main([str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pairs"] == [["head_ct/000.png", "head_ct/001.png"]]
+
+
+def test_check_and_baseline_take_the_file_of_a_run(folder, tmp_path, capsys):
+    """What is typed counts more; what says nothing about a folder is passed over."""
+    lines = [(i, "sick" if i < 30 else "well") for i in range(60)]
+    write_labels(folder, lines)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("positive: sick\ngan_steps: 700\nseed: 3\n")
+    assert check.main([str(folder), "--params", str(mine)]) == 0
+    assert "sick 30 (positive" in capsys.readouterr().out
+    assert check.main([str(folder), "--params", str(mine), "--positive", "well"]) == 0
+    assert "well 30 (positive" in capsys.readouterr().out
+    mine.write_text("patient-column: pid\n")
+    for main in (check.main, baseline.main):
+        assert main([str(folder), "--params", str(mine)]) == 2
+        assert "'patient-column': use patient_column" in capsys.readouterr().err
+    assert check.main([str(folder), "--params", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml does not exist" in capsys.readouterr().err
 
 
 def test_groups_csv_joins_what_it_names_and_nothing_else(folder):

@@ -147,8 +147,9 @@ def test_a_listing_that_contradicts_the_folders(tmp_path, words):
         assert labels_of(read_folder(tmp_path, listing="none")) == dict(rows)
         assert labels_of(read_folder(tmp_path, listing="labels.csv")) == dict(swapped)
     else:
-        (warning,) = examine(tmp_path, 0, {}).warnings
+        warning, of_patients = examine(tmp_path, 0, {}).warnings
         assert warning["kind"] == "folders" and warning["text"].startswith("5 images are in")
+        assert of_patients["kind"] == "unknown_patients"
 
 
 # --- Columns -------------------------------------------------------------------------------------
@@ -551,7 +552,7 @@ def test_what_systems_leave_behind_is_no_image(tmp_path):
     (tmp_path / "images/x.png").mkdir()
     slices = read_folder(tmp_path)
     assert labels_of(slices) == {f"images/{file}": k for file, k in rows} and not slices.unlisted
-    assert not examine(tmp_path, 0, {}).warnings
+    assert [each["kind"] for each in examine(tmp_path, 0, {}).warnings] == ["unknown_patients"]
 
 
 def test_many_broken_files_are_named_at_once(tmp_path):
