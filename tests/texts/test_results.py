@@ -108,6 +108,16 @@ def test_the_rule_and_its_factors():
         assert error["ci"][0] <= 0.025, f"{name} is wrong too often"
 
 
+def test_what_the_programs_page_tells_of_quarters():
+    page = (ROOT / "course" / "README.md").read_text()
+    ((three, one),) = re.findall(r"in about (\d+) of 100 studies instead of (\d+)", page)
+    for told, name, quarters in ((one, "rule_one_quarter", 1), (three, "rule", 3)):
+        rule = kept(name)["summary"]
+        room = rule["true_gains"]["true"]["oracle"]
+        chances = chances_of_answers(rule, "few", [0, 0, room, 0, room], 1.0, quarters)
+        assert abs(int(told) - 100 * chances["no_gain"]) < 2
+
+
 def test_what_05_tells_of_the_rule_besides_its_errors():
     text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
     rule, one = kept("rule")["summary"], kept("rule_one_quarter")
