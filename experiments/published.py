@@ -292,7 +292,29 @@ def summarise(
             if "part_gan" not in of_arm:
                 del summary["verdict"]
             found[arm.replace("classic_gan", classifier)] = summary
+    if audits := summarise_audits(rows, len(plan["folds"])):
+        found["audits"] = audits
     return found
+
+
+def summarise_audits(rows: list[dict[str, Any]], count: int) -> dict[str, dict[str, float]]:
+    """The mean audit of each class, recipe and length, where all `count` folds have one.
+
+    What is true or false becomes the share of folds. A measure that some fold lacks is left out.
+    """
+    by_title: dict[str, list[dict[str, float]]] = {}
+    for row in rows:
+        for title, found in row.get("audits", {}).items():
+            by_title.setdefault(title, []).append(found)
+    return {
+        title: {
+            key: float(np.mean([each[key] for each in own]))
+            for key in own[0]
+            if all(key in each for each in own)
+        }
+        for title, own in by_title.items()
+        if len(own) == count
+    }
 
 
 def join_parts(rows: list[dict[str, Any]], classifier: str, count: int) -> list[dict[str, Any]]:
