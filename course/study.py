@@ -70,16 +70,10 @@ def plan(settings: dict[str, Any], out: Path) -> list[dict[str, Any]]:
         quarters = [] if simulated else range(settings["quarters"])
         for quarter in (None, *quarters):
             for number in range(settings["sets"] if simulated else FOLDS):
-                name = f"{kind}-{number}-seed-{seed}"
-                if quarter is not None:
-                    name = f"{kind}-{number}-quarter-{quarter}-seed-{seed}"
-                first = settings["first_seed"]
-                unit = {
+                unit = {"kind": kind, "number": number, "quarter": quarter, "seed": seed}
+                name, first = _name(unit), settings["first_seed"]
+                unit |= {
                     "name": name.replace("-", " "),
-                    "kind": kind,
-                    "number": number,
-                    "quarter": quarter,
-                    "seed": seed,
                     "folder": str(out / name),
                     "row": str(out / "rows" / f"{name}.json"),
                     "prepared": str(out / "prepared.npz"),

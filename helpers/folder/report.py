@@ -99,7 +99,7 @@ def lines(examined: Examined) -> list[str]:
         kept = "kept" if slices.given else "not kept; given_split: true keeps it"
         text.append(f"given split ({columns['split']}): {kept}")
     if examined.refused:
-        text.append(f"parts: none; {examined.refused}")
+        text.append("parts: none; a warning says why")
     else:
         text += [
             f"{name}: {int(np.sum(part == name))} images ("
