@@ -21,6 +21,9 @@ from helpers.folder.reading import read_folder
 from helpers.folder.slices import Slices
 from helpers.preprocessing import PARTS, pad_to_square, shrink
 
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # has most alphabets
+LONGEST = 18  # letters of a file's name under its picture
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -190,7 +193,10 @@ def _alike(grouping: Grouping) -> list[tuple[int, int]]:
 
 
 def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
-    """Draw some slices of each class as the networks will see them, and the look-alike pairs."""
+    """Draw some slices of each class as the networks will see them, and the look-alike pairs.
+
+    Under each picture of a pair stands the end of its file's name.
+    """
     slices, grouping = examined.slices, examined.grouping
     labels = slices.table["label"].to_numpy()
     rows: list[tuple[str, list[int]]] = []
@@ -207,18 +213,27 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
         title = f"{len(pairs)} pairs that look alike, one above the other{more}" if not i else ""
         rows += [(title, [a for a, _ in shown[i : i + columns]])]
         rows += [("", [b for _, b in shown[i : i + columns]])]
-    tile, gap, head = 96, 4, 18
-    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 12)
-    height = sum(tile + gap + (head if title else 0) for title, _ in rows) + gap
+    tile, gap, line = 96, 4, 18
+    titled, named = (ImageFont.truetype(FONT, size) for size in (12, 9))
+    below = [number >= len(rows) - 2 * -(-len(shown) // columns) for number in range(len(rows))]
+    height = gap + sum(
+        tile + gap + line * (bool(title) + with_names)
+        for (title, _), with_names in zip(rows, below, strict=True)
+    )
     sheet = Image.new("L", (columns * (tile + gap) + gap, height), 255)
     draw, down = ImageDraw.Draw(sheet), gap
-    for title, members in rows:
+    for (title, members), with_names in zip(rows, below, strict=True):
         if title:
-            draw.text((gap, down), title, fill=0, font=font)
-            down += head
+            draw.text((gap, down), title, fill=0, font=titled)
+            down += line
         for place, i in enumerate(members):
             seen = Image.fromarray(shrink(pad_to_square(slices.greys[i]), 32))
-            sheet.paste(seen.resize((tile, tile), 0), (gap + place * (tile + gap), down))
-        down += tile + gap
+            left = gap + place * (tile + gap)
+            sheet.paste(seen.resize((tile, tile), 0), (left, down))
+            if with_names:
+                name = slices.table["file"][i]
+                name = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+                draw.text((left, down + tile + 2), name, fill=0, font=named)
+        down += tile + gap + line * with_names
     with atomic_write(path) as temporary:
         sheet.save(temporary)
