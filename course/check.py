@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         said = lines(examined)
         print(f"folder: {examined.slices.folder}", *said, sep="\n")
-        if not examined.refused and (how := say_how("\n".join(said))):
+        found = [line for line in said if not line.startswith(("classes: ", "listing: "))]
+        if not examined.refused and (how := say_how("\n".join(found))):
             print(how)
     if sheet:
         draw_sheet(examined, project_path(sheet))

@@ -3,7 +3,6 @@
 import argparse
 import concurrent.futures
 import functools
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -41,7 +40,8 @@ OPTIONS = (
 
 def say_how(text: str) -> str:
     """How an option that a text names is typed behind a command; empty where it names none."""
-    if not any(re.search(rf"\b{name}\b", text) for name in OPTIONS):
+    words = [name if "_" in name else f"{name}: " for name in OPTIONS]  # "positive" is a word, too
+    if not any(word in text for word in words):
         return ""
     return (
         "(Here, an option such as label_column: sick is typed as --label-column sick, and a list "

@@ -66,7 +66,8 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     if len(set(map(normalise_label, words))) > 1:
         counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(
-            f"the class {classes.names[0]} holds several labels: {counts}; classes chooses two"
+            f"the class {classes.names[0]} holds several labels: {counts}; classes: [a, b] takes "
+            "two of them"
         )
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}

@@ -343,6 +343,9 @@ def test_a_message_says_how_its_option_is_typed(folder, capsys):
     assert "typed as --label-column" in said
     assert check.main([str(folder), "--positive", "sick"]) == 0
     assert "patient_column" in (said := capsys.readouterr().out) and "typed as" in said
+    (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
+    assert check.main([str(folder), "--positive", "sick"]) == 0
+    assert "warning" not in (said := capsys.readouterr().out) and "typed as" not in said
     assert check.main([str(folder / "nowhere")]) == 2
     assert "typed as" not in capsys.readouterr().err
 
