@@ -49,8 +49,8 @@ bench: .venv/installed
 # the study of simulated sets of 36 slices, the study of the real set in eight folds, simulated sets
 # of 144, the published experiment at full size, the pilot of ResNet-50's steps, the published
 # experiment with ResNet-50 and at a quarter of the slices, then ResNet-50 on six simulated sets of
-# each size. Each row is written when it is finished; the rows that were committed are not computed again. `make evidence-rows` copies all
-# rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
+# each size. Each row is written when it is finished; the rows that were committed are not computed
+# again. `make evidence-rows` copies all rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
 # Linux shares the processor between sessions first, and by nice within each.

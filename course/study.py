@@ -45,7 +45,6 @@ from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, 
 
 FOLDS = 8
 ONE_QUARTER = files.RESULTS / "rule_one_quarter.json"  # as `RULE`, with one quarter of each fold
-QUARTERS_OF_RULE = 3
 BETTER = 0.08  # a gain for the plan: more than true new images bring beside 200
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
 
@@ -411,12 +410,14 @@ def foresee(
         )
         text += f" If GAN images truly gain {100 * truth[0]:.0f} points: {chances}."
     if quarters == 1:
-        three = files.read_json(RULE)["summary"]
-        chance = chances_of_answers(three, "few", nothing, scale, QUARTERS_OF_RULE)["no_gain"]
-        text += f" (With --quarters {QUARTERS_OF_RULE}, no_gain would be {chance:.0%} at 0 points.)"
+        usual = files.read_json(RULE)
+        more = usual["settings"]["quarters"]
+        chance = chances_of_answers(usual["summary"], "few", nothing, scale, more)["no_gain"]
+        text += f" (With --quarters {more}, no_gain would be {chance:.0%} at 0 points.)"
     return text + (
         f" (As simulated slices scatter. There, true new images in the GAN's place gain "
-        f"{100 * perfect['exposure']:.0f} points beside all of 200 images, and {100 * room:.0f} "
+        f"{100 * perfect['exposure']:.0f} points beside all of "
+        f"{found['settings']['slices']} images, and {100 * room:.0f} "
         "beside a quarter of them; see experiments/results/rule.json.)"
     )
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -49,11 +49,11 @@ def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
     both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
-        said = _count(both, "pair looks", "pairs look")
+        said = _count(len(both), "pair looks", "pairs look")
         yield "two_labels", f"{said} like the same picture, under two labels: {some}"
     if conflicts := slices.reading.conflicts:
         some = _some(conflicts)
-        said = _count(conflicts, "image is", "images are")
+        said = _count(len(conflicts), "image is", "images are")
         yield "folders", f"{said} in the folder of the other class: {some}"
 
 
@@ -63,7 +63,7 @@ def _warn_of_few(slices: Slices, refused: str) -> Warnings:
     least = sum(FEWEST.values())
     for name, count in zip(slices.names, counts, strict=True):
         if count < least:
-            of_class = _count(range(count), "image", "images")
+            of_class = _count(count, "image", "images")
             yield "too_few", f"class {name} has {of_class} and needs at least {least}"
     if refused and counts.min() >= least:
         yield "too_few", refused.rstrip(".")
@@ -81,13 +81,13 @@ def _warn_of_pictures(slices: Slices) -> Warnings:
     table = slices.table
     files, blank = table["file"].to_numpy(), table["blank"].to_numpy(bool)
     if blank.any():
-        said, some = _count(files[blank], "image is", "images are"), _some(files[blank])
+        said, some = _count(len(files[blank]), "image is", "images are"), _some(files[blank])
         yield "blank", f"{said} blank or nearly so: {some}; leave_out: [blank] drops them"
     if (masks := are_masks(table)).any():
-        said = _count(files[masks], "image looks like a mask", "images look like masks")
+        said = _count(len(files[masks]), "image looks like a mask", "images look like masks")
         yield "masks", f"{said}: {_some(files[masks])}; leave_out: [masks] drops them"
     if inverted := find_inverted(slices.greys, table["border"].to_numpy()):
-        said = _count(inverted, "image looks", "images look")
+        said = _count(len(inverted), "image looks", "images look")
         yield "inverted", f"{said} inverted, black for white: {_some(files[inverted])}"
     if np.quantile(table["brightest"], 0.95) < 64 and not blank.all():
         yield (
@@ -104,15 +104,15 @@ def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
         some = _some(f"{files[m[0]]} and {files[m[1]]}" for m in grouping.named)
         yield (
             "augmented",
-            f"{_count(range(count), 'file is', 'files are')} named as augmented copies of "
-            f"{_count(grouping.named, 'picture', 'pictures')}, and grouped with them: {some}",
+            f"{_count(count, 'file is', 'files are')} named as augmented copies of "
+            f"{_count(len(grouping.named), 'picture', 'pictures')}, and grouped with them: {some}",
         )
     if new := _unknown_pairs(grouping.copies, grouping.known + grouping.named):
         some = _some(f"{files[i]} and {files[j]}" for i, j in new)
         yield (
             "copies",
-            f"{_count(new, 'more pair is', 'more pairs are')} one picture saved again (cropped, "
-            f"flipped, turned or with other contrast), and grouped: {some}",
+            f"{_count(len(new), 'more pair is', 'more pairs are')} one picture saved again "
+            f"(cropped, flipped, turned or with other contrast), and grouped: {some}",
         )
     if grouping.augmented:
         yield "augmented", grouping.augmented
@@ -128,7 +128,7 @@ def _warn_of_headers(table: pd.DataFrame) -> Warnings:
         hit = (values > most).to_numpy()
         if hit.any():
             files = table["file"].to_numpy()[hit]
-            said = _count(files, f"image {verbs[0]}", f"images {verbs[1]}")
+            said = _count(len(files), f"image {verbs[0]}", f"images {verbs[1]}")
             yield kind, f"{said} {text}: {_some(files)}"
 
 
@@ -277,9 +277,9 @@ def _warn_of_patients(slices: Slices, grouping: Grouping) -> Warnings:
         )
 
 
-def _count(found: Sized, one: str, many: str) -> str:
-    """How many there are, with the words for one of them or for several."""
-    return f"{len(found)} {one if len(found) == 1 else many}"
+def _count(number: int, one: str, many: str) -> str:
+    """The number, with the words for one of them or for several."""
+    return f"{number} {one if number == 1 else many}"
 
 
 def _some(names: Iterable[str]) -> str:
