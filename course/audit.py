@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from course.commands import add_folder_options, folder_command
+from course.commands import add_folder_options, folder_command, merge_params
 from helpers import files, measures, preparation, preprocessing
 from helpers.files import CourseError
 from helpers.folder import check_names, read_folder, read_samples, refuse_inside
@@ -25,7 +25,7 @@ SIMULATED = "simulated.txt"  # what `phantom.write_dataset` leaves in its folder
 
 def run(
     samples: Path, data: Path, split: Path, out: Path,
-    positive: str = "haemorrhage", negative: str = "clear", sample_class: str = "", **options: Any,
+    positive: str = "", negative: str = "", sample_class: str = "", **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Audit a folder of images against the data and the split that its generators were trained on.
 
@@ -36,7 +36,7 @@ def run(
         split: `split.csv` with file, label, group, split: of `data`.
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
             that are most likely copies, above the real image that is nearest.
-        positive, negative: Names of label 1 and label 0, as in the notebooks.
+        positive, negative: Names of label 1 and label 0; by default those of the notebooks.
         sample_class: Which of the two the samples are, where they don't say so themselves.
         options: Of `data`, as `folder.read_folder` takes them.
 
@@ -47,6 +47,7 @@ def run(
     Raises:
         CourseError: Whatever is wrong with a folder, the split or the names.
     """
+    positive, negative = positive or "haemorrhage", negative or "clear"
     check_names(positive, negative)
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
@@ -124,18 +125,19 @@ def main(arguments: list[str] | None = None) -> None:
         ("out", "folder for audit.json and a picture of the closest pairs"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
-    parser.add_argument("--positive", default="haemorrhage", help="name of class 1, in file names")
-    parser.add_argument("--negative", default="clear", help="name of class 0, in file names")
+    for name, label, default in (("positive", 1, "haemorrhage"), ("negative", 0, "clear")):
+        words = f"name of class {label}, in file names (default: {default})"
+        parser.add_argument(f"--{name}", default="", help=words)
     parser.add_argument(
         "--class", dest="sample_class", default="", help="class of all samples, if they name none"
     )
     add_folder_options(parser, leave=("positive",))
-    asked = parser.parse_args(arguments)
-    report = run(**vars(asked))
+    asked = merge_params(vars(parser.parse_args(arguments)))
+    report = run(**asked)
     for name, found in report.items():
         for line in summary(found):
             print(f"{name}: {line}")
-    print(f"All numbers: {files.project_path(asked.out) / 'audit.json'}")
+    print(f"All numbers: {files.project_path(asked['out']) / 'audit.json'}")
 
 
 def summary(found: dict[str, Any]) -> list[str]:

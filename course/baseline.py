@@ -5,7 +5,6 @@ python -m course baseline FOLDER [--json] [--out OUT]
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +27,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
     parser.add_argument("--seed", type=int, default=0, help="seed of folds and learning curve")
     add_folder_options(parser)
-    parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
     asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments))))
     if asked.seed < 0:
         raise files.CourseError(f"seed is {asked.seed}: use a whole number, 0 or more.")

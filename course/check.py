@@ -21,7 +21,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sheet", type=Path, help="PNG file for slices and look-alike pairs")
     parser.add_argument("--seed", type=int, default=2019, help="seed of the split that is shown")
     add_folder_options(parser)
-    parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
     asked = merge_params(vars(parser.parse_args(arguments)))
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))
     if sheet and project_path(sheet).is_relative_to(project_path(folder)):

@@ -6,15 +6,20 @@ import functools
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from course.params import read_parameters
 from helpers import files, parameters
 from helpers.files import CourseError
 from helpers.folder import LEAVE_OUT
 
 
 def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] = ()) -> None:
-    """Add the options of `folder.read_folder` to a command, except those named in `leave`."""
+    """Add the options of `folder.read_folder` to a command, except those named in `leave`.
+
+    And `--params`, which names a file of such options, for `merge_params`.
+    """
 
     def text(name: str) -> str:
         return parameters.NOTEBOOKS[name].text
@@ -30,6 +35,7 @@ def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] =
     parser.add_argument(
         "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help=text("leave_out")
     )
+    parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
 
 
 OPTIONS = (
@@ -61,12 +67,10 @@ def merge_params(asked: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CourseError: The file cannot be read, or has a name that no notebook declares.
     """
-    from course.run import read_parameters
-
     found = {name: value for name, value in asked.items() if name != "params"}
     if asked["params"] is not None:
         given = read_parameters(files.project_path(asked["params"]))
-        for name in OPTIONS:
+        for name in found.keys() & {*OPTIONS, "negative"}:
             found[name] = found[name] or given.get(name, found[name])
     return found
 

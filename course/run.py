@@ -6,10 +6,7 @@ The same command again skips what is finished and resumes what was interrupted.
 """
 
 import argparse
-import ast
 import contextlib
-import difflib
-import json
 import os
 import re
 import shutil
@@ -20,101 +17,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 try:
     import resource
 except ImportError:  # Windows
     resource = None
 
 from course.commands import command
+from course.params import NOTEBOOKS, declared_parameters, load_parameters, may_change, notebook_path
 from course.report import arms_table, write_report
 from helpers import files, machine
 from helpers.files import CourseError
 from helpers.folder import Examined, check_names, examine, from_parameters, lines, refuse_inside
 from helpers.parameters import check_values, describe
 
-NOTEBOOKS = ("01_preprocessing", "02_networks", "03_training", "04_sampling", "05_evaluation")
 # Everything a run writes, and all that FRESH=1 removes; last the file that marks a run's folder.
 WRITES = (
     "metrics.json", "report.html", "split.csv", "progress.json", "data", "notebooks", "models",
     "samples", "checkpoints", "figures", "logs", "prepared.npz", "run.json",
 )  # fmt: skip
-
-
-# --- Parameters ----------------------------------------------------------------------------------
-
-
-def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
-    """The profile's values, changed by those of a further file.
-
-    Raises:
-        CourseError: An unknown profile, an unreadable file, or a name that no notebook declares.
-    """
-    known = sorted(path.stem for path in (files.PROJECT / "params").glob("*.yaml"))
-    if profile not in known:
-        raise CourseError(f"profile {profile!r} is unknown: choose one of {', '.join(known)}.")
-    sources = [f"params/{profile}.yaml"] + ([extra] if extra else [])
-    values: dict[str, Any] = {}
-    for path in map(files.project_path, sources):
-        values |= read_parameters(path)
-    return values
-
-
-def read_parameters(path: Path) -> dict[str, Any]:
-    """The values of a YAML file.
-
-    Raises:
-        CourseError: It cannot be read, or has a name that no notebook declares.
-    """
-    declared = may_change()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise CourseError(f"{path} does not exist: correct the path.") from None
-    except UnicodeDecodeError:
-        raise CourseError(f"{path} is no UTF-8 text: save it with this encoding.") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = str(error).split("\n")[0]
-        raise CourseError(
-            f"{path} cannot be read as YAML ({reason}): write lines such as positive: tumour."
-        ) from None
-    if not isinstance(content, dict):
-        raise CourseError(f"{path} must hold lines of the form name: value.")
-    for name in content:
-        if name not in declared:
-            near = difflib.get_close_matches(str(name), declared, 1)
-            use = near[0] if near else f"one of {', '.join(sorted(declared))}"
-            raise CourseError(f"{path}: no notebook has a parameter {name!r}: use {use}.")
-    return content
-
-
-def may_change() -> set[str]:
-    """The parameters of the notebooks that a file may change.
-
-    Folders come from the command line only, since the command checks and clears them.
-    """
-    declared = set().union(*declared_parameters().values())
-    return declared - {"data_dir", "out_dir", "checkpoints_dir"}
-
-
-def declared_parameters() -> dict[str, set[str]]:
-    """The names in each notebook's parameters cell.
-
-    `papermill.inspect_notebook` gives the same; to import it takes two seconds, in which a refusal
-    would wait.
-    """
-    declared = {}
-    for name in NOTEBOOKS:
-        cells = json.loads(_source(name).read_text(encoding="utf-8"))["cells"]
-        cell = next(c for c in cells if "parameters" in c["metadata"].get("tags", []))
-        lines_of_code = ast.parse("".join(cell["source"])).body
-        declared[name] = {target.id for line in lines_of_code for target in line.targets}
-    return declared
-
-
-def _source(name: str) -> Path:
-    return files.PROJECT / "notebooks" / f"{name}.ipynb"
 
 
 # --- The run -------------------------------------------------------------------------------------
@@ -238,7 +158,7 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
     key = machine.digest(data.encode(), machine.code_hash().encode())
     done: dict[str, str] = files.read_json(folder / "notebooks" / "finished.json")
     for number, name in enumerate(NOTEBOOKS, start=1):
-        source = _source(name)
+        source = notebook_path(name)
         share = {k: v for k, v in sorted(parameters.items()) if k in declared[name]}
         read = {k: v for k, v in share.items() if k != "data_dir"}  # the fingerprint says more
         key = machine.digest(key.encode(), source.read_bytes(), repr(read).encode())

@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from course.commands import command
+from course.params import load_parameters
 from course.replicate import CLASSES, run_unit
 from course.report import inline_figures, render
-from course.run import class_names, load_parameters
+from course.run import class_names
 from course.workers import THREADS, run_with_dask
 from helpers import files, folds, intervals, machine, parameters, plots, preprocessing
 from helpers.arms import (

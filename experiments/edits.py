@@ -16,7 +16,7 @@ import nbformat
 import pandas as pd
 import papermill
 
-from course.run import load_parameters
+from course.params import load_parameters
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "edits.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from course.run import load_parameters
+from course.params import load_parameters
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "failures.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course import run
+from course import params
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "resolution.json"
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1, help="fits at once, 2 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    steps = run.load_parameters("study")["classifier_steps"]
+    steps = params.load_parameters("study")["classifier_steps"]
     results = files.read_json(asked.results)
     rows = results.get("rows", [])
     settings = {"steps": steps, "learning_rate": "falls to 0"}

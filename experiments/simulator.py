@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course.run import load_parameters
+from course.params import load_parameters
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "simulator.json"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from course import run
+from course import params
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "worth.json"
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1, help="replicates at once, 3 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    parameters = run.load_parameters(asked.profile)
+    parameters = params.load_parameters(asked.profile)
     results = files.read_json(asked.results)
     precision = results["settings"]["precision"] if results else machine.choose_precision()
     kept = ("gan_steps", "recipe", "recipe_changes", "classifier_steps")

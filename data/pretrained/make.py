@@ -18,7 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from course import run
+from course import params
 from helpers import files, machine
 
 FRESH = 1000
@@ -80,7 +80,7 @@ def main() -> None:
     metrics = files.read_json(asked.run / "metrics.json")
     if not metrics["data"]["simulated"]:
         sys.exit(f"{asked.run} holds real slices: only simulated ones may be shown.")
-    parameters, seed = run.load_parameters("quick"), metrics["seed"]
+    parameters, seed = params.load_parameters("quick"), metrics["seed"]
     recipe = parameters["recipe"]
     fresh, truth = preprocessing.fresh_slices(FRESH, seed + 300_000)
     cards = {}

@@ -58,6 +58,20 @@ def test_anybodys_folder_can_be_audited(divided, tmp_path, capsys):
         assert found["copies"][name]["kid"] < 2 and found["fresh"][name]["coverage"] > 0.8
 
 
+def test_the_file_of_a_study_says_how_the_folder_is_read(monkeypatch, tmp_path, capsys):
+    """What was typed counts more; parameters that say nothing about a folder are passed over."""
+    seen = {}
+    monkeypatch.setattr("course.audit.run", lambda **asked: seen.update(asked) or {})
+    (mine := tmp_path / "mine.yaml").write_text(
+        "positive: tumour\nnegative: healthy\nlabel_column: finding\nid_column: image\nseed: 5\n"
+    )
+    folders = [part for name in ("samples", "data", "split", "out") for part in (f"--{name}", "x")]
+    assert course(["audit", *folders, "--params", str(mine), "--label-column", "kind"]) == 0
+    assert (seen["positive"], seen["negative"]) == ("tumour", "healthy")
+    assert (seen["label_column"], seen["id_column"]) == ("kind", "image")
+    assert not {"seed", "params"} & seen.keys()
+
+
 @pytest.mark.parametrize("count", [4, 10, 30, 60])
 def test_few_samples_get_plain_sentences(count, tmp_path, capsys):
     """What cannot be measured by so few is refused by a sentence, and the rest is measured."""

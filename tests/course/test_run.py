@@ -9,7 +9,8 @@ import papermill
 import pytest
 from conftest import ROOT, refused, snapshot, write_labels
 
-from course.run import NOTEBOOKS, load_parameters, run
+from course.params import NOTEBOOKS, load_parameters
+from course.run import run
 from course.run import run as run_course
 from helpers import files, machine
 from helpers.files import CourseError
@@ -230,7 +231,7 @@ def test_a_broken_notebook_fails_and_keeps_its_last_state(tmp_path, monkeypatch)
     broken.cells = [c for c in broken.cells if "parameters" in c.metadata.get("tags", [])]
     broken.cells.append(nbformat.v4.new_code_cell("nonsense"))
     nbformat.write(broken, copy / "01_preprocessing.ipynb")
-    monkeypatch.setattr("course.run._source", lambda name: copy / f"{name}.ipynb")
+    monkeypatch.setattr("course.run.notebook_path", lambda name: copy / f"{name}.ipynb")
     with pytest.raises(CourseError, match=r"01_preprocessing.ipynb stopped at cell .*NameError"):
         run("smoke", out=str(tmp_path / "out"))
     left = [path.name for path in (tmp_path / "out" / "notebooks").iterdir()]

@@ -21,7 +21,8 @@ from folders import CT, hounsfield, pictures, write_dicom
 from PIL import Image
 
 from course import run as course_run
-from course.run import NOTEBOOKS, load_parameters, run
+from course.params import NOTEBOOKS, load_parameters
+from course.run import run
 from helpers import files, machine, preprocessing, sampling
 from helpers.folder import read_folder
 from helpers.intervals import wilson_interval

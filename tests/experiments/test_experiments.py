@@ -99,7 +99,7 @@ def asked(monkeypatch, tmp_path, folder):
     pytest.importorskip("keras")
     import small
 
-    from course.run import load_parameters
+    from course.params import load_parameters
     from helpers import classifiers, judge, machine
 
     small.use(monkeypatch)

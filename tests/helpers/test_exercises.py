@@ -13,7 +13,7 @@ import papermill
 import pytest
 from conftest import ROOT
 
-from course import run
+from course import params
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-6]*.ipynb"))  # 07 has none
 BEYOND = {"conditional_steps": 2, "fitting_steps": 2, "precision": "float32"}  # of notebook 06
@@ -142,7 +142,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path)
         metrics["data"]["simulated"] = False
         path.write_text(json.dumps(metrics))
     own = set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb"))
-    values = run.load_parameters("smoke") | BEYOND | {"arms": "original, original_gan"}
+    values = params.load_parameters("smoke") | BEYOND | {"arms": "original, original_gan"}
     parameters = {k: v for k, v in values.items() if k in own}
     done = papermill.execute_notebook(
         tmp_path / "tried.ipynb", None, parameters | {"out_dir": str(tmp_path / "out")},
@@ -164,5 +164,5 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path)
         seen += 1
     assert seen == len(tried)
     first = tmp_path / "out" / "notebooks" / f"{name}.ipynb"
-    if name in run.NOTEBOOKS:  # run for the second time: nbval's marks say what must be the same
+    if name in params.NOTEBOOKS:  # run for the second time: nbval's marks say what must be the same
         assert marked(done) == marked(nbformat.read(first, as_version=4))

@@ -11,7 +11,7 @@ import papermill
 import pytest
 from conftest import ROOT
 
-from course import run
+from course import params
 from helpers import files, leaks, measures, preprocessing, sampling
 from helpers.files import CourseError
 from helpers.judge import judge_accuracy, load_judge
@@ -94,7 +94,7 @@ def test_04_and_05_begin_at_once(names, smoke, tmp_path):
         shutil.copy(smoke[0] / name, tmp_path)
     brief = {"classifier_steps": 1, "fresh_count": 64, "learning_curve": []}
     brief |= {"samples_per_class": 40, "arms": "original, original_gan", "out_dir": str(tmp_path)}
-    values = run.load_parameters("quick") | brief
+    values = params.load_parameters("quick") | brief
     for name in names:
         source = ROOT / "notebooks" / f"{name}.ipynb"
         parameters = {

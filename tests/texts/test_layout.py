@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import stats
 
 import helpers
-from course.run import NOTEBOOKS
+from course.params import NOTEBOOKS
 
 README = (ROOT / "README.md").read_text()
 ANSWERS = (ROOT / "experiments" / "README.md").read_text()

@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT
 from keep_outputs import OTHERS, code_hash
 
-from course import run
+from course import params
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What each notebook's objectives name, by the room that holds the importable copy.
@@ -167,8 +167,8 @@ def test_one_parameters_cell_of_plain_commented_literals(path):
 
 
 def test_profiles_name_only_declared_parameters_and_the_same_ones():
-    declared = set().union(*run.declared_parameters().values())
-    for name, own in run.declared_parameters().items():
+    declared = set().union(*params.declared_parameters().values())
+    for name, own in params.declared_parameters().items():
         assert own == set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb"))
     names = []
     for path in (ROOT / "params").glob("*.yaml"):
@@ -266,7 +266,7 @@ def test_the_opening_says_the_minutes_that_were_measured(path):
 
 
 def test_notebooks_are_the_course_and_two_others():
-    assert [path.stem for path in NOTEBOOKS] == [*run.NOTEBOOKS, *OTHERS]
+    assert [path.stem for path in NOTEBOOKS] == [*params.NOTEBOOKS, *OTHERS]
 
 
 def minutes_to_read(path: Path) -> dict[str, float]:
