@@ -199,30 +199,30 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
     """
     slices, grouping = examined.slices, examined.grouping
     labels = slices.table["label"].to_numpy()
-    rows: list[tuple[str, list[int]]] = []
+    rows: list[tuple[str, list[int], bool]] = []  # a title or none; images; with their names?
     for k in (1, 0):
         of_class = np.flatnonzero(labels == k)
         spread = np.unique(np.linspace(0, len(of_class) - 1, 2 * columns).round().astype(int))
         some = of_class[spread].tolist()
         title = f"{slices.names[k]}: {len(of_class)} images"
-        rows += [(title if not i else "", some[i : i + columns]) for i in (0, columns) if some[i:]]
+        rows += [
+            (title if not i else "", some[i : i + columns], False) for i in (0, columns) if some[i:]
+        ]
     pairs = _alike(grouping)
     shown = pairs[: 3 * columns]
     more = "" if shown == pairs else f" (the first {len(shown)})"
     for i in range(0, len(shown), columns):
         title = f"{len(pairs)} pairs that look alike, one above the other{more}" if not i else ""
-        rows += [(title, [a for a, _ in shown[i : i + columns]])]
-        rows += [("", [b for _, b in shown[i : i + columns]])]
+        rows += [(title, [a for a, _ in shown[i : i + columns]], True)]
+        rows += [("", [b for _, b in shown[i : i + columns]], True)]
     tile, gap, line = 96, 4, 18
     titled, named = (ImageFont.truetype(FONT, size) for size in (12, 9))
-    below = [number >= len(rows) - 2 * -(-len(shown) // columns) for number in range(len(rows))]
     height = gap + sum(
-        tile + gap + line * (bool(title) + with_names)
-        for (title, _), with_names in zip(rows, below, strict=True)
+        tile + gap + line * (bool(title) + with_names) for title, _, with_names in rows
     )
     sheet = Image.new("L", (columns * (tile + gap) + gap, height), 255)
     draw, down = ImageDraw.Draw(sheet), gap
-    for (title, members), with_names in zip(rows, below, strict=True):
+    for title, members, with_names in rows:
         if title:
             draw.text((gap, down), title, fill=0, font=titled)
             down += line
