@@ -488,7 +488,7 @@ def test_what_03_tells_of_its_edits():
         means = [found[name].mean() for found in by_edit.values()]
         assert all(np.ptp(found[name]) > np.ptp(means) for found in by_edit.values())
         if name == "discriminator_gradient":
-            assert f"these means are {min(means):.1f} to {max(means):.1f}.)" in text
+            assert f"these means are {min(means):.1f} to {max(means):.1f}." in text
     changed = pd.concat([without, hard, strong])["heads"]
     more = sum((found["heads"] > plain["heads"]).sum() for found in (without, hard, strong))
     assert ((changed > 0).sum(), more) == (11, 10)
