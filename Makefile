@@ -47,9 +47,8 @@ bench: .venv/installed
 
 # For maintainers: the long trainings, from a checkout of their own, which later commits don't touch:
 # the study of simulated sets of 36 slices, the study of the real set in eight folds, simulated sets
-# of 144, the published experiment at full size, the pilot of ResNet-50's steps, the published
-# experiment with ResNet-50 and at a quarter of the slices, then ResNet-50 on six simulated sets of
-# each size. Each row is written when it is finished; the rows that were committed are not computed
+# of 144, the pilot of ResNet-50's steps, the published experiment at full size, first with all
+# training slices, then ResNet-50 on six simulated sets of each size. Each row is written when it is finished; the rows that were committed are not computed
 # again. `make evidence-rows` copies all rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
@@ -74,7 +73,6 @@ evidence:
 	    study --images 144 --out ../study-144; \
 	    published() { $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage \
 	        --gans ../gans --pilot ../pilot_steps.json --results ../published.json "$$@"; }; \
-	    published --parts real paper; \
 	    $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; \
 	    published --parts real paper; \
 	    published; \

@@ -7,7 +7,8 @@ part is computed for all folds before the next one begins. Its GANs are trained 
 (`published_gans.py`), unless they are there, and its arms are scored. A row of
 `results/published.json` is one unit with one classifier, written at once: the same command goes on
 where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of test images and
-the audits of the generators, and no image.
+the audits of the generators, and no image. A unit whose training failed is left out, and said at
+the end.
 
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
@@ -58,6 +59,7 @@ PILOT = files.RESULTS / "pilot_steps.json"
 OF_SLICES = 144  # for which the pilot chose ResNet-50's steps
 SEEDS = 2
 FULL = 224  # pixels
+KEPT_OF_AUDIT = ("spaces", "copying", "refused", "warning")
 OF_PAPER = 100  # generated images of each class in the paper's own arms
 EPOCHS = 100  # the most of the paper's protocol
 AT_A_QUARTER = {"classic": "part", "classic_long": "part_long"}
@@ -82,11 +84,17 @@ class Fold:
     large: np.ndarray  # the whole set at 224 pixels
     gans: Path
 
-    def real(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """The real images that a part trains on, all or one quarter, and their labels."""
-        images, labels, _ = self.parts["train"]
+    def choose(self, part: str) -> np.ndarray:
+        """Which images of the training part are the real ones of this part: all, or a quarter."""
         kind, _, number = part.partition("-")
-        chosen = self.quarters[int(number)] if kind == "quarter" else slice(None)
+        if kind == "quarter":
+            return self.quarters[int(number)]
+        return np.ones(len(self.parts["train"][1]), dtype=bool)
+
+    def real(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """The real images that a part trains on, and their labels."""
+        images, labels, _ = self.parts["train"]
+        chosen = self.choose(part)
         return images[chosen], labels[chosen]
 
     def draw(self, part: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,19 +146,21 @@ def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
             keep("part_long", "part_long", *real)
             keep("oracle_part", "oracle_part", *real, *rest)
         return {"arms": arms}
-    if part.startswith("quarter"):
-        keep("part_gan", "part_gan", *fold.real(part), *fold.draw(part, KEPT["quarter"][0]))
-        return {"arms": arms}
     audits: dict[str, dict[str, Any]] = {}
-    for steps in KEPT[part]:
+    kind, _, _ = part.partition("-")
+    for steps in KEPT[kind]:
         drawn = fold.draw(part, steps)
-        keep(f"classic_gan {part} {steps}", "classic_gan", images, labels, *drawn)
-        for name, found in audit(fold, *drawn).items():
+        for name, found in audit(fold, part, *drawn).items():
             audits[f"{name} {part} {steps}"] = found
-    if part == PRIMARY[0]:
-        few = first_of_class(*fold.draw(*PRIMARY), OF_PAPER)
-        for name in ("gan_only", "original_gan"):
-            keep(name, name, images, labels, *few)
+        if kind == "quarter":
+            keep("part_gan", "part_gan", *fold.real(part), *drawn)
+            continue
+        keep(f"classic_gan {part} {steps}", "classic_gan", images, labels, *drawn)
+        if part == PRIMARY[0]:
+            few = first_of_class(*drawn, OF_PAPER)
+            length = "" if steps == PRIMARY[1] else f", {steps} steps"
+            for name in ("gan_only", "original_gan"):
+                keep(name + length, name, images, labels, *few)
     return {"arms": arms, "audits": audits}
 
 
@@ -167,27 +177,59 @@ def score_at_full_size(fold: Fold, name: str) -> list[float]:
     return np.round(head.answer(trunk.features(test, FULL)), 6).tolist()
 
 
-def audit(fold: Fold, drawn: np.ndarray, drawn_labels: np.ndarray) -> dict[str, dict[str, Any]]:
-    """The audit of each class against the fold's training and validation images."""
+def audit(
+    fold: Fold, part: str, drawn: np.ndarray, drawn_labels: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """The audit of each class; held out are validation and, at a quarter, the other three.
+
+    Whether the images resemble real ones is told by the network trained on ImageNet alone, since
+    the judge knows only simulated slices. `whole` also has the judge's numbers, and for each image
+    its nearest real one, the likeness of the two, and the chance of that.
+    """
     from helpers import measures
 
+    own = fold.choose(part)
+    places = [("train", own), ("train", ~own), ("validation", slice(None))]
     audits = {}
     for name, label in CLASSES.items():
-        of_class = [
-            [each[part[1] == label] for each in (part[0], part[2])]
-            for part in (fold.parts["train"], fold.parts["validation"])
-        ]
-        (train, groups), (held, of_held) = of_class
+        (train, groups), *held = (
+            [each[chosen][labels[chosen] == label] for each in (images, of)]
+            for (images, labels, of), chosen in ((fold.parts[x], chosen) for x, chosen in places)
+        )
         found = measures.audit_class(
-            drawn[drawn_labels == label], train, held, np.concatenate([groups, of_held]),
-            seed=0, simulated=False,
-        )  # fmt: skip
-        audits[name] = plain_numbers(found)
+            drawn[drawn_labels == label],
+            train,
+            np.concatenate([images for images, _ in held]),
+            np.concatenate([groups, *(of for _, of in held)]),
+            seed=0,
+            simulated=True,
+        )
+        numbers = plain_numbers(found)
+        space = found.get("spaces", {}).get("imagenet", {})
+        if "resembles" in space:
+            numbers["resembles"] = space["resembles"]
+        if "realism" in space:
+            numbers["told_apart"] = measures.tells_apart([space["realism"]["p_value"]])
+            for each in found["spaces"].values():
+                each.get("realism", {}).pop("realism", None)  # of each image
+        whole = {key: found[key] for key in KEPT_OF_AUDIT if found.get(key)}
+        audits[name] = numbers | {"whole": shorten(whole)}
     return audits
 
 
+def shorten(found: Any) -> Any:
+    """The same with arrays as lists, and four digits of each number, so that JSON stays small."""
+    if isinstance(found, dict):
+        return {key: shorten(value) for key, value in found.items()}
+    if isinstance(found, list | tuple | np.ndarray):
+        return [shorten(value) for value in found]
+    if isinstance(found, np.generic):
+        found = found.item()
+    return float(f"{found:.4g}") if isinstance(found, float) else found
+
+
 def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
-    """Probabilities of the fold's test images by arm of this part; two seeds of each."""
+    """Probabilities of the fold's test images by arm of this part; two seeds, each fold's own."""
     from helpers import classifiers
 
     images, labels, _ = fold.parts["train"]
@@ -195,7 +237,8 @@ def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
     few = images[quarter], labels[quarter]
     test, validation = fold.parts["test"][0], fold.parts["validation"][:2]
     arms: dict[str, list] = {}
-    for seed in range(SEEDS):
+    best_epochs: dict[str, list[int]] = {}
+    for seed in range(SEEDS * fold.number, SEEDS * (fold.number + 1)):
         arm, augment = classifiers.Arm, classifiers.classic_augmentation(seed)
         of_paper: dict[str, classifiers.Arm] = {}
         turns: dict[str, tuple[float, classifiers.Arm]] = {}  # share of the steps, and the arm
@@ -228,6 +271,7 @@ def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
             stopped = classifiers.fit_with_patience(
                 classifier, each, validation, epochs=EPOCHS, seed=seed
             )
+            best_epochs.setdefault(name, []).append(int(stopped.best_epoch))
             keep(f"{name}, last epoch")
             classifier.learner.set_weights(stopped.best_weights)
             keep(name)
@@ -235,7 +279,7 @@ def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
             steps = max(1, round(share * steps_of_set * len(each.images) / OF_SLICES))
             classifiers.fit(classifier, each, steps=steps, seed=seed)
             keep(name)
-    return {"arms": arms, "steps": steps_of_set}
+    return {"arms": arms, "steps": steps_of_set, "best_epochs": best_epochs}
 
 
 def first_of_class(images: np.ndarray, labels: np.ndarray, count: int) -> tuple:
@@ -310,7 +354,7 @@ def summarise_audits(rows: list[dict[str, Any]], count: int) -> dict[str, dict[s
         title: {
             key: float(np.mean([each[key] for each in own]))
             for key in own[0]
-            if all(key in each for each in own)
+            if key != "whole" and all(key in each for each in own)
         }
         for title, own in by_title.items()
         if len(own) == count
@@ -395,9 +439,7 @@ def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dic
         row |= score_bundled(fold, part)
     if part != "real":
         where = fold.gans / name_folder(part, fold.number)
-        made = [files.read_json(where / name / "done.json") for name in CLASSES]
-        kept = ("seconds", "precision", "device", "commit")
-        row["gans"] = [{name: each[name] for name in kept if name in each} for each in made]
+        row["gans"] = [files.read_json(where / name / "done.json") for name in CLASSES]
     row |= {"seconds": time.monotonic() - started, "commit": commit()}
     return row | {"versions": machine.versions()}
 
@@ -428,7 +470,15 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         classifiers.remove("resnet50")
         print(f"ResNet-50 is not scored yet: {asked.pilot.name} is not finished.")
-    rows = files.read_json(asked.results).get("rows", [])
+    before = files.read_json(asked.results)
+    settings = {"primary": list(PRIMARY), "seeds": SEEDS, "epochs": EPOCHS, "steps": steps}
+    settings |= {"kept": {kind: list(of_kind) for kind, of_kind in KEPT.items()}}
+    for name, value in before.get("settings", {}).items():
+        if settings.get(name, value) != value and value is not None:
+            raise CourseError(
+                f"{asked.results} has rows with other settings ({name} {value}): choose another."
+            )
+    rows, failed = before.get("rows", []), []
     for part, fold in itertools.product(asked.parts, of_set):
         done = {
             row["classifier"] for row in rows if (row["fold"], row["part"]) == (fold.number, part)
@@ -436,18 +486,18 @@ def main(arguments: list[str] | None = None) -> None:
         todo = [x for x in classifiers if part in list_parts(x) and x not in done]
         if todo and part != "real":
             folder = name_folder(part, fold.number)
-            published_gans.run_all(asked.data, asked.gans, asked.processes, folder)
+            try:
+                published_gans.run_all(asked.data, asked.gans, asked.processes, folder)
+            except CourseError as error:
+                failed.append(str(error))
+                print(error, flush=True)
+                continue
         for classifier in todo:
             row = score_unit(fold, part, classifier, steps)
             rows = sorted([*rows, row], key=lambda x: (x["classifier"], x["fold"]))
             content = {
                 "command": COMMAND,
-                "settings": {
-                    "primary": PRIMARY,
-                    "seeds": SEEDS,
-                    "epochs": EPOCHS,
-                    "stronger": stronger,
-                },
+                "settings": settings | {"stronger": stronger},
                 "versions": machine.versions(),
                 "summary": summarise(rows, plan, stronger),
                 "rows": rows,
@@ -457,6 +507,8 @@ def main(arguments: list[str] | None = None) -> None:
                 f"fold {fold.number}, {part}, {classifier}: {row['seconds'] / 60:.0f} min",
                 flush=True,
             )
+    if failed:
+        raise CourseError("\n".join(failed))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
     chosen = table["file"].isin(training_plan["files"]) & (table["label"] == training_plan["label"])
     images = preprocessing.prepare([slices.greys[i] for i in np.flatnonzero(chosen)])
     parent = os.getppid()
-    held = lock(folder / ".lock", wait=300)  # an orphan may still finish its last steps
+    held = lock(folder / ".lock", wait=3600)  # an orphan may still finish its last steps
 
     def stop_when_orphaned(_generator: object) -> dict[str, float]:
         if os.getppid() != parent:
