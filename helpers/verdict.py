@@ -87,12 +87,18 @@ def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], margin: float,
         return f"against the same effort without a GAN it is {words['compute']}, which may be 0"
     if "missing" not in gains:
         return "the interval holds 0, and no GAN was set beside true new images"
+    small = bool(where) and gains["exposure"]["ci"][1] < margin  # with all images
     if gains["stronger"]["ci"][1] < margin:
+        place = f", with all images and{where}" if small else where
         return (
-            f"a gain of {100 * margin:.0f} points is ruled out{where}, but true new images may do "
-            f"no better ({words['missing']} more)"
+            f"a gain of {100 * margin:.0f} points is ruled out{place}, but true new images may do "
+            f"no better{' there' if where else ''} ({words['missing']} more)"
         )
-    return f"a gain of {100 * margin:.0f} points is not ruled out{where} ({words['stronger']})"
+    ruled_out = "ruled out with all images, but " if small else ""
+    return (
+        f"a gain of {100 * margin:.0f} points is {ruled_out}not ruled out{where} "
+        f"({words['stronger']})"
+    )
 
 
 def points_of(gain: dict[str, Any]) -> str:

@@ -364,6 +364,25 @@ def test_no_gain_at_a_quarter_leaves_open_what_all_images_would_do():
     assert "ruled out" not in say("no_gain", wide, 8), "simulated sets: all images already"
 
 
+@pytest.mark.parametrize(
+    ("exposure", "stronger", "words"),
+    [
+        (0.04, 0.04, "is ruled out, with all images and at a quarter of these images, but true"),
+        (0.09, 0.04, "is ruled out at a quarter of these images, but true"),
+        (
+            0.04,
+            0.09,
+            "is ruled out with all images, but not ruled out at a quarter of these images",
+        ),
+        (0.09, 0.09, "is not ruled out at a quarter of these images"),
+    ],
+)
+def test_undecided_says_what_is_ruled_out(exposure, stronger, words):
+    made = gains(exposure=(-0.02, exposure), stronger=(-0.02, stronger))
+    text = say("undecided", made, 8, " at a quarter of these images")
+    assert f"a gain of 5 points {words}" in text
+
+
 # --- Worth ---------------------------------------------------------------------------------------
 
 SIZES = (36, 72, 144, 288, 576)

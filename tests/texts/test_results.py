@@ -193,6 +193,35 @@ def test_the_study_of_the_real_set_is_judged_once_and_only_whole():
         assert "summary" not in content
         page = (ROOT / "experiments" / "README.md").read_text()
         assert f"{len(rows)} of 16 units are finished" in page
+        return
+    # By a second hand: no patient counts for more than a quarter of a class's share of a fold.
+    labels, groups = (np.array(content["base"][name]) for name in ("labels", "groups"))
+    sizes = pd.Series(groups).groupby([labels, groups]).transform("size")
+    weights = np.minimum(1, 100 / 8 / 4 / sizes.to_numpy())
+    for label in (0, 1):
+        weights[labels == label] /= 2 * weights[labels == label].sum()
+    right = {
+        arm: (np.array(answers, dtype=float) >= 0.5) == labels
+        for arm, answers in content["base"]["probabilities"].items()
+    }
+    for arm, quarter in (("classic_gan", None), ("part_gan", 0)):
+        right[arm] = np.zeros((1, 200), dtype=bool)
+        for row in (row for row in rows if row["quarter"] == quarter):
+            tested = row["tested"]
+            right[arm][0, tested] = (np.array(row["probabilities"]) >= 0.5) == labels[tested]
+    means = {arm: each @ weights for arm, each in right.items()}
+    assert len(means["oracle_part"]) == len(means["part"]) == 12
+    gains = content["summary"]["gains"]
+    for name, gain in {
+        "exposure": means["classic_gan"] - means["classic"],
+        "compute": means["classic_gan"] - means["classic_long"],
+        "oracle": means["oracle_part"] - means["part"],
+        "stronger": means["part_gan"] - means["part"][:1],
+        "missing": means["oracle_part"][:1] - means["part_gan"],
+    }.items():
+        assert gains[name]["mean"] == pytest.approx(gain.mean())
+        assert gains[name]["ci"][0] < gain.mean() < gains[name]["ci"][1]
+    assert content["summary"]["verdict"]["answer"] == verdict.decide(gains, 8)
 
 
 def test_what_was_said_before_the_study_of_the_real_set():
@@ -265,6 +294,59 @@ def test_what_05_tells_of_the_study_of_36_slices():
     assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
     noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
     assert f"grey noise ({100 * noise:.1f}, above)" in part
+
+
+def test_what_is_told_of_the_study_of_the_real_set():
+    content = kept("study_folds")
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    first = text.index("With the 200 real slices the answer is *")
+    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    pages = [
+        (ROOT / x).read_text().replace("−", "-") for x in ("README.md", "experiments/README.md")
+    ]
+    summary = content["summary"]
+    assert f"the answer is *{summary['verdict']['answer']}*" in part
+
+    def told(gain):
+        numbers = (100 * x for x in (gain["mean"], *gain["ci"]))
+        return "{:+.1f} points ({:+.1f} to {:+.1f})".format(*numbers)
+
+    words = {name: told(gain) for name, gain in summary["gains"].items()}
+    for name in ("exposure", "oracle", "stronger"):
+        assert words[name] in part and words[name] in pages[1]
+    assert f"is {words['missing']}" in part and words["oracle"] in pages[0]
+    less = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
+    assert f"brought only {less}" in pages[1]
+    # "a gain of 5 points is ruled out", on both pages and in 05, with all slices and at a quarter
+    ends = [summary["gains"][name]["ci"][1] for name in ("exposure", "stronger")]
+    assert max(ends) < 0.05 and f"ends at {100 * ends[0]:.1f} points" in part
+    on_the_same = summary["gains"]["missing"]["mean"] + summary["gains"]["stronger"]["mean"]
+    assert f"true new slices brought {100 * on_the_same:.1f} points" in part
+    audits = {
+        quarter: pd.DataFrame(
+            [
+                found | {"class": name}
+                for row in content["rows"]
+                if row["quarter"] == quarter
+                for name, found in row["audit"].items()
+            ]
+        )
+        for quarter in (None, 0)
+    }
+    whole, small = audits.values()
+    coverage = whole.groupby("class")["coverage"].mean()
+    words = "mean coverage of {haemorrhage:.2f} for haemorrhage and {clear:.2f} for clear"
+    assert words.format(**coverage) in part
+    assert f"real slices have {whole['coverage_expected'].mean():.2f}" in part
+    copiers = whole["copies_flagged"] + whole["repeats"]
+    assert len(whole) == 16 and "None of these 16 GANs" in part and not copiers.any()
+    assert whole["told_apart"].all()
+    tested = small["copies_flagged"].dropna()
+    words = f"{tested.sum():.0f} of the {len(tested)} that could be tested"
+    assert f"{words} have images that are named as copies, up to {small['copies'].max():.0%}" in (
+        part.replace(" %", "%")
+    )
+    assert f"{tested.sum():.0f} of {len(tested)} have images that are named" in pages[1]
 
 
 POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
