@@ -88,17 +88,17 @@ def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], margin: float,
     if "missing" not in gains:
         return "the interval holds 0, and no GAN was set beside true new images"
     small = bool(where) and gains["exposure"]["ci"][1] < margin  # with all images
-    if gains["stronger"]["ci"][1] < margin:
-        place = f", with all images and{where}" if small else where
-        return (
-            f"a gain of {100 * margin:.0f} points is ruled out{place}, but true new images may do "
-            f"no better{' there' if where else ''} ({words['missing']} more)"
-        )
-    ruled_out = "ruled out with all images, but " if small else ""
-    return (
-        f"a gain of {100 * margin:.0f} points is {ruled_out}not ruled out{where} "
-        f"({words['stronger']})"
-    )
+    points = f"{100 * margin:.0f} points"
+    if gains["stronger"]["ci"][1] >= margin:
+        ruled_out = "ruled out with all images, but not" if small else "not ruled out"
+        return f"a gain of {points} is {ruled_out}{where} ({words['stronger']})"
+    ends = f"{where.strip()} the interval ends below {points}"
+    if small:
+        found = f"with all images a gain of {points} is ruled out; {ends} as well"
+    else:
+        found = ends if where else f"a gain of {points} is ruled out"
+    there = " there" if where else ""
+    return f"{found}, but true new images may do no better{there} ({words['missing']} more)"
 
 
 def points_of(gain: dict[str, Any]) -> str:

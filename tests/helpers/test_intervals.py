@@ -367,20 +367,19 @@ def test_no_gain_at_a_quarter_leaves_open_what_all_images_would_do():
 @pytest.mark.parametrize(
     ("exposure", "stronger", "words"),
     [
-        (0.04, 0.04, "is ruled out, with all images and at a quarter of these images, but true"),
-        (0.09, 0.04, "is ruled out at a quarter of these images, but true"),
-        (
-            0.04,
-            0.09,
-            "is ruled out with all images, but not ruled out at a quarter of these images",
-        ),
-        (0.09, 0.09, "is not ruled out at a quarter of these images"),
+        (0.04, 0.04, "with all images a gain of 5 points is ruled out; {} the interval ends below"),
+        (0.09, 0.04, "; {} the interval ends below 5 points, but true new images"),
+        (0.04, 0.09, "a gain of 5 points is ruled out with all images, but not {}"),
+        (0.09, 0.09, "a gain of 5 points is not ruled out {}"),
     ],
 )
 def test_undecided_says_what_is_ruled_out(exposure, stronger, words):
     made = gains(exposure=(-0.02, exposure), stronger=(-0.02, stronger))
-    text = say("undecided", made, 8, " at a quarter of these images")
-    assert f"a gain of 5 points {words}" in text
+    quarter = "at a quarter of these images"
+    assert words.format(quarter) in say("undecided", made, 8, f" {quarter}")
+    of_sets = say("undecided", made, 12)
+    assert ("a gain of 5 points is ruled out, but" in of_sets) == (stronger < 0.05)
+    assert "quarter" not in of_sets and "all images" not in of_sets
 
 
 # --- Worth ---------------------------------------------------------------------------------------
