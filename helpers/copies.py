@@ -213,7 +213,8 @@ def name_copies(
 
     Returns:
         `flagged`: whether images are named; `repeats_p`, from `favours_training`, and `repeats`:
-        whether it is under `LEVEL`; `share` of the images that are copies, with its 95 % interval
+        whether it is under `LEVEL`; `held_out_people`, how many people the generator has not seen;
+        `share` of the images that are copies, with its 95 % interval
         `ci` (Wilson); `p_value`, the chance of a set as near (Simes); `copies`, a list of `image`,
         `real` and `chance`, the clearest first; for each image its `chance` and `nearest`, the
         number of the nearest real one (training first); `near_held_out`, how many are as near to a
@@ -240,6 +241,7 @@ def name_copies(
         "flagged": bool(copied.any()),
         "repeats": repeats_p < LEVEL,
         "repeats_p": repeats_p,
+        "held_out_people": len(np.setdiff1d(groups[trained:], groups[:trained])),
         "share": count / len(distances),
         "ci": [float(interval.low), float(interval.high)],
         "p_value": float(simes.min()),

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from helpers.copies import find_copies
+from helpers.copies import FEWEST_HELD_OUT, find_copies
 from helpers.files import CourseError
 from helpers.judge import SPACES, describe
 
@@ -353,6 +353,12 @@ def audit_class(
         lambda: {"copying": find_copies(images, train, held_out, groups)},
     ):
         _add(report, measure, report["refused"])
+    people = report.get("copying", {}).get("held_out_people", FEWEST_HELD_OUT)
+    if people < FEWEST_HELD_OUT:
+        report["refused"].append(
+            "whether the generator repeats its training images needs held-out images of at least "
+            f"{FEWEST_HELD_OUT} people of a class, not {people}: add images (or patients)."
+        )
     return report | {"verdict": verdict(report)}
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from course import audit
+from course.replicate import plain_numbers
 from helpers import measures, planted, recipes, sampling, training
 from helpers.files import CourseError
 from helpers.judge import describe, judge_features, load_judge
@@ -141,6 +142,17 @@ def test_copies_are_said_in_the_verdict(pool):
     report = measures.audit_class(made, *own, np.arange(100), 0)
     assert "may show real patients: do not hand them on as synthetic" in report["verdict"][-1]
     assert report["resembles"], "copies are good images"
+
+
+@pytest.mark.parametrize("people", [4, 5])
+def test_a_test_for_copies_that_nobody_held_out_allows_is_said_to_be_missing(pool, people):
+    """28 held-out images of four people; the other test still names copies."""
+    groups = np.r_[np.arange(72), 72 + np.arange(28) % people]
+    report = measures.audit_class(pool[100:160], pool[:72], pool[72:100], groups, 0)
+    said = f"at least 5 people of a class, not {people}"
+    assert any(said in sentence for sentence in report["refused"]) == (people < 5)
+    assert ("repeats" in plain_numbers(report)) == (people == 5)
+    assert "copies_flagged" in plain_numbers(report)
 
 
 @pytest.mark.parametrize(("made", "real"), [(1, 1), (1, 60), (2, 3), (4, 20), (6, 6), (60, 4)])
