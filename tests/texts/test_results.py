@@ -317,7 +317,7 @@ def test_what_is_told_of_the_study_of_the_real_set():
         assert words[name] in pages[0]
     assert f"is {words['missing']}" in part
     less = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
-    assert f"brought {less}" in pages[1]
+    assert f"brought {less}" in pages[1] and f"brought only {less}" in pages[0]
     # "a gain of 5 points is ruled out", on both pages and in 05; at a quarter, "ends below"
     ends = [summary["gains"][name]["ci"][1] for name in ("exposure", "stronger")]
     assert max(ends) < 0.05 and f"ends at {100 * ends[0]:.1f} points" in part
