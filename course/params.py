@@ -83,5 +83,5 @@ def declared_parameters() -> dict[str, set[str]]:
 
 
 def notebook_path(name: str) -> Path:
-    """Where the notebook lies that is meant by `03_training`, say."""
+    """The path of a notebook, by its name, such as `03_training`."""
     return files.PROJECT / "notebooks" / f"{name}.ipynb"

@@ -15,7 +15,6 @@ import numpy as np
 from course.workers import THREADS
 from helpers import files, machine
 from helpers.arms import OF_A_SET
-from helpers.copies import FEWEST_HELD_OUT
 from helpers.files import CourseError
 
 ADDED = 3  # added images, generated or true, for each real one
@@ -194,8 +193,8 @@ def plain_numbers(found: dict[str, Any]) -> dict[str, float]:
     """What an audit of one class found, without its lists; what it could not tell is left out."""
     told = {"told_apart_share": ("realism", "accuracy"), "copies": ("copying", "share")}
     told |= {"copies_flagged": ("copying", "flagged"), "repeats": ("copying", "repeats")}
-    if found.get("copying", {}).get("held_out_people", FEWEST_HELD_OUT) < FEWEST_HELD_OUT:
-        del told["repeats"]
     return {key: value for key, value in found.items() if isinstance(value, (int, float))} | {
-        name: found[part][key] for name, (part, key) in told.items() if part in found
+        name: found[part][key]
+        for name, (part, key) in told.items()
+        if part in found and found[part][key] is not None
     }

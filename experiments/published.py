@@ -7,8 +7,8 @@ part is computed for all folds before the next one begins. Its GANs are trained 
 (`published_gans.py`), unless they are there, and its arms are scored. A row of
 `results/published.json` is one unit with one classifier, written at once: the same command goes on
 where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of test images and
-the audits of the generators, and no image. A unit whose training failed is left out, and said at
-the end.
+the audits of the generators, and no image. A unit whose training failed is left out, and
+named at the end.
 
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
@@ -192,15 +192,16 @@ def audit(
     places = [("train", own), ("train", ~own), ("validation", slice(None))]
     audits = {}
     for name, label in CLASSES.items():
-        (train, groups), *held = (
-            [each[chosen][labels[chosen] == label] for each in (images, of)]
-            for (images, labels, of), chosen in ((fold.parts[x], chosen) for x, chosen in places)
-        )
+        of_class = []
+        for kind, chosen in places:
+            images, labels, groups = (each[chosen] for each in fold.parts[kind])
+            of_class.append((images[labels == label], groups[labels == label]))
+        (train, _), *held = of_class
         found = measures.audit_class(
             drawn[drawn_labels == label],
             train,
             np.concatenate([images for images, _ in held]),
-            np.concatenate([groups, *(of for _, of in held)]),
+            np.concatenate([groups for _, groups in of_class]),
             seed=0,
             simulated=True,
         )

@@ -213,7 +213,8 @@ def name_copies(
 
     Returns:
         `flagged`: whether images are named; `repeats_p`, from `favours_training`, and `repeats`:
-        whether it is under `LEVEL`; `held_out_people`, how many people the generator has not seen;
+        whether it is under `LEVEL`, None where too few people are held out to tell;
+        `held_out_people`, how many people the generator has not seen;
         `share` of the images that are copies, with its 95 % interval
         `ci` (Wilson); `p_value`, the chance of a set as near (Simes); `copies`, a list of `image`,
         `real` and `chance`, the clearest first; for each image its `chance` and `nearest`, the
@@ -236,12 +237,13 @@ def name_copies(
     interval = binomtest(count, len(distances)).proportion_ci(method="wilson")
     twin = np.flatnonzero(name_outliers(chances(usual, usual)))
     repeats_p = favours_training(distances, groups, trained)
+    people_held_out = len(np.setdiff1d(groups[trained:], groups[:trained]))
     simes = np.sort(chance) * len(chance) / np.arange(1, len(chance) + 1)
     return {
         "flagged": bool(copied.any()),
-        "repeats": repeats_p < LEVEL,
+        "repeats": repeats_p < LEVEL if people_held_out >= FEWEST_HELD_OUT else None,
         "repeats_p": repeats_p,
-        "held_out_people": len(np.setdiff1d(groups[trained:], groups[:trained])),
+        "held_out_people": people_held_out,
         "share": count / len(distances),
         "ci": [float(interval.low), float(interval.high)],
         "p_value": float(simes.min()),

@@ -353,11 +353,11 @@ def audit_class(
         lambda: {"copying": find_copies(images, train, held_out, groups)},
     ):
         _add(report, measure, report["refused"])
-    people = report.get("copying", {}).get("held_out_people", FEWEST_HELD_OUT)
-    if people < FEWEST_HELD_OUT:
+    if "copying" in report and report["copying"]["repeats"] is None:
         report["refused"].append(
             "whether the generator repeats its training images needs held-out images of at least "
-            f"{FEWEST_HELD_OUT} people of a class, not {people}: add images (or patients)."
+            f"{FEWEST_HELD_OUT} people of a class, not "
+            f"{report['copying']['held_out_people']}: add images (or patients)."
         )
     return report | {"verdict": verdict(report)}
 

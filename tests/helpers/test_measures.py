@@ -145,7 +145,7 @@ def test_copies_are_said_in_the_verdict(pool):
 
 
 @pytest.mark.parametrize("people", [4, 5])
-def test_a_test_for_copies_that_nobody_held_out_allows_is_said_to_be_missing(pool, people):
+def test_too_few_held_out_people_for_the_second_test_are_reported(pool, people):
     """28 held-out images of four people; the other test still names copies."""
     groups = np.r_[np.arange(72), 72 + np.arange(28) % people]
     report = measures.audit_class(pool[100:160], pool[:72], pool[72:100], groups, 0)
