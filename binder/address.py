@@ -134,9 +134,9 @@ def texts(home: str) -> dict[Path, str]:
 
 
 def checksum(root: Path, files: list[str]) -> str:
-    """SHA-256 of these files and their folders, as the first cell computes it of a whole clone.
+    """SHA-256 of these files and their folders, as the first cell of a notebook computes it.
 
-    It stands itself in the notebooks, so it is left out of what it covers.
+    The checksum is in the notebooks, so it is removed from their text before hashing.
     """
     found = hashlib.sha256()
     folders = {str(folder) for name in files for folder in Path(name).parents} - {"."}

@@ -1,10 +1,10 @@
-"""Fit Colab to the course: install what is missing there, and change nothing that is.
+"""Install what Colab lacks, and change no package that it has.
 
-Run by the first cell of each notebook. Everything installed is pinned to its version while pip
-works, TensorFlow first of all: another one than Colab's may not find Colab's GPU.
+Run by the first cell of each notebook. If pip replaced Colab's TensorFlow, the new one might not
+find the GPU. So every installed package is pinned to its version while pip works.
 
-To try Colab's versions elsewhere: python binder/colab.py --as-in FILE, a list of what Colab has
-installed as `pip freeze` prints it, installs those of them that the course needs before the rest.
+To try Colab's versions elsewhere: python binder/colab.py --as-in FILE. FILE is the output of
+`pip freeze` in Colab. The versions in it that the course needs are installed first.
 """
 
 import argparse

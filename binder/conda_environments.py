@@ -10,7 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "3.12"
 HEADS = {
-    "environment.yml": "conda env create -f environment.yml; then: pip install --no-deps -e .",
+    "environment.yml": (
+        "conda env create -f environment.yml; conda activate gan-augmentation-course; "
+        "pip install --no-deps -e ."
+    ),
     "binder/environment.yml": "TensorFlow without GPUs; postBuild installs the helpers.",
 }
 

@@ -117,7 +117,7 @@ def lines(examined: Examined) -> list[str]:
         names = ", ".join(slices.unused[:3]) + (", …" if len(slices.unused) > 3 else "")
         text.append(f"note: images that are not used: {names}")
     text += [f"note: {note}" for note in reading.notes]
-    return text + [f"warning: {warning['text']}" for warning in examined.warnings]
+    return text + [f"warning ({found['kind']}): {found['text']}" for found in examined.warnings]
 
 
 def _window_line(window: dict[str, float]) -> str:

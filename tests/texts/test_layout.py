@@ -189,9 +189,11 @@ def test_the_texts_say_the_speeds_that_were_measured(kind):
         assert f"in one call take {step['vs_four_at_once_penalty']} long as four" in TEXTS
     if "evaluation" in row:
         fits = {name: spread["median"] for name, spread in row["evaluation"].items()}
-        assert f"were fitted {fits['scratch_vs_plain']:.2f} times as fast, with the whole" in TEXTS
-        assert f"it was {fits['scratch_vs_plain_onednn']:.2f} times as fast, and " in TEXTS
-        assert f"{fits['frozen_vs_plain_onednn']:.0f} times as fast with a frozen" in TEXTS
+        whole, same = (fits[f"scratch_vs_plain{x}"] for x in ("", "_onednn"))
+        assert f"trained whole | plain `fit` | {whole:.2f} times as fast |" in TEXTS
+        assert f"trained whole | plain `fit` with oneDNN | {same:.2f} times as fast |" in TEXTS
+        frozen = f"| plain `fit` with oneDNN | {fits['frozen_vs_plain_onednn']:.0f} times as fast |"
+        assert f"only the last layer is trained {frozen}" in TEXTS
     if "study" in row:
         two = [f"{spread['median']:.2f} times as fast" for spread in row["study"].values()]
         assert "{} as one process, and {} as one process with two".format(*two) in TEXTS
@@ -222,12 +224,14 @@ def test_the_readme_shows_the_rule_as_it_was_tried():
     summary = kept("rule")["summary"]
     assert f"{summary['studies']} simulated studies" in false
     for name, error in summary["errors"].items():
-        assert f"*{name}* {percent(error['wrong'], error['ci'])} of {error['studies']}" in false
+        words = f"*{name.replace('_', ' ')}*"
+        assert f"{words} {percent(error['wrong'], error['ci'])} of {error['studies']}" in false
         told = f"| {error['studies']} | {percent(error['wrong'], error['ci'])} |"
-        assert f"| *{name.replace('_', ' ')}* | " in evaluation and told in evaluation
+        assert f"| {words} | " in evaluation and told in evaluation
     perfect = summary["answers"]["true"]
     gain = 100 * summary["true_gains"]["true"]["exposure"]
-    assert f"of {gain:.1f} points: in {100 * perfect['helps']:.0f} %" in power
+    found = f"*helps* in {100 * perfect['helps']:.0f} % of {perfect['studies']} studies"
+    assert f"gains {gain:.1f} points: {found}" in power
 
 
 @pytest.mark.parametrize(("number", "steps"), [(0, 120), (1, 480)])
@@ -314,7 +318,8 @@ def test_the_readme_answers_its_title_with_the_controls():
 
     assert "{} and {} |".format(*(told(found[size]["oracle"]) for size in ("36", "144"))) in bring
     for kind, each in found["36"]["generators"].items():
-        assert f"{kind} {told(each['gains']['exposure'])}, *{each['answer']}*" in answers
+        answer = f"*{each['answer'].replace('_', ' ')}*"
+        assert f"{kind} {told(each['gains']['exposure'])}, {answer}" in answers
     for size in ("36", "144"):
         assert f"{100 * found[size]['oracle']['mean']:.1f} points" in README
 
