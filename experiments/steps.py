@@ -3,9 +3,9 @@
     python experiments/steps.py
 
 Turned and sheared slices take longer to learn than slices as they are, so after too few steps an
-arm is still on its way. The learning rate stays the same here, as in our first studies. A row for
-each simulated set, arm and number of steps goes into `results/steps.json`, written when a set is
-done; the same command resumes where it was stopped.
+arm is still on its way. The learning rate stays the same here. A row for each simulated set, arm
+and number of steps goes into `results/steps.json`, written when a set is done; the same command
+resumes where it was stopped.
 """
 
 import argparse

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from IPython.display import clear_output, display
 from matplotlib.figure import Figure
-from scipy import stats
 
 from helpers import intervals, networks, plots, sampling
 
@@ -135,60 +135,24 @@ def draw_suspect(
     return figure
 
 
-# --- 05 · Steps, dose, and a plan ----------------------------------------------------------------
+# --- 05 · Steps ----------------------------------------------------------------------------------
 
 
-def draw_steps_and_dose(
-    steps: int, dose: float, by_steps: list[dict], by_dose: list[dict]
-) -> Figure:
-    """Measured accuracies: two arms after a number of steps, and the gain by a dose of GAN images.
+def draw_steps(steps: int, rows: pd.DataFrame) -> Figure:
+    """Measured accuracies of two arms after a number of steps, one line for each simulated set.
 
     Args:
         steps: Of the classifiers.
-        dose: Generated images for each real one.
-        by_steps: Rows of `experiments/results/steps.json`.
-        by_dose: Rows of `experiments/results/worth.json`.
+        rows: Of `experiments/results/steps.json`: `set`, `arm`, `steps` and `accuracy`.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-    table = {(row["set"], row["arm"]): row["accuracy"] for row in by_steps if row["steps"] == steps}
-    sets = sorted({number for number, _ in table})
-    for number in sets:
-        pair = [100 * table[number, arm] for arm in ("original", "classic")]
-        left.plot([0, 1], pair, "o-", color=plots.DARK, mfc="white")
-    left.set_xticks([0, 1], ["original", "classic\naugmentation"])
-    left.set(xlim=(-0.4, 1.4), ylim=(45, 100), ylabel="accuracy, %")
-    left.set_title(f"{steps} steps, one line for each simulated set", fontsize=10)
-    gains = gain_by_dose(by_dose)
-    for one, (mean, low, high) in gains.items():
-        colour = plots.LIGHT if np.isclose(one, dose) else "0.6"
-        right.plot([one, one], [low, high], color=colour, lw=2)
-        right.plot(one, mean, "o", color=colour)
-    right.axhline(0, color="grey", lw=0.8)
-    mean, low, high = next(found for one, found in gains.items() if np.isclose(one, dose))
-    right.set(xlabel="GAN images for each real image", ylabel="gain, points")
-    right.set_title(f"dose {dose:g}: {mean:+.1f} points ({low:+.1f} to {high:+.1f})", fontsize=10)
+    figure, axis = plt.subplots(figsize=(4.5, 3), layout="constrained")
+    by_set = rows[rows["steps"] == steps].pivot(index="set", columns="arm", values="accuracy")
+    for pair in 100 * by_set[["original", "classic"]].to_numpy():
+        axis.plot([0, 1], pair, "o-", color=plots.DARK, mfc="white")
+    axis.set_xticks([0, 1], ["original", "classic\naugmentation"])
+    axis.set(xlim=(-0.4, 1.4), ylim=(45, 100), ylabel="accuracy, %")
+    axis.set_title(f"{steps} steps", fontsize=10)
     return figure
-
-
-def gain_by_dose(rows: list[dict], images: int = 144) -> dict[float, tuple[float, float, float]]:
-    """By dose: the mean gain over no GAN images in points, and its 95 % interval.
-
-    Args:
-        rows: Of `experiments/results/worth.json`: `images`, `dose`, `replicate` and `accuracy`.
-        images: Real training images of the rows that count; by default those of the published
-            split, 144 of 200.
-    """
-    arms: dict[float, dict[int, float]] = {}
-    for row in rows:
-        if row["images"] == images:
-            arms.setdefault(round(row["dose"], 2), {})[row["replicate"]] = 100 * row["accuracy"]
-    none = arms.pop(0.0)
-    found = {}
-    for dose, by_set in sorted(arms.items()):
-        gains = np.array([by_set[number] - none[number] for number in none])
-        ends = stats.ttest_1samp(gains, 0).confidence_interval()
-        found[dose] = float(gains.mean()), float(ends.low), float(ends.high)
-    return found
 
 
 # --- 05, 07 · The planner ------------------------------------------------------------------------

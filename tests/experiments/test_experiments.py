@@ -1,6 +1,5 @@
 """What the benchmarks compute from what they measure, against another way to the same number."""
 
-import itertools
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import side_by_side
 from scipy import stats
 
 from benchmarks import gan_step, resnet_step
-from experiments import ablation, edits, failures, pilot_steps, resolution, simulator, worth
+from experiments import ablation, edits, failures, pilot_steps, resolution, simulator
 from helpers import files
 
 # --- The ablation --------------------------------------------------------------------------------
@@ -219,51 +218,6 @@ def fits(monkeypatch):
     monkeypatch.setattr(classifiers, "build_classifier", build_classifier)
     monkeypatch.setattr(classifiers, "fit", lambda _, arm, **more: seen.arms.append((arm, more)))
     return seen
-
-
-@pytest.mark.slow
-def test_worth_fits_each_row_on_what_it_says(fits, monkeypatch):
-    """More real images are the same and more; GANs learn from 144 of them, and no test slice."""
-    import small
-
-    from helpers import preprocessing
-    from helpers.training import train_gan
-
-    small.use(monkeypatch)
-    monkeypatch.setattr(worth, "TEST", 50)
-    learnt_from, train_gan = [], train_gan
-    monkeypatch.setattr(
-        "helpers.training.train_gan",
-        lambda x, **more: learnt_from.append(x) or train_gan(x, **more),
-    )
-    parameters = {
-        "gan_steps": 1, "recipe": "brief", "recipe_changes": {}, "classifier_steps": 7,
-    }  # fmt: skip
-    rows = worth.run_replicate(3, parameters, "float32")
-    keys = [(row["arm"], row["images"], row["dose"]) for row in rows]
-    assert keys == [("classic", size, 0.0) for size in worth.SIZES] + [
-        ("classic_gan", worth.AT, dose) for dose in worth.DOSES
-    ]
-    largest = fits.arms[len(worth.SIZES) - 1][0]
-    generated = []
-    for row, (arm, more) in zip(rows, fits.arms, strict=True):
-        assert more == {"steps": 7, "seed": 10_030} and arm.augment is not None
-        assert np.array_equal(arm.images, largest.images[: row["images"]])
-        assert np.array_equal(arm.labels, largest.labels[: row["images"]])
-        if row["arm"] == "classic":
-            assert arm.synthetic_images is None
-        else:
-            assert abs(len(arm.synthetic_images) - row["dose"] * 144) <= 1
-            assert np.mean(arm.synthetic_labels) == 0.5
-            generated.append({image.tobytes() for image in arm.synthetic_images})
-    assert all(less < more for less, more in itertools.pairwise(generated))
-    for images, label in zip(learnt_from, (1, 0), strict=True):
-        assert np.array_equal(images, largest.images[:144][largest.labels[:144] == label])
-    train, asked = {image.tobytes() for image in largest.images}, fits.asked[0]
-    assert len(train) == 576 and train.isdisjoint(image.tobytes() for image in asked)
-    assert len(asked) == 50 and all(np.array_equal(asked, other) for other in fits.asked)
-    labels = preprocessing.fresh_slices(50, 110_030)[1]
-    assert {row["accuracy"] for row in rows} == {float(np.mean(labels == 1))}
 
 
 @pytest.mark.parametrize("real", [True, False])

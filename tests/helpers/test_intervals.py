@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from experiments.worth import worth
 from helpers import intervals
 from helpers.verdict import FACTORS, HEADLINES, decide, deciding, say, single_split_verdict
 
@@ -380,56 +379,3 @@ def test_undecided_says_what_is_ruled_out(exposure, stronger, words):
     of_sets = say("undecided", made, 12)
     assert ("a gain of 5 points is ruled out, but" in of_sets) == (stronger < 0.05)
     assert "quarter" not in of_sets and "all images" not in of_sets
-
-
-# --- Worth ---------------------------------------------------------------------------------------
-
-SIZES = (36, 72, 144, 288, 576)
-
-
-def learnt(size):
-    return 0.4 + 0.05 * np.log2(size)
-
-
-def drawn_curve(replicates, extra, seed, spread=0.02):
-    rng = np.random.default_rng(seed)
-    curve = {size: learnt(size) + rng.normal(0, spread, replicates) for size in SIZES}
-    return curve, learnt(144 + extra) + rng.normal(0, spread, replicates)
-
-
-@pytest.mark.parametrize("extra", [0, 72, 144, 300])
-def test_worth_is_found_where_it_is_known(extra):
-    curve = {size: np.full(3, learnt(size)) for size in SIZES}
-    found = worth(curve, np.full(3, learnt(144 + extra)), 144, seed=0, rounds=50)
-    assert found["images"] == pytest.approx(extra, abs=1e-6)
-
-
-def test_worth_is_censored_where_it_must_be():
-    curve = {size: np.full(3, learnt(size)) for size in SIZES}
-    for reached, words in ((0.5, "< 0"), (0.99, "> 432")):
-        found = worth(curve, np.full(3, reached), 144, seed=0, rounds=50)
-        assert found["text"].startswith(words)
-
-
-def test_worth_on_a_level_curve_is_the_smallest_that_would_do():
-    curve = {36: np.array([0.6]), 72: np.array([0.65]), 144: np.array([0.7]),
-             288: np.array([0.8]), 576: np.array([0.78])}  # fmt: skip
-    found = worth(curve, np.array([0.79]), 144, seed=0, rounds=10)
-    assert found["images"] == pytest.approx(288 - 144)  # made monotone: 0.79 from 288 on
-
-
-def test_the_interval_of_worth_covers():
-    covered = 0
-    for i in range(100):
-        found = worth(*drawn_curve(12, 144, i), 144, seed=i, rounds=200)
-        covered += found["ci"][0] <= 144 <= found["ci"][1]
-    assert 85 <= covered <= 98, "of 95 %: neither too narrow nor as wide as it likes"
-
-
-def test_what_all_sizes_of_a_replicate_share_does_not_blur_their_comparison():
-    """Test sets of which some are easier: only replicates drawn whole keep the interval narrow."""
-    curve, augmented = drawn_curve(12, 144, 0, spread=0.002)
-    easier = np.random.default_rng(1).normal(0, 0.1, 12)
-    curve = {size: found + easier for size, found in curve.items()}
-    low, high = worth(curve, augmented + easier, 144, seed=0, rounds=200)["ci"]
-    assert 104 < low < 144 < high < 184

@@ -260,29 +260,6 @@ def test_the_readme_shows_what_a_simulator_gave():
     assert points(by_arm["simulated"] - by_arm["real"], test / (images - test)) in line
 
 
-@pytest.mark.parametrize("study", ["study_real", "study_simulated"])
-def test_the_readme_shows_the_first_studies(study):
-    (line,) = measured(study)
-    content = kept(study)
-    settings, rows = content["settings"], pd.DataFrame(content["rows"])
-    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
-    fresh = rows["simulated"].all()
-    arms = pd.json_normalize(rows["arms"])
-    arms = arms.groupby(rows["split"]).mean(numeric_only=True)  # seeds first
-    measure = "fresh_accuracy" if fresh else "accuracy"
-    without, beside = arms[f"classic.{measure}"], arms[f"classic_gan.{measure}"]
-    assert f"{100 * beside.mean():.1f} % against {100 * without.mean():.1f} %: " in line
-    ratio = 0.0 if fresh else test / (images - test)
-    assert points(beside - without, ratio) + "; older design" in line
-    on = "{splits} sets of {images}" if fresh else "{images} slices, {splits} splits"
-    on += " × {seeds} seeds, {fresh_count:,} fresh slices" if fresh else " × {seeds} seeds"
-    asked = settings["changes"] | settings | {"images": images}
-    assert f"{on}, {{classifier_steps}} steps |".format(**asked) in line
-    if not fresh:
-        seconds = "took {:.0f} to {:.0f} seconds".format(*rows["seconds"].agg(["min", "max"]))
-        assert seconds in TEXTS
-
-
 def told(gain: dict) -> str:
     """A kept gain in words, as `points` has them."""
     found = (100 * x for x in (gain["mean"], *gain["ci"]))
@@ -324,13 +301,7 @@ def test_the_readme_answers_its_title_with_the_controls():
         assert f"{100 * found[size]['oracle']['mean']:.1f} points" in README
 
 
-def test_the_readme_shows_what_generated_and_finer_images_are_worth():
-    (line,) = measured("worth")
-    found = kept("worth")["summary"]
-    assert found["worth"]["text"].replace("95 % interval ", "") in line
-    means = [100 * arm["mean"] for arm in (found["classic_gan"], found["classic"]["144"])]
-    assert "{:.1f} % with them, {:.1f} % without".format(*means) in line
-    assert f"| {found['replicates']} simulated sets" in line
+def test_the_readme_shows_what_finer_images_are_worth():
     both = pd.DataFrame(kept("resolution")["rows"]).groupby("data", sort=False)
     for line, data in zip(measured("resolution"), ("simulated", "head-ct-hemorrhage"), strict=True):
         rows = both.get_group(data)

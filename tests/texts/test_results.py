@@ -12,7 +12,6 @@ from conftest import ROOT
 from scipy import stats
 
 from course.study import chances_of_answers
-from experiments import worth as benchmark
 from helpers import bundled, copies, verdict
 
 
@@ -370,24 +369,18 @@ POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
 
 @pytest.mark.parametrize(("name", "words", "number"), [
     ("05_evaluation", f"half the steps moved the accuracy by {POINTS}", "steps"),
-    ("05_evaluation", f"slices instead of 144 gained {POINTS}", "worth"),
-    ("05_evaluation", rf"200 slices, \*classic \+ GAN\* minus \*classic\* was {POINTS}", "real"),
-    ("05_evaluation", f"On ten simulated sets it was {POINTS}", "simulated"),
     ("03_training", r"means of all eight recipes \(not in the figure\) lie between ([\d.]+) and "
      r"([\d.]+)\.", "ablation"),
 ])  # fmt: skip
 def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
-    steps, worth, ablation = (pd.DataFrame(kept(k)["rows"]) for k in ("steps", "worth", "ablation"))
+    steps, ablation = (pd.DataFrame(kept(k)["rows"]) for k in ("steps", "ablation"))
     classic = steps[steps["arm"] == "classic"].pivot(index="set", columns="steps")["accuracy"]
-    sizes = worth[worth["arm"] == "classic"].pivot(index="replicate", columns="images")["accuracy"]
-    fewer, more = (100 * gain for gain in (classic[480] - classic[240], sizes[576] - sizes[144]))
     means = ablation.groupby("recipe")["kid"].agg(["mean", "size"]).query("size == 5")["mean"]
     assert len(means) == 8
-    told = {"steps": interval(-fewer), "worth": interval(more)}
-    told["ablation"] = [means.min(), means.max()]
-    for study in ("real", "simulated"):
-        found = kept(f"study_{study}")["summary"]["verdict"]["contrasts"]["classic_gan - classic"]
-        told[study] = [100 * x for x in (found["mean"], *found["ci"])]
+    told = {
+        "steps": interval(100 * (classic[240] - classic[480])),
+        "ablation": [means.min(), means.max()],
+    }
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
     found = [x.replace("−", "-") for x in re.search(words, text).groups()]
     digits = 2 if number == "ablation" else 1
@@ -623,65 +616,6 @@ def interval(differences, ratio=0.0):
     return [mean, *stats.t.interval(0.95, count - 1, mean, error)]
 
 
-@pytest.mark.parametrize(("name", "measure"), [
-    ("study_real", "accuracy"),
-    ("study_simulated", "fresh_accuracy"),
-])  # fmt: skip
-def test_a_study(name, measure):
-    """One row a split and seed; seeds are averaged, then splits compared; the rule, once more.
-
-    Splits of the real slices share images, simulated sets don't, and are scored on fresh slices.
-    """
-    content = kept(name)
-    rows = pd.DataFrame(content["rows"])
-    settings, summary = content["settings"], content["summary"]
-    assert not rows.duplicated(["split", "seed"]).any()
-    assert (rows.groupby("split").size() == settings["seeds"]).all()
-    assert rows["split"].nunique() == settings["splits"] == summary["replicates"] >= 5
-    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
-    fresh = settings["changes"]["fresh_count"]
-    scored, ratio = (fresh, 0.0) if rows["simulated"].all() else (test, test / (images - test))
-    assert summary["measure"] == measure and summary["ratio"] == pytest.approx(ratio)
-    arms = pd.json_normalize(rows["arms"]).filter(regex=rf"\.{measure}$")
-    hits = scored * arms.to_numpy()
-    assert np.allclose(hits, hits.round(), atol=1e-6), "shares of so many images"
-    by_split = arms.groupby(rows["split"]).mean().rename(columns=lambda c: c.split(".")[0])
-    for name, found in summary["arms"].items():
-        mean, *ends = interval(by_split[name], ratio)
-        assert [found["accuracy"], *found["ci"]] == pytest.approx([mean, *np.clip(ends, 0, 1)])
-    for pair, found in summary["verdict"]["contrasts"].items():
-        first, second = pair.split(" - ")
-        expected = interval(by_split[first] - by_split[second], ratio)
-        assert [found["mean"], *found["ci"]] == pytest.approx(expected)
-        error = found["sd"] * np.sqrt(1 / summary["replicates"] + ratio)
-        p_value = 2 * stats.t.sf(abs(found["mean"]) / error, summary["replicates"] - 1)
-        assert found["p_value"] == pytest.approx(p_value)
-    contrasts = summary["verdict"]["contrasts"]
-    others = sorted((x["p_value"], x["p_holm"]) for x in contrasts.values() if "p_holm" in x)
-    holm = np.maximum.accumulate([(3 - k) * p for k, (p, _) in enumerate(others)])
-    assert [adjusted for _, adjusted in others] == pytest.approx(list(np.minimum(holm, 1)))
-    smallest, freedom = summary["verdict"]["smallest_detectable_effect"], summary["replicates"] - 1
-    sd = contrasts["classic_gan - classic"]["sd"]
-
-    def power(effect, freedom):
-        shift = effect / (sd * np.sqrt(1 / (freedom + 1) + ratio))
-        return stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift)
-
-    assert power(smallest, freedom) == pytest.approx(0.8)
-    if ratio:
-        assert summary["verdict"]["images_needed"] == np.ceil(images * (smallest / 0.05) ** 2)
-    else:
-        needed = summary["verdict"]["replicates_needed"]
-        assert power(0.05, needed - 2) < 0.8 <= power(0.05, needed - 1)
-    curve = pd.json_normalize(rows["learning_curve"]).filter(regex=rf"\.{measure}$")
-    curve = curve.groupby(rows["split"]).mean()
-    for share, found in summary["learning_curve"].items():
-        mean, *ends = interval(curve[f"{share}.{measure}"], ratio)
-        assert [found["accuracy"], *found["ci"]] == pytest.approx([mean, *np.clip(ends, 0, 1)])
-    low, high = contrasts["classic_gan - classic"]["ci"]
-    assert low < 0 and high < 0.05 and summary["verdict"]["answer"] == "no"
-
-
 def test_the_controls():
     """Each arm's mean and t interval over sets, and each gain's, computed once more."""
     content = kept("controls")
@@ -713,28 +647,6 @@ def test_the_answers_to_planted_generators():
     assert found["true"]["answer"] == "helps"
     assert found["copies"]["answer"] != "helps"
     assert found["wrong labels"]["answer"] == "harms"
-
-
-def test_what_the_generated_images_are_worth():
-    """Every interval from its rows; and the worth by hand: below the curve at 144 it is none."""
-    content = kept("worth")
-    rows, summary = pd.DataFrame(content["rows"]), content["summary"]
-    assert not rows.duplicated(["replicate", "arm", "images", "dose"]).any()
-    by_arm = rows.pivot(index="replicate", columns=["images", "dose"], values="accuracy")
-    assert len(by_arm) == summary["replicates"] and by_arm.notna().all(axis=None)
-    for size, found in summary["classic"].items():
-        assert [found["mean"], *found["ci"]] == pytest.approx(interval(by_arm[int(size), 0.0]))
-    for dose, found in summary["gain_by_dose"].items():
-        (exact,) = [d for d in rows["dose"].unique() if f"{d:.2f}" == dose]
-        gain = by_arm[144, exact] - by_arm[144, 0.0]
-        assert [found["mean"], *found["ci"]] == pytest.approx(interval(gain))
-    means = [summary["classic"][str(size)]["mean"] for size in (36, 72, 144, 288, 576)]
-    assert means == sorted(means), "so that the curve is as measured"
-    assert summary["classic_gan"]["mean"] < means[2]
-    assert summary["worth"]["images"] == summary["worth"]["ci"][0] == 0
-    curve = {size: by_arm[size, 0.0].to_numpy() for size in (36, 72, 144, 288, 576)}
-    beside = by_arm[144, benchmark.PAPERS_DOSE].to_numpy()
-    assert benchmark.worth(curve, beside, 144, seed=0) == summary["worth"]
 
 
 def test_what_resolution_is_worth():
