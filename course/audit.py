@@ -166,10 +166,11 @@ def summary(found: dict[str, Any]) -> list[str]:
     if "copying" in found:
         copies = found["copying"]
         low, high = copies["ci"]
+        repeats = copies["repeats_p"]
         lines.append(
             f"share of copies {copies['share']:.1%} ({low:.1%} to {high:.1%}), "
             f"p = {copies['p_value']:.4f}; training images nearer than held-out ones: "
-            f"p = {copies['repeats_p']:.4f}"
+            + ("not measured" if repeats is None else f"p = {repeats:.4f}")
         )
         if copies["twins"]:
             lines.append(

@@ -75,7 +75,7 @@ def _run_fold(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     probabilities = head.answer(trunk.features(images[test]))
     audit = {}
     for label in CLASSES:
-        parts = [np.flatnonzero(part & (labels == label)) for part in (train, test)]
+        parts = [np.flatnonzero(part & (labels == label)) for part in (train, ~train)]
         audit[task["classes"][label]] = plain_numbers(
             measures.audit_class(
                 drawn[drawn_labels == label], *(images[part] for part in parts),

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate
-from scipy.stats import binomtest, mannwhitneyu
+from scipy.stats import binomtest, false_discovery_control, mannwhitneyu
 from threadpoolctl import threadpool_limits
 
+from helpers.alignment import standardise
 from helpers.files import CourseError
 
 # What a copy may differ by, beside brightness and contrast: shifts to either side in pixels, turns
@@ -55,10 +56,14 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     Returns:
         ``(n, m)``, 0 for a copy to about 1 for two images that have nothing in common.
     """
+
+    def as_rows(x):
+        return standardise(x.reshape(len(x), -1).astype(np.float32))
+
     edge = real.shape[1] - 2 * REACH  # of the part that stays inside under every shift
     inner = slice(REACH, REACH + edge, PIXEL_STEP)
     versions = [gaussian_filter(real, (0, s, s, 0)) for s in np.hypot(SMOOTHING, BLURS)]
-    against = np.concatenate([_standardise(x[:, inner, inner]) for x in versions]).T
+    against = np.concatenate([as_rows(x[:, inner, inner]) for x in versions]).T
     images = gaussian_filter(images, (0, SMOOTHING, SMOOTHING, 0))
     best = np.full((len(images), against.shape[1]), -1, np.float32)
     with threadpool_limits(1):  # threads that share matrices as small as these wait for each other
@@ -70,8 +75,8 @@ def aligned_distances(images: np.ndarray, real: np.ndarray) -> np.ndarray:
                         part = turned[
                             :, down : down + edge : PIXEL_STEP, right : right + edge : PIXEL_STEP
                         ]
-                        np.maximum(best, _standardise(part) @ against, out=best)
-    return 1 - best.reshape(len(images), len(BLURS), len(real)).max(axis=1)
+                        np.maximum(best, as_rows(part) @ against, out=best)
+    return (1 - best.reshape(len(images), len(BLURS), len(real)).max(axis=1)).clip(0)
 
 
 def nearness(
@@ -117,23 +122,6 @@ def chances(nearness: np.ndarray, usual: np.ndarray) -> np.ndarray:
     kept = int(np.ceil(USUAL * len(usual)))
     total = usual[:kept].sum() + (len(usual) - kept) * usual[kept - 1]
     return (1 + nearness / total) ** -kept
-
-
-def name_outliers(chances: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """Which chances are too small for so many images.
-
-    Args:
-        chances: ``(n,)``, as the function `chances` gives them, which this name hides here.
-        level: The share of those named that may be named wrongly.
-
-    Returns:
-        ``(n,)``, bool.
-
-    Source: Benjamini and Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x.
-    """
-    below = np.sort(chances) <= level * np.arange(1, len(chances) + 1) / len(chances)
-    limit = np.sort(chances)[below].max(initial=-1.0)
-    return chances <= limit
 
 
 def find_copies(
@@ -213,7 +201,7 @@ def name_copies(
 
     Returns:
         `flagged`: whether images are named; `repeats_p`, from `favours_training`, and `repeats`:
-        whether it is under `LEVEL`, None where too few people are held out to tell;
+        whether it is under `LEVEL`, both None where too few people are held out to tell;
         `held_out_people`, how many people the generator has not seen;
         `share` of the images that are copies, with its 95 % interval
         `ci` (Wilson); `p_value`, the chance of a set as near (Simes); `copies`, a list of `image`,
@@ -225,7 +213,8 @@ def name_copies(
     usual, partner = nearness(among_real, groups, own=groups[compared])
     near, nearest = nearness(distances, groups)
     chance = chances(near, usual)
-    named = name_outliers(chance)
+    adjusted = false_discovery_control(chance)  # Benjamini and Hochberg
+    named = adjusted <= LEVEL
     seen = np.isin(groups, groups[:trained])  # by the generator, this image or this person
     copied, elsewhere = named & seen[nearest], named & ~seen[nearest]
     count, beside = int(copied.sum()), int(elsewhere.sum())
@@ -235,18 +224,18 @@ def name_copies(
         copied &= count > 2 * by_chance
         count = round(count - by_chance) if copied.any() else 0
     interval = binomtest(count, len(distances)).proportion_ci(method="wilson")
-    twin = np.flatnonzero(name_outliers(chances(usual, usual)))
+    twin = np.flatnonzero(false_discovery_control(chances(usual, usual)) <= LEVEL)
     repeats_p = favours_training(distances, groups, trained)
     people_held_out = len(np.setdiff1d(groups[trained:], groups[:trained]))
-    simes = np.sort(chance) * len(chance) / np.arange(1, len(chance) + 1)
+    enough = people_held_out >= FEWEST_HELD_OUT
     return {
         "flagged": bool(copied.any()),
-        "repeats": repeats_p < LEVEL if people_held_out >= FEWEST_HELD_OUT else None,
-        "repeats_p": repeats_p,
+        "repeats": repeats_p < LEVEL if enough else None,
+        "repeats_p": repeats_p if enough else None,
         "held_out_people": people_held_out,
         "share": count / len(distances),
         "ci": [float(interval.low), float(interval.high)],
-        "p_value": float(simes.min()),
+        "p_value": float(adjusted.min()),  # Simes
         "copies": [
             {"image": int(i), "real": int(nearest[i]), "chance": float(chance[i])}
             for i in np.argsort(chance)
@@ -257,11 +246,3 @@ def name_copies(
         "chance": chance,
         "nearest": nearest,
     }
-
-
-def _standardise(images: np.ndarray) -> np.ndarray:
-    """Each image as a row of mean 0 and length 1, in place, for thousands of images at a time."""
-    rows = images.reshape(len(images), -1).astype(np.float32)
-    rows -= rows.mean(axis=1, keepdims=True)
-    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None] + 1e-6
-    return rows

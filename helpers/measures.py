@@ -17,6 +17,7 @@ from helpers.files import CourseError
 from helpers.judge import SPACES, describe
 
 FEWEST = 40  # images of each kind for a measure of quality; with about 20 it says nothing
+FEWEST_PEOPLE = 20  # in whom real images must differ, so that halves of them can be compared
 NEIGHBOURLY = ("precision", "recall", "density", "coverage")
 RESEMBLE = ("precision", "coverage")  # what decides whether generated images resemble real ones
 NOT_SYNTHETIC = "Its images may show real patients: do not hand them on as synthetic."
@@ -117,41 +118,53 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     }
 
 
-def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any]:
+def quality(
+    real: np.ndarray, generated: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> dict[str, Any]:
     """All measures of quality, each beside what images of the same kind would give.
 
-    The real images are halved at random, again and again: one half is compared with the other, and
-    with as many generated ones, so that both are based on equal numbers.
+    The people of the real images are halved at random, again and again: the images of one half are
+    compared with those of the other, and with generated ones, always in equal numbers. Images of
+    one person are alike, and no generator should be asked to draw somebody's next image. So nobody
+    is in both halves, and the KID, which compares all pairs of images, sees one image of each.
 
     Args:
         real, generated: ``(n, d)`` and ``(m, d)`` features, each at least `FEWEST`.
         seed: Of the halvings.
+        groups: ``(n,)``: equal ones are one person's; by default each real image is another's.
 
     Returns:
-        `kid` with `kid_ci` (95 %, all images, jackknife) and `kid_floor`, which 19 of 20 pairs of
-        real halves stay under; precision, recall, density and coverage, each with `..._expected`;
-        `compared`, the size of a half; `resembles`: whether precision and coverage are at least
-        what the worst of the real halves has.
+        `kid` with `kid_ci` (95 %, jackknife) and `kid_floor`, which 19 of 20 pairs of real halves
+        stay under; precision, recall, density and coverage, each with `..._expected`; `resembles`:
+        whether precision and coverage are at least what the worst of the real halves has.
 
     Raises:
-        CourseError: Too few images.
+        CourseError: Too few images, or people.
     """
-    half = min(len(real) // 2, len(generated))
     if min(len(real), len(generated)) < FEWEST:
         raise CourseError(
             f"quality needs at least {FEWEST} real and {FEWEST} generated images of a class, not "
             f"{len(real)} and {len(generated)}: add images, or draw more."
         )
+    groups = np.arange(len(real)) if groups is None else np.asarray(groups)
+    alone = one_of_each(groups)
+    if len(alone) < FEWEST_PEOPLE:
+        raise CourseError(
+            f"quality needs real images of at least {FEWEST_PEOPLE} people of a class, not "
+            f"{len(alone)}: add images of other people."
+        )
     rng = np.random.default_rng(seed)
     measured, expected, floor = [], [], []
     for _ in range(50):
-        order = rng.permutation(len(real))
-        first, second = real[order[:half]], real[order[half : 2 * half]]
-        drawn = generated[rng.permutation(len(generated))[:half]]
+        halves = [real[half] for half in halve_people(groups, rng)]
+        size = min(*map(len, halves), len(generated))
+        first, second = (half[:size] for half in halves)
+        drawn = generated[rng.permutation(len(generated))[:size]]
         measured.append(neighbour_measures(first, drawn))
         expected.append(neighbour_measures(first, second))
-        floor.append(kid(first, second)[0])
-    value, error = kid(real, generated)
+        size = min(len(alone) // 2, len(generated))
+        floor.append(kid(*(half[:size] for half in halves))[0])
+    value, error = kid(real[alone], generated)
     means = [pd.DataFrame(rows).mean().to_dict() for rows in (measured, expected)]
     lowest = pd.DataFrame(expected).min()
     return {
@@ -160,9 +173,33 @@ def quality(real: np.ndarray, generated: np.ndarray, seed: int) -> dict[str, Any
         "kid_floor": float(np.quantile(floor, 0.95)),
         **means[0],
         **{f"{name}_expected": means[1][name] for name in NEIGHBOURLY},
-        "compared": half,
         "resembles": all(means[0][name] >= lowest[name] for name in RESEMBLE),
     }
+
+
+def one_of_each(groups: np.ndarray) -> np.ndarray:
+    """Which image is the first of its person, one for each person; in their order."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
+def halve_people(groups: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Which images are of a random half of the people, and which of the other.
+
+    Args:
+        groups: ``(n,)``: equal ones are one person's.
+        rng: Of the halving.
+
+    Returns:
+        Two arrays of positions. One image of each person comes first, then the second ones, so that
+        whoever takes the first few gets as many people as there are.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    people = rng.permutation(numbers.max() + 1)
+    place = np.argsort(people)[numbers]
+    repeats = pd.Series(numbers).groupby(numbers).cumcount()
+    order = np.lexsort((place, repeats))
+    inside = place[order] < len(people) // 2
+    return [order[inside], order[~inside]]
 
 
 # --- Likeness -----------------------------------------------------------------------------------
@@ -310,7 +347,8 @@ def audit_class(
     Args:
         images: ``(n, 32, 32, 1)``, -1 to 1, generated.
         train: Real images that the generator was trained on.
-        held_out: Real images of validation, which it never saw; never those of test.
+        held_out: Real images that it never saw. Those of a test part only where nothing is chosen
+            by the audit.
         groups: Of train and held_out, in this order.
         seed: Of all that is drawn.
         fresh: Newly simulated images to measure quality against, if the data are simulated; by
@@ -319,26 +357,29 @@ def audit_class(
             default, where there are fresh ones.
 
     Returns:
-        What `quality` gives, and `realism` from `two_sample_test`, both in the features of the
-        network trained on ImageNet; the same by space under `spaces`, which has the judge's where
-        the images are simulated; `resembles` and `told_apart`, where all spaces or any says so;
-        `copying` from `find_copies`; `like_a_slice`; `features`: "imagenet"; and `verdict`, a list
-        of sentences. A measure that has too few images is in `refused` as a sentence; images
-        that are none have a `warning` and nothing else.
+        What `quality` gives, and `realism` from `two_sample_test` with one real image of each
+        person, both in the features of the network trained on ImageNet; the same by space under
+        `spaces`, which has the judge's where the images are simulated; `resembles` and
+        `told_apart`, where all spaces or any says so; `copying` from `find_copies`; `like_a_slice`;
+        `features`: "imagenet"; and `verdict`, a list of sentences. A measure that has too few
+        images is in `refused` as a sentence; images that are none have a `warning` and nothing
+        else.
     """
     report: dict[str, Any] = {"samples": len(images), "refused": []}
     if wrong := degenerate_reason(images):
         return report | {"warning": f"The generated images cannot be judged: {wrong}."}
     asked = fresh is not None if simulated is None else simulated
     compared = np.concatenate([train, held_out]) if fresh is None else fresh
+    of_whom = np.asarray(groups) if fresh is None else np.arange(len(fresh))
+    alone = one_of_each(of_whom)
     spaces: dict[str, dict[str, Any]] = {}
     for space in ("imagenet", "judge") if asked else ("imagenet",):
         real, drawn = describe(compared, space), describe(images, space)
         spaces[space] = {}
         for measure in (
-            lambda real=real, drawn=drawn: quality(real, drawn, seed),
+            lambda real=real, drawn=drawn: quality(real, drawn, seed, of_whom),
             lambda real=real, drawn=drawn: {
-                "realism": two_sample_test(*principal_components(real, drawn), seed)
+                "realism": two_sample_test(*principal_components(real[alone], drawn), seed)
             },
         ):
             _add(spaces[space], measure, report["refused"])
@@ -401,6 +442,11 @@ def verdict(report: dict[str, Any]) -> list[str]:
             "No generated image can be named as a copy, but training images have nearer generated "
             f"images than held-out ones have (p = {copies['repeats_p']:.1g}): the generator "
             f"repeats what it was trained on. {NOT_SYNTHETIC}"
+        )
+    elif copies and copies["near_held_out"]:
+        lines.append(
+            f"{copies['near_held_out']} generated images lie as near to people whom the generator "
+            "never saw as copies would. So no image near a training image can be called a copy."
         )
     elif copies:
         lines.append("No generated image is nearer to a training image than chance allows.")
