@@ -5,43 +5,34 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """One arm: its name for readers, and what the classifier is fitted on."""
+    """One arm: its name for readers, and how the classifier *bundled* is fitted."""
 
     title: str
-    meaning: str
-    views: int = 0  # of each image with *bundled*, the image itself among them; 0: it has no such
+    views: int = 0  # of each image, the image itself among them; 0: fitted as the arm in `like`
     added: bool = False  # generated images, or true new ones, are given to it
-    like: str = ""  # the arm that *bundled* fits in the same way, on other images
+    like: str = ""  # another arm that is fitted in the same way, on other images
 
 
 # In the order of tables and pictures.
 ARMS = {
-    "original": Kind("original", "the real images as they are", 1),
-    "gan_only": Kind("GAN only", "generated images in place of the real ones", 1, True),
-    "original_gan": Kind("original + GAN", "real and generated images in one set", 1, True),
-    "classic": Kind("classic augmentation", "real images: turned, moved, sheared, mirrored", 4),
-    "classic_gan": Kind("classic + GAN", "as classic, with generated images beside them", 4, True),
-    "control_shuffled": Kind(
-        "control: shuffled labels", "as classic + GAN, with the labels of the generated shuffled",
-        like="classic_gan", added=True,
-    ),
-    "duplicated": Kind(
-        "original, duplicated", "the real images, and the same ones in the GAN's place",
-        like="original_gan", added=True,
-    ),
-    "classic_long": Kind(
-        "classic long", "more steps or views: as much effort as with GAN images", 16
-    ),
-    "oracle": Kind("classic + true new images", "what a perfect GAN would bring", 4, True),
-    "mixup": Kind("classic + mixup", "mixtures of two real images in the GAN's place", 4),
-    "part": Kind("a quarter: classic", "as classic, on a quarter of the real images", 4),
-    "part_long": Kind("a quarter: classic long", "the same effort as with GAN images", 16),
-    "part_gan": Kind("a quarter: classic + GAN", "the GAN has seen this quarter alone", 4, True),
-    "oracle_part": Kind(
-        "a quarter: classic + true new images", "the other three quarters in the GAN's place", 4,
-        True,
-    ),
-}  # fmt: skip
+    "original": Kind("original", 1),
+    "gan_only": Kind("GAN only", 1, added=True),
+    "original_gan": Kind("original + GAN", 1, added=True),
+    "classic": Kind("classic augmentation", 4),
+    "classic_gan": Kind("classic + GAN", 4, added=True),
+    # As classic + GAN, with the labels of the generated images permuted.
+    "control_shuffled": Kind("control: shuffled labels", like="classic_gan", added=True),
+    # The real images, and the same ones in the GAN's place.
+    "duplicated": Kind("original, duplicated", like="original_gan", added=True),
+    "classic_long": Kind("classic long", 16),  # as much effort as with GAN images
+    "oracle": Kind("classic + true new images", 4, added=True),
+    "mixup": Kind("classic + mixup", 4),  # mixtures of two real images in the GAN's place
+    # On a quarter of the real images. The oracle has the other three quarters.
+    "part": Kind("a quarter: classic", 4),
+    "part_long": Kind("a quarter: classic long", 16),
+    "part_gan": Kind("a quarter: classic + GAN", 4, added=True),
+    "oracle_part": Kind("a quarter: classic + true new images", 4, added=True),
+}
 IN_NOTEBOOK = tuple(ARMS)[:8]  # those that a user may name: notebook 05 has one split and no oracle
 WHOLE = ("classic", "classic_long", "classic_gan", "mixup")  # of a study of folds
 QUARTER = ("part", "part_long", "part_gan", "oracle_part")

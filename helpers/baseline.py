@@ -50,14 +50,11 @@ def measure_baseline(
     answers = out_of_fold(images, labels, plan)
     draws = intervals.resample_groups(labels, groups, seed)
 
-    def interval(values, kept_weights):
-        totals = draws @ kept_weights
-        means = (draws @ (kept_weights * values)) / np.where(totals > 0, totals, 1)
-        return [float(edge) for edge in np.quantile(means, (0.025, 0.975))]
-
     def mean(values, kept_weights):
-        found = float(np.sum(kept_weights * values) / kept_weights.sum())
-        return {"value": found, "ci": interval(values, kept_weights)}
+        totals = draws @ kept_weights
+        means = (draws @ (kept_weights * values))[totals > 0] / totals[totals > 0]
+        ends = np.quantile(means, (0.025, 0.975))
+        return {"value": float(np.average(values, weights=kept_weights)), "ci": ends.tolist()}
 
     def balanced(values):
         found = intervals.pooled_mean(values, labels, weights, draws)
@@ -78,9 +75,7 @@ def measure_baseline(
         "specificity": mean(right, weights * (1 - labels)),
         "brier": balanced((whole - labels) ** 2),
     }
-    scores = {
-        name: ((each >= 0.5) == labels).mean(axis=0) for name, each in answers.items() if len(each)
-    }
+    scores = {name: ((each >= 0.5) == labels).mean(axis=0) for name, each in answers.items()}
     sizes = {
         "part": [fold.quarters for fold in plan],
         "half": [fold.halves for fold in plan],

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from helpers import files, intervals
 
 MARGIN = 0.05  # of balanced accuracy: less than that is not worth a GAN
@@ -84,7 +86,8 @@ def say(
 def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], margin: float, where: str) -> str:
     """What keeps the answer open; `words` are the gains in points."""
     if gains["exposure"]["ci"][0] > 0:
-        return f"against the same effort without a GAN it is {words['compute']}, which may be 0"
+        same = f"against the same effort without a GAN it is {words['compute']}"
+        return f"{same}, which is not clearly above 0"
     if "missing" not in gains:
         return "the interval holds 0, and no GAN was set beside true new images"
     small = bool(where) and gains["exposure"]["ci"][1] < margin  # with all images
@@ -124,12 +127,14 @@ def deciding(scores: dict[str, dict[str, Any]]) -> str:
     return "accuracy" if tn + fp == fn + tp else "balanced_accuracy"
 
 
-def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -> dict[str, Any]:
+def single_split_verdict(
+    arms: dict[str, dict[str, Any]], labels: np.ndarray, groups: np.ndarray, settle: str
+) -> dict[str, Any]:
     """The verdict on one split: never yes or no, since one replicate shows no spread.
 
     Args:
         arms: Scores by arm, as `intervals.score` gives them, with "original" and "original_gan".
-        n: Test images.
+        labels, groups: ``(n,)``, of the test images.
         settle: The command of a study.
 
     Returns:
@@ -139,12 +144,13 @@ def single_split_verdict(arms: dict[str, dict[str, Any]], n: int, settle: str) -
     """
     measure = deciding(arms)
     gain = arms["original_gan"][measure] - arms["original"][measure]
-    larger = max(map(sum, arms["original"]["confusion"]))
-    smallest = intervals.smallest_significant_gain(n, larger)
-    could = f"{n} test images can tell no gain from chance"
+    patients = [len(np.unique(groups[labels == label])) for label in (0, 1)]
+    n, word = sum(patients), "images" if sum(patients) == len(labels) else "patients"
+    smallest = intervals.smallest_significant_gain(n, max(patients))
+    could = f"{n} test {word} can tell no gain from chance"
     if smallest is not None:
         least = f"{100 * smallest:.0f} points"
-        could = f"on these {n} test images only a gain of {least} or more could be told from chance"
+        could = f"on these {n} test {word} only a gain of {least} or more could be told from chance"
     return {
         "answer": "undecided",
         "text": (

@@ -75,6 +75,22 @@ def test_patients_are_counted(alike, patients):
     assert alike < 0.3 or covered["images"] < 800
 
 
+@pytest.mark.parametrize("alike", [0.3, 0.6, 0.95])
+def test_patients_with_many_images_count_as_fewer(alike):
+    """One patient with five images and six with one, as a small test part may have them."""
+    rng, truth = np.random.default_rng(round(100 * alike)), 0.8
+    groups = np.r_[np.zeros(5, int), 1 + np.arange(6)]
+    covered = {"patients": 0, "seven": 0}
+    for _ in range(1000):
+        shares = rng.beta(truth * (1 / alike - 1), (1 - truth) * (1 / alike - 1), 7)
+        right = rng.random(11) < shares[groups]
+        low, high = intervals.patient_interval(right, groups)
+        covered["patients"] += low <= truth <= high
+        low, high = intervals.wilson_interval(round(7 * right.mean()), 7)
+        covered["seven"] += low <= truth <= high
+    assert covered["patients"] >= 930 and covered["patients"] >= covered["seven"]
+
+
 def test_scores_with_patients_have_the_same_shares_and_wider_intervals():
     rng = np.random.default_rng(0)
     labels, groups = np.arange(80) // 4 % 2, np.arange(80) // 4
@@ -91,10 +107,21 @@ def test_mcnemar_by_hand():
     labels = np.ones(20, int)
     first = np.r_[np.full(10, 0.9), np.full(10, 0.1)]
     second = np.r_[np.full(9, 0.9), [0.1], np.full(8, 0.9), [0.1, 0.1]]
-    found = intervals.mcnemar(labels, first, second)
+    each = np.arange(20)  # a patient
+    found = intervals.mcnemar(labels, first, second, each)
     assert (found["gained"], found["lost"]) == (8, 1)
     assert found["p_value"] == pytest.approx(2 * (1 + 9) / 2**9)  # exact binomial, 8 of 9
-    assert intervals.mcnemar(labels, first, first)["p_value"] == 1.0
+    assert intervals.mcnemar(labels, first, first, each)["p_value"] == 1.0
+
+
+def test_mcnemar_counts_patients():
+    """Ten images of one patient won are one win; a patient who wins one and loses one is none."""
+    labels, groups = np.ones(14, int), np.r_[np.zeros(10, int), 1, 1, 2, 3]
+    first = np.r_[np.full(10, 0.1), 0.1, 0.9, 0.9, 0.1]
+    second = np.r_[np.full(10, 0.9), 0.9, 0.1, 0.1, 0.1]
+    assert intervals.mcnemar(labels, first, second, groups) == {
+        "gained": 1, "lost": 1, "p_value": 1.0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("n", "gain"), [(22, 6 / 22), (6, 1.0), (5, None), (200, 6 / 200)])
@@ -119,7 +146,7 @@ def test_a_better_guess_of_the_larger_class_is_no_gain():
     }
     assert deciding(arms) == "balanced_accuracy"
     assert arms["original_gan"]["accuracy"] > 0.9
-    found = single_split_verdict(arms, 22, "the command")
+    found = single_split_verdict(arms, labels, np.arange(22), "the command")
     gain = 50 - 100 * arms["original"]["balanced_accuracy"]
     assert f"is {gain:+.1f} points of balanced accuracy" in found["text"]
     assert "only a gain of 15 points" in found["text"] and found["answer"] == "undecided"
@@ -130,10 +157,20 @@ def test_one_split_never_says_yes_or_no():
         alike = {"confusion": [[11, 0], [0, 11]]}
         arms = {"original": {"accuracy": 0.5}, "original_gan": {"accuracy": better}}
         arms = {name: scores | alike for name, scores in arms.items()}
-        found = single_split_verdict(arms, 22, "the command")
+        labels = np.arange(22) % 2
+        found = single_split_verdict(arms, labels, np.arange(22), "the command")
         assert found["answer"] == "undecided"
         assert "27 points" in found["text"] and found["text"].endswith("the command")
         assert f"is {100 * (better - 0.5):+.1f} points of" in found["text"]
+
+
+def test_one_split_of_few_patients_can_tell_nothing():
+    """A hundred images of four patients: no test of four patients reaches 5 %."""
+    labels, groups = np.repeat([0, 1], 50), np.arange(100) // 25
+    arms = dict.fromkeys(("original", "original_gan"), intervals.score(labels, labels * 0.9))
+    found = single_split_verdict(arms, labels, groups, "the command")
+    assert "4 test patients can tell no gain from chance" in found["text"]
+    assert found["smallest_detectable_effect"] is None
 
 
 # --- Published tables ----------------------------------------------------------------------------
