@@ -12,7 +12,7 @@ from typing import Any
 from course.params import read_parameters
 from helpers import files, parameters
 from helpers.files import CourseError
-from helpers.folder import LEAVE_OUT
+from helpers.folder import LEAVE_OUT, OPTIONS
 
 
 def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] = ()) -> None:
@@ -36,12 +36,6 @@ def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] =
         "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help=text("leave_out")
     )
     parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
-
-
-OPTIONS = (
-    "listing", "id_column", "label_column", "patient_column", "patient_pattern", "positive",
-    "classes", "given_split", "window", "leave_out",
-)  # fmt: skip
 
 
 def say_how(text: str) -> str:

@@ -99,7 +99,7 @@ def check_keras() -> None:
     path = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
     try:
         kept = files.read_json(path)
-    except (OSError, ValueError):  # Keras reads no such file either
+    except (OSError, CourseError):  # a damaged file: Keras passes over it, too
         kept = {}
     backend = os.environ.get("KERAS_BACKEND") or kept.get("backend", "tensorflow")
     if backend != "tensorflow":

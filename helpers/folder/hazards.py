@@ -45,8 +45,7 @@ def find_hazards(slices: Slices, grouping: Grouping, refused: str = "") -> list[
 def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
     """One picture under two labels; a folder that contradicts the listing."""
     files, labels, blank = (slices.table[name].to_numpy() for name in ("file", "label", "blank"))
-    alike = grouping.identical + [pair[:2] for pair in grouping.proposed] + grouping.copies
-    both = [p for p in alike if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
+    both = [p for p in grouping.pairs if labels[p[0]] != labels[p[1]] and not blank[list(p)].any()]
     if both:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
         said = _count(len(both), "pair looks", "pairs look")

@@ -99,7 +99,7 @@ class Files:
             if _same_end(bare, (*_parts(path)[:-1], stem(_parts(path)[-1])))
         ]
         if not fitting and len(wanted) == 1 and NUMBER.fullmatch(value.strip()):
-            fitting = self._index["number"].get(int(float(value)), [])
+            fitting = self._index["number"].get(int(value.strip().partition(".")[0]), [])
         pictures = [path for path in fitting if ending(path) not in VOLUMES]
         return pictures or fitting
 

@@ -22,38 +22,22 @@ from helpers.preprocessing import join_groups, propose_lookalikes
 # How file names name patients, most telling first. Each with a simpler pattern, which is proposed
 # if it finds the same.
 PATTERNS = (
-    *(
-        (rf"(?i:(?<![a-z]){name}[_-]?)(\d+)", rf"{name}(\d+)")
-        for name in (
-            "person",
-            "patient",
-            "subject",
-            "participant",
-            "case",
-            "pat",
-            "subj",
-            "sub",
-            "pt",
-            "pid",
-            "p",
-            "s",
-        )
-    ),
-    *(
-        (pattern, pattern)
-        for pattern in (
-            r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]",
-            r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
-            r"([^/]+)/[^/]+$",
-        )
-    ),
-)
+    *((rf"(?i:(?<![a-z]){name}[_-]?)(\d+)", rf"{name}(\d+)") for name in (
+        "person", "patient", "subject", "participant", "case", "pat", "subj", "sub", "pt", "pid",
+        "p", "s",
+    )),
+    *((pattern, pattern) for pattern in (
+        r"(?:^|/)([A-Za-z]{0,4}\d+)[_ -]", r"(?:^|/)([^/]*\d[^/]*)[_ -]\d+\.\w+$",
+        r"([^/]+)/[^/]+$",
+    )),
+)  # fmt: skip
 # How file names tell augmented copies: words before or after the original's name.
 _WORDS = (
-    r"aug(?:mented)?|(?:h|v|hor|ver|horizontal|vertical)?_?flip(?:ped)?|flip_?(?:lr|ud|h|v)|fliplr|"
-    r"flipud|mirror(?:ed)?|rot(?:ate|ated|ation)?|crop(?:ped)?|zoom(?:ed)?|shift(?:ed)?|"
+    r"aug(?:mented)?|flip_?(?:lr|ud|h|v|horizontal|vertical)|"
+    r"(?:h|v|hor|ver|horizontal|vertical)?_?flip(?:ped)?|mirror(?:ed)?|"
+    r"rot(?:ate|ated|ation)?(?:[_ -]?(?:90|180|270))?|crop(?:ped)?|zoom(?:ed)?|shift(?:ed)?|"
     r"shear(?:ed)?|transl(?:ate|ated|ation)|bright(?:er|ness)?|dark(?:er)?|contrast|noisy|noise|"
-    r"blur(?:red)?|distort(?:ed)?|elastic|gamma|hflip|vflip|transformed"
+    r"blur(?:red)?|distort(?:ed)?|elastic|gamma|transformed"
 )
 BEFORE = re.compile(rf"^(?:{_WORDS})[_ -]+(.+)$", re.IGNORECASE)
 AFTER = re.compile(rf"^(.+?)[_ -]+(?:{_WORDS})[_ -]?-?\d*(?:[_ -]\d+)*$", re.IGNORECASE)
@@ -77,6 +61,12 @@ class Grouping:
     # The same picture saved again: cropped, flipped, turned, with other contrast.
     copies: list[tuple[int, int]] = field(default_factory=list)
     augmented: str = ""  # a warning, where so many of them are changed that the set was augmented
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """All pairs of images that look like one picture, each once."""
+        found = [*self.identical, *(pair[:2] for pair in self.proposed), *self.copies]
+        return list(dict.fromkeys((int(i), int(j)) for i, j in found))
 
 
 def find_groups(slices: Slices) -> Grouping:
@@ -128,10 +118,11 @@ def _read_groups(slices: Slices, by_key: dict[tuple[str, str], list[int]]) -> No
     position = {plain(name): i for i, name in enumerate(slices.table["file"])}
     others = {plain(name) for name in slices.unused}
     for line, name, group in zip(table.lines, files, groups, strict=True):
-        place = position.get(plain(name.replace("\\", "/")))
+        key = plain(name.replace("\\", "/"))
+        place = position.get(key)
         if place is not None and not is_unknown(group):
             by_key["listed", group].append(place)
-        elif place is None and plain(name) not in others:
+        elif place is None and key not in others:
             example = slices.table.file[0]
             faults.add(f"{{}} is no image's path: write it as {example}", f"line {line}: {name}")
     faults.refuse(beside)
@@ -207,7 +198,7 @@ def _original(name: str, present: Callable[[str], bool]) -> tuple[str, bool]:
                 # A prefix without a number is a whole set's, and the number tells its pictures.
                 one = present(keras[1]) or re.search(r"\d", keras[1])
                 rest = keras[1] if one else f"{keras[1]}_{keras[2]}"
-            elif re.fullmatch(r"(\d+)_\d+", rest) and not present(rest):
+            elif root.startswith("aug") and re.fullmatch(r"\d+_\d+", rest) and not present(rest):
                 rest = rest.split("_")[0]
         elif (match := AFTER.match(root)) or ((match := COPY.match(root)) and present(match[1])):
             rest = match[1]

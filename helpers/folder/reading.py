@@ -204,17 +204,16 @@ class Samples:
 
     greys: list[np.ndarray]
     labels: np.ndarray | None
-    table: pd.DataFrame | None = None
 
 
-def read_samples(path: str | Path, **options: Any) -> Samples:
+def read_samples(path: str | Path, positive: str = "") -> Samples:
     """Read generated images: a folder as `read_folder` does, a flat folder, or NPY or NPZ.
 
     Args:
         path: A folder; or an array ``(n, height, width[, channels])`` of ``uint8``, or of floats
             from −1 to 1, 0 to 1 or 0 to 255; in NPZ the only array with three or more axes, and
             `labels` beside it, if it has more than one class.
-        options: As in `read_folder`.
+        positive: As in `read_folder`.
 
     Raises:
         CourseError: It is none of these, or cannot be read without running code.
@@ -226,16 +225,13 @@ def read_samples(path: str | Path, **options: Any) -> Samples:
         raise CourseError(f"{path} is missing: give a folder of images, or an NPY or NPZ file.")
     files = list_files(path)
     flat = files.pictures and not any("/" in name for name in files.pictures)
-    if flat and not choose_listing(files, options.get("listing", "")):
+    if flat and not choose_listing(files, ""):
         faults = Faults()
-        greys, facts, _ = read_pictures(
-            path, files.pictures, faults, tuple(options.get("window", ())) or None
-        )
+        greys, _, _ = read_pictures(path, files.pictures, faults)
         faults.refuse(path)
-        table = pd.DataFrame([{"file": f} | x for f, x in zip(files.pictures, facts, strict=True)])
-        return Samples(greys, None, table)
-    slices = read_folder(path, **options)
-    return Samples(slices.greys, slices.table["label"].to_numpy(), slices.table)
+        return Samples(greys, None)
+    slices = read_folder(path, positive=positive)
+    return Samples(slices.greys, slices.table["label"].to_numpy())
 
 
 def _read_array(path: Path) -> Samples:
@@ -291,13 +287,12 @@ def _read_array(path: Path) -> Samples:
         if not np.isfinite(array).all():
             raise CourseError(f"{path} holds values that are NaN or infinite: save images.")
         low, high = array.min(), array.max()
-        ranges = [(a, b) for a, b in ((-1, 1), (0, 1), (0, 255)) if a <= low and high <= b]
-        if not ranges:
+        if low < -1 or high > (1 if low < 0 else 255):
             raise CourseError(
                 f"{path} holds values from {low:.3g} to {high:.3g}: save them from -1 to 1, 0 to 1 "
                 "or 0 to 255."
             )
         # Images have some black: values from 0 on are not those of the range from -1 on.
-        least, most = ranges[0] if low < 0 else ranges[-1] if high > 1 else (0, 1)
+        least, most = (-1 if low < 0 else 0), (255 if high > 1 else 1)
         array = np.round((array - least) * (255 / (most - least))).astype(np.uint8)
     return Samples(list(array), None if labels is None else labels.astype(int))

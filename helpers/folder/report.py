@@ -168,7 +168,7 @@ def fields(examined: Examined) -> dict[str, Any]:
         "classes": {slices.names[k]: int(counts[k]) for k in (0, 1)},
         "columns": slices.reading.columns,
         "warnings": examined.warnings,
-        "pairs": [[table["file"][i] for i in pair] for pair in _alike(examined.grouping)],
+        "pairs": [[table["file"][i] for i in pair] for pair in examined.grouping.pairs],
         "files": [
             {"file": file, "label": int(label), "group": int(group), "part": str(part) or None}
             for file, label, group, part in zip(
@@ -184,12 +184,6 @@ def fields(examined: Examined) -> dict[str, Any]:
         "notes": slices.reading.notes,
         "refused": examined.refused or None,
     }
-
-
-def _alike(grouping: Grouping) -> list[tuple[int, int]]:
-    """All pairs of images that look like one picture."""
-    found = [*grouping.identical, *(pair[:2] for pair in grouping.proposed), *grouping.copies]
-    return list(dict.fromkeys((int(i), int(j)) for i, j in found))
 
 
 def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
@@ -208,7 +202,7 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
         rows += [
             (title if not i else "", some[i : i + columns], False) for i in (0, columns) if some[i:]
         ]
-    pairs = _alike(grouping)
+    pairs = grouping.pairs
     shown = pairs[: 3 * columns]
     more = "" if shown == pairs else f" (the first {len(shown)})"
     for i in range(0, len(shown), columns):

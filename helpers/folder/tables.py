@@ -92,9 +92,8 @@ def _decode(path: Path, data: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
         if not re.search(r"[\0-\b\x0e-\x1f]", text):
-            return text.lstrip("\ufeff"), {"utf-8-sig": "UTF-8", "cp1252": "Latin-1"}.get(
-                encoding, encoding.upper()
-            )
+            names = {"utf-8-sig": "UTF-8", "cp1252": "Latin-1", "latin-1": "Latin-1"}
+            return text.lstrip("\ufeff"), names.get(encoding, encoding.upper())
     raise CourseError(f"{path} is no text: save the listing again as CSV in UTF-8.")
 
 

@@ -383,6 +383,33 @@ def test_groups_csv_joins_what_it_names_and_nothing_else(folder):
     assert find_groups(read_folder(folder)).known == [[20, 21]]
 
 
+def test_paths_of_windows_in_groups_csv_are_found(folder):
+    """Also of an image that the listing leaves out."""
+    write_labels(folder, rows()[:-1])
+    (folder / "groups.csv").write_text(
+        "file,group\nhead_ct\\020.png,a\nhead_ct\\021.png,a\nhead_ct\\059.png,a\n"
+    )
+    assert find_groups(read_folder(folder)).known == [[20, 21]]
+
+
+@pytest.mark.parametrize("character", [b"\xe4", b"\x81"])
+def test_a_listing_in_another_encoding_is_read_and_said(folder, character):
+    """The second is a letter of Latin-1, and none of Windows' own."""
+    listing = folder / "labels.csv"
+    listing.write_bytes(listing.read_bytes().replace(b"id,", b"id" + character + b",", 1))
+    assert any("was read as Latin-1" in note for note in read_folder(folder).reading.notes)
+
+
+def test_a_long_number_finds_its_own_picture(folder):
+    """As a float, 20230101123456789 is 20230101123456788, which is another picture's name."""
+    numbers = ["20230101123456788", "20230101123456789"]
+    for old, new in enumerate(numbers):
+        (folder / f"head_ct/00{old}.png").rename(folder / f"head_ct/{new}.png")
+    write_labels(folder, [(f"{number}.0", 1) for number in numbers] + rows()[2:])
+    files = read_folder(folder).table["file"].tolist()
+    assert files[:2] == [f"head_ct/{number}.png" for number in numbers]
+
+
 def test_spaces_in_groups_csv_part_nobody_from_their_group(folder):
     (folder / "groups.csv").write_text(" file, group \nhead_ct/020.png, a\nhead_ct/021.png ,a \n")
     assert find_groups(read_folder(folder)).known == [[20, 21]]

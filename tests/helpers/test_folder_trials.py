@@ -603,6 +603,19 @@ def test_augmented_copies_by_their_names(tmp_path):
     assert "180 files are named as augmented copies of 60" in found.warnings[0]["text"]
 
 
+@pytest.mark.parametrize("prefix", ["rot_90", "rotated180", "flip_lr", "flip_h", "fliplr", "hflip"])
+def test_a_word_before_the_name_may_have_a_second_part(tmp_path, prefix):
+    """rot_90_001 is a copy of 001, and not of a picture 90."""
+    for i, (grey, k) in enumerate(pictures(40)):
+        other, _ = pictures(1, seed=100 + i)[0]  # so that only the names can tell
+        save(tmp_path / f"{('no', 'yes')[k]}/{i:03}.png", grey)
+        save(tmp_path / f"{('no', 'yes')[k]}/{prefix}_{i:03}.png", other)
+    slices = read_folder(tmp_path)
+    files = [name.split("/")[-1] for name in slices.table["file"]]
+    named = {frozenset(files[i] for i in group) for group in find_groups(slices).named}
+    assert named == {frozenset((f"{i:03}.png", f"{prefix}_{i:03}.png")) for i in range(40)}
+
+
 def test_numbered_pictures_are_no_copies(tmp_path):
     """BUSI calls its pictures "benign (1)"; a set may call all of its files crops."""
     for name in ("{} ({}).png", "{1}_crop.png", "{0}_rot_{1}.png", "IM_{1}_left.png"):

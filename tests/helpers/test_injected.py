@@ -84,3 +84,11 @@ def test_settings_of_keras(tmp_path, monkeypatch, kept, variables, said):
             assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     else:
         machine.check_keras()
+
+
+def test_damaged_settings_of_keras_are_passed_over(tmp_path, monkeypatch):
+    """Keras itself ignores such a file."""
+    (tmp_path / "keras.json").write_text("{")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    machine.check_keras()
