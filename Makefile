@@ -45,11 +45,12 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/resnet_step.py $(if $(KEEP),--keep)
 	$(BIN)/python benchmarks/classifiers.py $(if $(KEEP),--keep)
 
-# For maintainers: the long trainings, from a checkout of their own, which later commits don't touch:
-# the study of simulated sets of 36 slices, the study of the real set in eight folds, simulated sets
-# of 144, the pilot of ResNet-50's steps, the published experiment at full size, first with all
-# training slices, then ResNet-50 on six simulated sets of each size. Each row is written when it is finished; the rows that were committed are not computed
-# again. `make evidence-rows` copies all rows into this working tree. Remove $(EVIDENCE)/checkout to go on with the newest code.
+# For maintainers: what takes days, one after the other, from a checkout of its own that later commits
+# don't touch: the studies of 36 simulated slices, of the real set and of 144 simulated slices; the
+# pilot of ResNet-50's steps; the published experiment; ResNet-50 on six simulated sets of each size.
+# Each row is written when it is finished, and no committed row is computed again.
+# `make evidence-rows` copies all rows into this working tree. To go on with the newest code, remove
+# $(EVIDENCE)/checkout first.
 EVIDENCE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gan-augmentation-course/evidence
 REAL ?= ../shared/data/head-ct-hemorrhage
 # Linux shares the processor between sessions first, and by nice within each.
@@ -71,13 +72,13 @@ evidence:
 	    study --images 36 --out ../study-36; \
 	    study --data ../head-ct-hemorrhage --out ../study-folds; \
 	    study --images 144 --out ../study-144; \
-	    published() { $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage \
-	        --gans ../gans --pilot ../pilot_steps.json --results ../published.json "$$@"; }; \
 	    $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; \
-	    published --parts real paper; \
-	    published; \
+	    failed=0; \
+	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
+	        --pilot ../pilot_steps.json --results ../published.json || failed=$$?; \
 	    $(BIN)/python experiments/resnet50_sets.py --studies ../study-36 ../study-144 \
-	        --pilot ../pilot_steps.json --results ../resnet50_sets.json'
+	        --pilot ../pilot_steps.json --results ../resnet50_sets.json || failed=$$?; \
+	    exit $$failed'
 
 evidence-rows:
 	@for pair in $(ROWS); do \

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import balanced_accuracy_score
 
 from helpers import files, machine
 
-RESULTS = files.RESULTS / "pilot_steps.json"
+RESULTS = PILOT = files.RESULTS / "pilot_steps.json"
 CHOICES, WORTH = (480, 960), 0.02  # of balanced accuracy
 SETS, TRAIN, ADDED, TEST = 6, 144, 3, 2000
 ARMS = ("classic", "classic_long", "oracle")
@@ -42,6 +43,11 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def scale_steps(steps: float, slices: int) -> int:
+    """Batches for so many slices, if 144 slices get `steps`: each is seen equally often."""
+    return max(1, round(steps * slices / TRAIN))
+
+
 def main() -> None:
     """Fit what is missing, and write after each fit."""
     parser = argparse.ArgumentParser(
@@ -49,6 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
     results = parser.parse_args().results
+    held = files.lock(results.with_suffix(".lock"))
     machine.setup()
     from helpers import classifiers, preprocessing
 
@@ -56,6 +63,8 @@ def main() -> None:
     done = {(row["set"], row["arm"], row["steps"]) for row in rows}
     test, truth = preprocessing.fresh_slices(TEST, 34_000)
     for number in range(SETS):
+        if {(number, name, steps) for name in ARMS for steps in CHOICES} <= done:
+            continue
         real = preprocessing.fresh_slices(TRAIN, 34_001 + 2 * number)
         new = preprocessing.fresh_slices(ADDED * TRAIN, 34_002 + 2 * number)
         augment = classifiers.classic_augmentation(number)
@@ -70,8 +79,7 @@ def main() -> None:
                 if (number, name, steps) in done:
                     continue
                 classifiers.fit(classifier, arm, steps=steps, seed=number)
-                right = (classifier.answer(test) >= 0.5) == truth
-                score = float(np.mean([right[truth == k].mean() for k in (0, 1)]))
+                score = float(balanced_accuracy_score(truth, classifier.answer(test) >= 0.5))
                 rows.append({"set": number, "arm": name, "steps": steps, "score": score})
                 content = {
                     "command": "python experiments/pilot_steps.py",
@@ -82,6 +90,7 @@ def main() -> None:
                 }
                 files.write_json(results, content)
                 print(rows[-1], flush=True)
+    held.release()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ part is computed for all folds before the next one begins. Its GANs are trained 
 (`published_gans.py`), unless they are there, and its arms are scored. A row of
 `results/published.json` is one unit with one classifier, written at once: the same command goes on
 where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of test images and
-the audits of the generators, and no image. A unit whose training failed is left out, and
-named at the end.
+the audits of the generators, and no image. A unit that fails is left out, and named at the end.
 
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
@@ -27,6 +26,7 @@ the real images alone at the 224 pixels for which its trunk was trained.
 import argparse
 import dataclasses
 import itertools
+import resource
 import sys
 import time
 from pathlib import Path
@@ -34,9 +34,9 @@ from typing import Any
 
 import numpy as np
 import published_gans
+from pilot_steps import PILOT, scale_steps
 from published_gans import (
     CLASSES,
-    FOLDS_FILE,
     KEPT,
     TRAINED_QUARTERS,
     commit,
@@ -49,14 +49,11 @@ from course.replicate import ADDED, plain_numbers
 from course.study import summarise_folds
 from helpers import files, folds, intervals, machine
 from helpers.files import CourseError
-from helpers.folder import read_folder
 from helpers.verdict import FACTORS, STRONGER
 
 RESULTS = files.RESULTS / "published.json"
 COMMAND = "python experiments/published.py --data head-ct-hemorrhage --gans FOLDER"
 PRIMARY = "paper", 10_000
-PILOT = files.RESULTS / "pilot_steps.json"
-OF_SLICES = 144  # for which the pilot chose ResNet-50's steps
 SEEDS = 2
 FULL = 224  # pixels
 KEPT_OF_AUDIT = ("spaces", "copying", "refused", "warning")
@@ -235,7 +232,7 @@ def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
 
     images, labels, _ = fold.parts["train"]
     quarter = fold.quarters[0]
-    few = images[quarter], labels[quarter]
+    few = fold.real("quarter-0")
     test, validation = fold.parts["test"][0], fold.parts["validation"][:2]
     arms: dict[str, list] = {}
     best_epochs: dict[str, list[int]] = {}
@@ -277,7 +274,7 @@ def score_resnet50(fold: Fold, part: str, steps_of_set: int) -> dict[str, Any]:
             classifier.learner.set_weights(stopped.best_weights)
             keep(name)
         for name, (share, each) in turns.items():
-            steps = max(1, round(share * steps_of_set * len(each.images) / OF_SLICES))
+            steps = scale_steps(share * steps_of_set, len(each.images))
             classifiers.fit(classifier, each, steps=steps, seed=seed)
             keep(name)
     return {"arms": arms, "steps": steps_of_set, "best_epochs": best_epochs}
@@ -410,9 +407,7 @@ def read_folds(data: Path, gans: Path) -> tuple[dict[str, Any], list[Fold]]:
     """The folds as they were drawn for the GANs, and their images."""
     from helpers import preprocessing
 
-    plan, slices = files.read_json(FOLDS_FILE), read_folder(data)
-    if slices.fingerprint != plan.get("fingerprint"):
-        raise CourseError(f"{data} holds other slices than {FOLDS_FILE.name} describes.")
+    plan, slices = published_gans.read_plan(data)
     images, labels = preprocessing.prepare(slices.greys), slices.table["label"].to_numpy()
     large = preprocessing.prepare(slices.greys, FULL)
     names = slices.table["file"].tolist()
@@ -430,8 +425,20 @@ def read_folds(data: Path, gans: Path) -> tuple[dict[str, Any], list[Fold]]:
 
 
 def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dict[str, Any]:
-    """The row of a unit whose generators are there."""
+    """The row of a unit whose generators are there.
+
+    Raises:
+        CourseError: A generator cannot be read, or was trained on other images than this part's.
+    """
     started = time.monotonic()
+    made = []
+    if part != "real":
+        images, labels = fold.real(part)
+        for name, label in CLASSES.items():
+            where = fold.gans / name_folder(part, fold.number) / name
+            made.append(files.read_json(where / "done.json"))
+            if made[-1].get("trained_on") != machine.fingerprint(images[labels == label]):
+                raise CourseError(f"{where} has a generator of other images than this part's.")
     row = {"fold": fold.number, "part": part, "classifier": classifier}
     row |= {"tested": fold.places["test"], "labels": fold.parts["test"][1].tolist()}
     if classifier == "resnet50":
@@ -439,10 +446,10 @@ def score_unit(fold: Fold, part: str, classifier: str, steps_of_set: int) -> dic
     else:
         row |= score_bundled(fold, part)
     if part != "real":
-        where = fold.gans / name_folder(part, fold.number)
-        row["gans"] = [files.read_json(where / name / "done.json") for name in CLASSES]
+        row["gans"] = made
     row |= {"seconds": time.monotonic() - started, "commit": commit()}
-    return row | {"versions": machine.versions()}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # GB, so that growth is seen
+    return row | {"memory_gb": round(memory, 2), "versions": machine.versions()}
 
 
 @command
@@ -453,14 +460,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the real set")
     parser.add_argument("--gans", type=Path, required=True, help="folder for the generators")
-    parser.add_argument("--processes", type=int, default=2, help="GANs trained at once")
     parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_steps.py wrote")
-    parser.add_argument(
-        "--parts", nargs="+", choices=list_parts("bundled"), default=list_parts("bundled"),
-        help="of each fold, in this order; default: all",
-    )  # fmt: skip
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
+    held = files.lock(asked.results.with_suffix(".lock"))
     machine.setup()
     plan, of_set = read_folds(asked.data, asked.gans)
     classifiers = ["bundled", "resnet50"]
@@ -474,31 +477,32 @@ def main(arguments: list[str] | None = None) -> None:
     before = files.read_json(asked.results)
     settings = {"primary": list(PRIMARY), "seeds": SEEDS, "epochs": EPOCHS, "steps": steps}
     settings |= {"kept": {kind: list(of_kind) for kind, of_kind in KEPT.items()}}
+    settings |= {"stronger": stronger["bundled"], "stronger_resnet50": stronger.get("resnet50")}
     for name, value in before.get("settings", {}).items():
         if settings.get(name, value) != value and value is not None:
             raise CourseError(
                 f"{asked.results} has rows with other settings ({name} {value}): choose another."
             )
     rows, failed = before.get("rows", []), []
-    for part, fold in itertools.product(asked.parts, of_set):
+    for part, fold in itertools.product(list_parts("bundled"), of_set):
         done = {
             row["classifier"] for row in rows if (row["fold"], row["part"]) == (fold.number, part)
         }
         todo = [x for x in classifiers if part in list_parts(x) and x not in done]
-        if todo and part != "real":
-            folder = name_folder(part, fold.number)
+        for classifier in todo:
             try:
-                published_gans.run_all(asked.data, asked.gans, asked.processes, folder)
+                if part != "real":  # its two GANs, unless they are there
+                    folder = name_folder(part, fold.number)
+                    published_gans.run_all(asked.data, asked.gans, len(CLASSES), folder)
+                row = score_unit(fold, part, classifier, steps)
             except CourseError as error:
                 failed.append(str(error))
                 print(error, flush=True)
-                continue
-        for classifier in todo:
-            row = score_unit(fold, part, classifier, steps)
+                break
             rows = sorted([*rows, row], key=lambda x: (x["classifier"], x["fold"]))
             content = {
                 "command": COMMAND,
-                "settings": settings | {"stronger": stronger},
+                "settings": settings,
                 "versions": machine.versions(),
                 "summary": summarise(rows, plan, stronger),
                 "rows": rows,
@@ -508,10 +512,10 @@ def main(arguments: list[str] | None = None) -> None:
                 f"fold {fold.number}, {part}, {classifier}: {row['seconds'] / 60:.0f} min",
                 flush=True,
             )
+    held.release()
     if failed:
         raise CourseError("\n".join(failed))
 
 
 if __name__ == "__main__":
-    published_gans.lower_priority()
     sys.exit(main())

@@ -5,17 +5,17 @@
 `published.py` trains them part by part, and scores each as soon as it is there: `make evidence`.
 
 For each fold one GAN a class is trained on the fold's training part, with the recipe `paper` for
-10,000 steps and with the recipe `brief` for 2,000; then, with `paper` for 2,500 steps, on four
-random quarters of that part. Generators are kept at several steps. The folds and the quarters are
-written to `results/real_folds.json` once, and read from there ever after.
+10,000 steps; then, with `paper` for 2,500 steps, on four random quarters of that part; then on all
+of it with the recipe `brief` for 2,000. Generators are kept at several steps. The folds and the
+quarters are written to `results/real_folds.json` once, and read from there ever after. Without
+`--out` the program ends there, and trains nothing.
 
-The program runs at the lowest priority, one thread for each of its processes. It can be killed at
-any moment; the same command resumes. How the networks compute is measured at the first start and
-kept, so that all GANs are computed alike. The generators may show real patients: never share them.
+Each training is a process with one thread. The program can be killed at any moment; the same
+command resumes. How the networks compute is measured at the first start and kept, so that all GANs
+are computed alike. The generators may show real patients: never share them.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from course.commands import command
+from course.workers import THREADS
 from helpers import folds, machine, preprocessing
 from helpers.files import PROJECT, RESULTS, CourseError, lock, make_folder, read_json, write_json
 from helpers.folder import Slices, find_groups, read_folder
@@ -62,6 +63,21 @@ def draw_plan(slices: Slices) -> dict:
     }
 
 
+def read_plan(data: Path) -> tuple[dict, Slices]:
+    """The folds and quarters, drawn at the first call, and the real slices.
+
+    Raises:
+        CourseError: The folder holds other slices.
+    """
+    slices = read_folder(data)
+    if not FOLDS_FILE.exists():
+        write_json(FOLDS_FILE, draw_plan(slices))
+    plan = read_json(FOLDS_FILE)
+    if slices.fingerprint != plan["fingerprint"]:
+        raise CourseError(f"{data} holds other slices than {FOLDS_FILE.name} describes.")
+    return plan, slices
+
+
 def name_folder(part: str, fold: int) -> str:
     """The folder of a part's generators in one fold: of "quarter-0", `quarter/fold-3-0`."""
     kind, _, quarter = part.partition("-")
@@ -74,9 +90,9 @@ def derive_latent_seed(fold: int, label: int) -> int:
 
 
 def list_trainings(plan: dict) -> list[dict]:
-    """All trainings in the order of their worth; a quarter's recipe is `paper`."""
+    """All trainings, in their order; a quarter's recipe is `paper`."""
     found = []
-    for kind, recipe in (("paper", "paper"), ("brief", "brief"), ("quarter", "paper")):
+    for kind, recipe in (("paper", "paper"), ("quarter", "paper"), ("brief", "brief")):
         for k, fold in enumerate(plan["folds"]):
             parts = fold["quarters"][:TRAINED_QUARTERS] if kind == "quarter" else [fold["train"]]
             for number, of_part in enumerate(parts):
@@ -99,13 +115,12 @@ def list_trainings(plan: dict) -> list[dict]:
     return found
 
 
-def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
-    """One training in this process: all its generators, its log, and `done.json` at the end."""
-    machine.setup()
-    import tensorflow as tf
+def train(training_plan: dict, data: Path, out: Path, precision: str, parent: int) -> None:
+    """One training in this process: all its generators, its log, and `done.json` at the end.
 
-    for kind in ("intra", "inter"):
-        getattr(tf.config.threading, f"set_{kind}_op_parallelism_threads")(1)
+    It ends early when `parent`, the number of the process that started it, is gone.
+    """
+    machine.setup()
     from helpers import recipes, training
 
     folder = out / training_plan["folder"]
@@ -113,7 +128,6 @@ def train(training_plan: dict, data: Path, out: Path, precision: str) -> None:
     table = slices.table
     chosen = table["file"].isin(training_plan["files"]) & (table["label"] == training_plan["label"])
     images = preprocessing.prepare([slices.greys[i] for i in np.flatnonzero(chosen)])
-    parent = os.getppid()
     held = lock(folder / ".lock", wait=3600)  # an orphan may still finish its last steps
 
     def stop_when_orphaned(_generator: object) -> dict[str, float]:
@@ -165,13 +179,8 @@ def run_all(data: Path, out: Path, processes: int, only: str = "") -> None:
     Raises:
         CourseError: Other slices than the plan's, or a training that failed.
     """
+    plan, _ = read_plan(data)
     held = lock(make_folder(out) / ".lock")
-    slices = read_folder(data)
-    if not FOLDS_FILE.exists():
-        write_json(FOLDS_FILE, draw_plan(slices))
-    plan = read_json(FOLDS_FILE)
-    if slices.fingerprint != plan["fingerprint"]:
-        raise CourseError(f"{data} holds other slices than {FOLDS_FILE.name} describes.")
     state = read_json(out / "state.json")
     if not state:
         state = {"precision": machine.choose_precision(), "commit": commit()}
@@ -189,13 +198,12 @@ def run_all(data: Path, out: Path, processes: int, only: str = "") -> None:
             while todo and len(running) < processes:
                 each = todo.pop(0)
                 (out / each["folder"]).mkdir(parents=True, exist_ok=True)
-                settings = json.dumps([each, str(data), str(out), state["precision"]])
-                command = [sys.executable, __file__, "--train", settings]
+                settings = [each, str(data), str(out), state["precision"], os.getpid()]
+                command = [sys.executable, __file__, "--train", json.dumps(settings)]
                 log = open(out / each["folder"] / "output.txt", "a")  # noqa: SIM115
-                progress = {machine.PROGRESS_FILE: str(out / each["folder"] / "progress.json")}
-                process = subprocess.Popen(
-                    command, stdout=log, stderr=log, env=machine.environment() | progress
-                )
+                around = machine.environment() | dict.fromkeys(THREADS, "1")
+                around[machine.PROGRESS_FILE] = str(out / each["folder"] / "progress.json")
+                process = subprocess.Popen(command, stdout=log, stderr=log, env=around)
                 running[process] = each
             for process, each in list(running.items()):
                 if process.poll() is not None:
@@ -211,13 +219,6 @@ def run_all(data: Path, out: Path, processes: int, only: str = "") -> None:
         held.release()
 
 
-def lower_priority() -> None:
-    """Give this process, and those that it starts, the lowest priority."""
-    os.nice(19)
-    with contextlib.suppress(OSError):  # Linux shares the processor between sessions first
-        Path("/proc/self/autogroup").write_text("19")
-
-
 @command
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
@@ -225,19 +226,22 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of the real set")
-    parser.add_argument("--out", type=Path, help="folder for the generators")
+    parser.add_argument("--out", type=Path, help="folder for the generators; default: train none")
     parser.add_argument("--processes", type=int, default=2, help="trainings at once")
     parser.add_argument("--train", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.train:
-        each, data, out, precision = json.loads(asked.train)
-        train(each, Path(data), Path(out), precision)
+        each, data, out, *how = json.loads(asked.train)
+        train(each, Path(data), Path(out), *how)
         return
-    if not asked.data or not asked.out:
-        parser.error("--data and --out are needed")
-    run_all(asked.data.resolve(), asked.out.resolve(), asked.processes)
+    if not asked.data:
+        parser.error("--data is needed")
+    if asked.out:
+        run_all(asked.data.resolve(), asked.out.resolve(), asked.processes)
+    else:
+        read_plan(asked.data.resolve())
+        print(f"The folds and quarters are in {FOLDS_FILE}.")
 
 
 if __name__ == "__main__":
-    lower_priority()
     sys.exit(main())

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pilot_steps import PILOT, scale_steps
+
 from course import replicate
 from course.commands import command
 from course.study import plan, summarise_sets
@@ -21,10 +23,8 @@ from helpers import files, machine
 from helpers.files import CourseError
 
 RESULTS = files.RESULTS / "resnet50_sets.json"
-PILOT = files.RESULTS / "pilot_steps.json"
 COMMAND = "python experiments/resnet50_sets.py --studies study-36 study-144"
 SETS = 6
-OF_SLICES = 144  # for which the pilot chose the steps
 
 
 def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
@@ -52,9 +52,8 @@ def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
         "oracle": classifiers.Arm(*real, *true, augment=augment),
     }
     classifier = classifiers.build_classifier("resnet50", seed=task["number"])
-    scores = {}
+    scores, own = {}, scale_steps(steps, task["images"])
     for name, arm in arms.items():
-        own = max(1, round(steps * task["images"] / OF_SLICES))
         classifiers.fit(classifier, arm, steps=own, seed=task["number"])
         scores[name] = {
             where: replicate.score(truth, classifier.answer(test)) for where, test in tests.items()
@@ -86,8 +85,13 @@ def main(arguments: list[str] | None = None) -> None:
     pilot = files.read_json(asked.pilot).get("summary")
     if not pilot:
         raise CourseError(f"{asked.pilot} is not finished: run pilot_steps.py first.")
+    held = files.lock(asked.results.with_suffix(".lock"))
     machine.setup()
-    rows = files.read_json(asked.results).get("rows", [])
+    settings = {"sets": SETS, "stronger": pilot["stronger"], "steps": pilot["steps"]}
+    before = files.read_json(asked.results)
+    if before.get("settings", settings) != settings:
+        raise CourseError(f"{asked.results} has rows with other settings: choose another.")
+    rows = before.get("rows", [])
     done = {(row["images"], row["number"]) for row in rows}
     for folder in asked.studies:
         study = files.read_json(folder / "study.json")
@@ -99,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append(score_set(task, pilot["steps"]))
             content = {
                 "command": COMMAND,
-                "settings": {"sets": SETS, "stronger": pilot["stronger"]},
+                "settings": settings,
                 "versions": machine.versions(),
                 "summary": summarise(rows, pilot["stronger"]),
                 "rows": rows,
@@ -107,6 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
             files.write_json(asked.results, content)
             minutes = rows[-1]["seconds"] / 60
             print(f"{task['images']} slices, set {task['number']}: {minutes:.0f} min", flush=True)
+    held.release()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def fit_one(replicate: int, edge: int, data: str, steps: int) -> dict:
         test = preprocessing.fresh_slices(TEST, seed + 100_000, edge)
     classifier = classifiers.build_classifier("resnet50", edge, seed, edge=edge)
     classifiers.fit(classifier, classifiers.Arm(*train), steps=steps, seed=seed)
-    right = (classifier.answer(test[0]) > 0.5) == test[1]
+    right = (classifier.answer(test[0]) >= 0.5) == test[1]
     return {
         "data": Path(data).name or "simulated",
         "replicate": replicate,

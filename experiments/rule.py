@@ -1,7 +1,6 @@
 """How wide must a study's intervals be, and how often is the rule wrong? Hundreds of studies.
 
     python experiments/rule.py
-    python experiments/rule.py --positives 20
     python experiments/rule.py --quarters 1 --generators few true --studies 60 \
         --results experiments/results/rule_one_quarter.json
 
@@ -93,15 +92,13 @@ def added_images(kind: str, views: np.ndarray, labels: np.ndarray, new: tuple, r
 
 
 def run_study(
-    number: int, pool: Path, positives: int = SIZE // 2, quarters: int = QUARTERS,
-    generators: tuple[str, ...] = (),
-) -> dict[str, Any]:  # fmt: skip
+    number: int, pool: Path, quarters: int = QUARTERS, generators: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """One study: each gain by the rule's own estimate, and its truth on further slices.
 
     Args:
         number: Of the study; the seed of everything in it.
         pool: From `make_pool`.
-        positives: Slices of class 1.
         quarters: Of each fold.
         generators: By default, two of all in turns.
     """
@@ -111,10 +108,7 @@ def run_study(
     with np.load(pool) as saved:
         labels_of_all = saved["labels"]
         mine = np.concatenate(
-            [
-                rng.permutation(np.flatnonzero(labels_of_all == k))[:count]
-                for k, count in ((0, SIZE - positives), (1, positives))
-            ]
+            [rng.permutation(np.flatnonzero(labels_of_all == k))[: SIZE // 2] for k in (0, 1)]
         )
         others = rng.permutation(np.setdiff1d(np.arange(POOL), mine))[: 4 * ADDED * SIZE]
         all_views = saved["views"]
@@ -313,24 +307,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--studies", type=int, default=400)
-    parser.add_argument("--positives", type=int, default=SIZE // 2, help="slices of class 1")
     parser.add_argument("--quarters", type=int, default=QUARTERS, help="of each fold")
     parser.add_argument("--generators", nargs="+", choices=GENERATORS, default=[],
                         help="in each study; default: two of all in turns")  # fmt: skip
     parser.add_argument("--at-once", type=int, default=2, help="studies at once, 1 GB each")
     parser.add_argument("--work", type=Path, default=Path("runs/rule"), help="for features")
-    parser.add_argument("--results", type=Path, help="default: rule.json, or rule_20_of_200.json")
+    parser.add_argument("--results", type=Path, default=files.RESULTS / "rule.json")
     asked = parser.parse_args()
-    balanced = asked.positives == SIZE // 2
-    name = "rule.json" if balanced else f"rule_{asked.positives}_of_{SIZE}.json"
-    results = asked.results or files.RESULTS / name
+    results = asked.results
     os.environ.update(dict.fromkeys(THREADS, "1"))
     pool = make_pool(files.make_folder(files.project_path(asked.work)))
     from helpers import bundled
 
     before = files.read_json(results)
     settings = {
-        "slices": SIZE, "positives": asked.positives, "pool": POOL, "test": TEST,
+        "slices": SIZE, "positives": SIZE // 2, "pool": POOL, "test": TEST,
         "quarters": asked.quarters, "generators": asked.generators or list(GENERATORS),
         "few": FEW, "C": bundled.C,
     }  # fmt: skip
@@ -339,7 +330,7 @@ def main() -> None:
     rows = before.get("rows", [])
     done = {row["study"] for row in rows}
     todo = [
-        joblib.delayed(run_study)(k, pool, asked.positives, asked.quarters, tuple(asked.generators))
+        joblib.delayed(run_study)(k, pool, asked.quarters, tuple(asked.generators))
         for k in range(asked.studies)
         if k not in done
     ]

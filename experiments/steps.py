@@ -1,39 +1,23 @@
-"""How many steps the arms need: accuracy on fresh slices along one fit.
+"""How many steps the arms need: accuracy on fresh slices after fits of several lengths.
 
     python experiments/steps.py
 
 Turned and sheared slices take longer to learn than slices as they are, so after too few steps an
-arm is still on its way. The learning rate stays the same here. A row for each simulated set, arm
-and number of steps goes into `results/steps.json`, written when a set is done; the same command
-resumes where it was stopped.
+arm is still on its way. Each length is a fit of its own, as in notebook 05. A row for each
+simulated set, arm and number of steps goes into `results/steps.json`, written when a set is done;
+the same command resumes where it was stopped.
 """
 
 import argparse
 from pathlib import Path
+
+import numpy as np
 
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "steps.json"
 STEPS = (60, 120, 240, 480)
 TRAIN, TEST = 144, 2000
-
-
-def follow(classifier, arm, seed: int, test: tuple) -> dict[int, float]:
-    """Accuracy by the number of steps fitted."""
-    from helpers import classifiers
-
-    images, labels = classifiers.draw_batches(arm, STEPS[-1], seed)
-    classifier.reset(seed)
-    found, size = {}, classifiers.BATCH_SIZE
-    for step in range(STEPS[-1]):
-        batch = slice(step * size, (step + 1) * size)
-        classifier.learner.train_on_batch(classifier.inputs(images[batch]), labels[batch])
-        if step + 1 in STEPS:
-            first = max(0, step + 1 - classifiers.SETTLING) * size
-            classifier.settle(images[first : (step + 1) * size])  # moves averages, and no weight
-            right = (classifier.answer(test[0]) > 0.5) == test[1]
-            found[step + 1] = float(right.mean())
-    return found
 
 
 def main() -> None:
@@ -54,13 +38,15 @@ def main() -> None:
             continue
         seed = 30_000 + k
         train = preprocessing.fresh_slices(TRAIN, seed)
-        test = preprocessing.fresh_slices(TEST, seed + 100_000)
+        test, labels = preprocessing.fresh_slices(TEST, seed + 100_000)
         arms = {
             "original": classifiers.Arm(*train),
             "classic": classifiers.Arm(*train, augment=classifiers.classic_augmentation(seed)),
         }
         for name, arm in arms.items():
-            for steps, accuracy in follow(classifier, arm, seed, test).items():
+            for steps in STEPS:
+                classifiers.fit(classifier, arm, steps=steps, seed=seed)
+                accuracy = float(np.mean((classifier.answer(test) >= 0.5) == labels))
                 rows.append({"set": k, "arm": name, "steps": steps, "accuracy": accuracy})
         files.write_json(
             asked.results,

@@ -28,7 +28,6 @@ from course.commands import command
 from course.replicate import ADDED
 from helpers import files, machine, preprocessing
 from helpers.files import CourseError
-from helpers.folder import read_folder
 
 STRETCH = 250  # steps in one call; all lengths are multiples of it
 COMPARED = 20  # first steps, whose losses are kept
@@ -165,9 +164,7 @@ def pack(data: Path, out: Path, kinds: list[str]) -> None:
     from helpers.training import batch_of
 
     machine.setup()
-    slices, plan = read_folder(data), files.read_json(FOLDS_FILE)
-    if slices.fingerprint != plan["fingerprint"]:
-        raise CourseError(f"{data} holds other slices than {FOLDS_FILE.name} describes.")
+    plan, slices = published_gans.read_plan(data)
     images, labels = preprocessing.prepare(slices.greys), slices.table["label"].to_numpy()
     names = slices.table["file"].to_numpy()
     arrays, trainings = {"slices": images}, []
@@ -180,7 +177,8 @@ def pack(data: Path, out: Path, kinds: list[str]) -> None:
         arrays[f"order-{number}"] = np.array(order, np.uint8)
         arrays[f"latent-{number}"] = sampling.draw_latent(ADDED * len(rows), each["latent_seed"])
         own = {name: each[name] for name in ("folder", "kind", "recipe", "seed", "kept", "label")}
-        trainings.append(own | {"number": number, "rows": rows.tolist()})
+        own |= {"number": number, "rows": rows.tolist()}
+        trainings.append(own | {"trained_on": machine.fingerprint(images[rows])})
     if any(k % STRETCH for each in trainings for k in each["kept"]):
         raise CourseError(f"a length is no multiple of {STRETCH} steps.")
     out.mkdir(parents=True, exist_ok=True)
@@ -213,6 +211,7 @@ def unpack(drawn: Path, gans: Path) -> None:
                     with files.atomic_write(to / f"drawn-{steps}.npy") as temporary:
                         np.save(temporary, saved[f"{folder}:drawn-{steps}"].astype(np.float32))
                 own = {name: each[name] for name in ("recipe", "label", "seed")}
+                own["trained_on"] = facts["trained_on"][folder]
                 own |= {"seconds": float(saved[f"{folder}:seconds"]), "commit": facts["commit"]}
                 files.write_json(to / "done.json", own | where)
                 print(f"{folder}: here", flush=True)

@@ -172,6 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     found: dict[str, np.ndarray] = {}
     number = len(list(asked.out.glob("images-*.npz")))
     facts = {"device": device, "jax": jax.__version__, "commit": plan["commit"], "differences": {}}
+    facts["trained_on"] = {each["folder"]: each["trained_on"] for each in plan["trainings"]}
     for each in todo:
         recipe, began = each["recipe"], time.monotonic()
         if recipe not in programs:

@@ -3,7 +3,6 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import nbformat
@@ -89,110 +88,38 @@ def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path
     assert not list(scratch.iterdir())
 
 
-# --- The simulator against the GAN ---------------------------------------------------------------
+# --- The simulator -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def asked(monkeypatch, tmp_path, folder):
-    """The command on a small folder, with small networks; gives how to run it, and its file."""
-    pytest.importorskip("keras")
-    import small
+def test_splits_that_are_kept_are_not_fitted_again(monkeypatch, tmp_path, folder):
+    from helpers import classifiers, judge
 
-    from course.params import load_parameters
-    from helpers import classifiers, judge, machine
-
-    small.use(monkeypatch)
     fitted = []
-
-    class Guess:
-        def answer(self, images):
-            return np.zeros(len(images))
-
-    steps = {"gan_steps": 2, "classifier_steps": 1}
-    quick = load_parameters("quick") | steps
-    monkeypatch.setattr(simulator, "load_parameters", lambda _: quick)
-    monkeypatch.setattr(machine, "choose_precision", lambda *_, **__: "float32")
+    guess = SimpleNamespace(answer=lambda images: np.zeros(len(images)))
     monkeypatch.setattr(judge, "load_judge", lambda: None)
     monkeypatch.setattr(judge, "judge_features", lambda images, _: images.reshape(len(images), -1))
-    monkeypatch.setattr(classifiers, "build_classifier", lambda _: Guess())
+    monkeypatch.setattr(classifiers, "build_classifier", lambda _: guess)
     monkeypatch.setattr(classifiers, "fit", lambda _, arm, **more: fitted.append(arm))
     monkeypatch.setattr(simulator, "SIMULATED", 40)
     results = tmp_path / "simulator.json"
 
-    def run(*more):
-        places = ["--results", results, "--scratch", tmp_path / "scratch", "--data", folder]
-        monkeypatch.setattr(sys, "argv", [str(x) for x in ("x", *places, "--splits", 1, *more)])
+    def run(splits):
+        asked = ["--results", results, "--data", folder, "--splits", splits]
+        monkeypatch.setattr(sys, "argv", [str(x) for x in ("x", *asked)])
         fitted.clear()
         simulator.main()
-        return fitted
+        return files.read_json(results)
 
-    return run, results
-
-
-def test_a_gan_arm_joins_a_file_without_one(asked, monkeypatch, tmp_path):
-    """Arms that are kept are not fitted again, and a whole file is left alone."""
-    import small
-
-    from helpers import files
-
-    def train_gan(images, *, checkpoints, **more):
-        checkpoints.mkdir(parents=True)
-        return SimpleNamespace(generator=small.generator())
-
-    monkeypatch.setattr("helpers.training.train_gan", train_gan)
-    run, results = asked
-    assert len(run()) == len(simulator.ARMS) - 1, "the head on the judge is no network of ours"
-    whole = files.read_json(results)
-    assert [row["arm"] for row in whole["rows"]] == list(simulator.ARMS)
-    gans = [row for row in whole["rows"] if "gan" in row["arm"]]
-    old = {key: whole["settings"][key] for key in ("steps", "simulated", "data", "trunk")}
-    files.write_json(results, whole | {"settings": old})
+    run(1)
+    real, _, alone, beside = fitted
+    assert np.array_equal(alone.images, beside.synthetic_images) and len(alone.images) == 40
+    assert np.array_equal(real.images, beside.images)
+    both = run(2)
+    assert len(fitted) == 4 and [row["split"] for row in both["rows"]] == [0] * 5 + [1] * 5
+    assert run(2) == both and not fitted
+    files.write_json(results, both | {"settings": both["settings"] | {"steps": 1}})
     with pytest.raises(SystemExit, match="move it away first"):
-        run()  # it is from the time when turns were not equal
-    old["turns"] = "equal"
-    rows = [row for row in whole["rows"] if row not in gans]
-    files.write_json(results, whole | {"settings": old, "rows": rows})
-    alone, with_real = run()
-    assert alone.images.shape == with_real.synthetic_images.shape == (40, 32, 32, 1)
-    assert alone.labels.tolist() == [1] * 20 + [0] * 20
-    assert len(with_real.images) == 44 and np.array_equal(alone.images, with_real.synthetic_images)
-    assert files.read_json(results) == whole
-    assert not run() and not list((tmp_path / "scratch").iterdir())
-
-
-def test_gans_learn_from_the_training_slices_of_their_split(asked, monkeypatch, folder, tmp_path):
-    """Those of a finished run are taken where they learnt from exactly these, and never else."""
-    from helpers import files, machine, preprocessing, sampling
-    from helpers.folder import find_groups, read_folder
-    from helpers.networks import build_generator
-    from helpers.recipes import RECIPES
-    from helpers.training import train_gan
-
-    run, _ = asked
-    slices = read_folder(folder)
-    images, labels = preprocessing.prepare(slices.greys), slices.table["label"].to_numpy()
-    trains = preprocessing.split_groups(labels, find_groups(slices).groups, 1) == "train"
-    trained_on = {"tumour": images[trains & (labels == 1)], "healthy": images[labels == 0]}
-    how = {"steps": 2, "recipe": asdict(RECIPES["brief"]) | {"name": "brief"}}
-    said = {n: how | {"trained_on": machine.fingerprint(x)} for n, x in trained_on.items()}
-    files.write_json(tmp_path / "run" / "metrics.json", {"gan": said})
-    seen, train_gan = [], train_gan
-    monkeypatch.setattr(
-        "helpers.training.train_gan", lambda x, **more: seen.append(x) or train_gan(x, **more)
-    )
-    loaded, build = [], build_generator
-    monkeypatch.setattr(
-        sampling, "load_generator", lambda path: loaded.append(path.name) or build()
-    )
-    run("--run", tmp_path / "run")
-    assert loaded == ["tumour.h5"], "the other one has seen test slices"
-    assert len(seen) == 1 and np.array_equal(seen[0], images[trains & (labels == 0)])
-
-    files.write_json(
-        tmp_path / "run" / "metrics.json", {"gan": {"x": said["tumour"] | {"steps": 9}}}
-    )
-    with pytest.raises(SystemExit, match="another recipe or number of steps"):
-        run("--run", tmp_path / "run")
+        run(3)
 
 
 # --- What real images and pixels are worth -------------------------------------------------------

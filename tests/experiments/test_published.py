@@ -1,6 +1,7 @@
 """The published experiment: its folds, and the scores that come out of generators at hand."""
 
 import itertools
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,17 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from helpers import bundled, files, measures, networks, preprocessing, training, trunk
+from helpers import (
+    bundled,
+    files,
+    machine,
+    measures,
+    networks,
+    preprocessing,
+    sampling,
+    training,
+    trunk,
+)
 from helpers.files import CourseError
 from helpers.folder import read_folder
 
@@ -24,7 +35,7 @@ def experiment(folder, tmp_path, monkeypatch, small_networks):
     for module in (published, published_gans):
         monkeypatch.setattr(module, "KEPT", kept)
         monkeypatch.setattr(module, "TRAINED_QUARTERS", 1)
-        monkeypatch.setattr(module, "FOLDS_FILE", tmp_path / "folds.json")
+    monkeypatch.setattr(published_gans, "FOLDS_FILE", tmp_path / "folds.json")
     monkeypatch.setattr(published_gans, "QUARTERS", 2)
     monkeypatch.setattr(published_gans, "run_all", lambda *_: None)
     files.write_json(tmp_path / "pilot.json", {"summary": {"steps": 4, "stronger": "classic_long"}})
@@ -32,10 +43,12 @@ def experiment(folder, tmp_path, monkeypatch, small_networks):
     plan = published_gans.draw_plan(read_folder(folder))
     files.write_json(tmp_path / "folds.json", plan)
     training.save_generator(networks.build_generator(), tmp_path / "one.h5")
-    gans = tmp_path / "gans"
+    gans, slices = tmp_path / "gans", read_folder(folder)
+    images, table = preprocessing.prepare(slices.greys), slices.table
     for each in published_gans.list_trainings(plan):
-        (gans / each["folder"]).mkdir(parents=True)
-        (gans / each["folder"] / "done.json").write_text("{}")
+        own = images[table["file"].isin(each["files"]) & (table["label"] == each["label"])]
+        done = {"trained_on": machine.fingerprint(own)}
+        files.write_json(files.make_folder(gans / each["folder"]) / "done.json", done)
         for steps in each["kept"]:
             shutil.copy(tmp_path / "one.h5", gans / each["folder"] / f"step-{steps}.h5")
     return folder, gans, plan, tmp_path / "published.json"
@@ -223,16 +236,79 @@ def test_parts_are_scored_in_the_order_that_is_asked_for(experiment, monkeypatch
     monkeypatch.setattr(published, "summarise", lambda *_: {})
     asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
     without = [*asked, "--pilot", str(results.parent / "no_pilot.json")]
-    assert published.main([*without, "--parts", "real", "paper"]) == 0
-    assert scored == [("real", "bundled")] * 8 + [("paper", "bundled")] * 8
+    assert published.main(without) == 0
+    parts = ("real", "paper", "quarter-0", "brief")
+    assert scored == [(part, "bundled") for part in parts for _ in range(8)]
     scored.clear()
     asked += ["--pilot", str(results.parent / "pilot.json")]
-    assert published.main([*asked, "--parts", "real", "paper"]) == 0
-    assert scored == [("real", "resnet50")] * 8 + [("paper", "resnet50")] * 8
+    assert published.main(asked) == 0, "those of ResNet-50 are missing"
+    assert scored == [(part, "resnet50") for part in parts[:3] for _ in range(8)]
     scored.clear()
+    results.unlink()
     assert published.main(asked) == 0
-    rest = [("quarter-0", "bundled"), ("quarter-0", "resnet50")] * 8 + [("brief", "bundled")] * 8
-    assert scored == rest
+    both = [(part, name) for part in parts for _ in range(8) for name in ("bundled", "resnet50")]
+    assert scored == both[:-16] + [("brief", "bundled")] * 8
+
+
+def test_a_generator_of_other_images_is_left_out_and_named(experiment, monkeypatch, capsys):
+    """It may have been trained on the slices of this fold's test part."""
+    folder, gans, _, results = experiment
+    monkeypatch.setattr(published, "score_bundled", lambda *_: {"arms": {}})
+    monkeypatch.setattr(published, "summarise", lambda *_: {})
+    files.write_json(gans / "paper" / "fold-3" / "clear" / "done.json", {"trained_on": "others"})
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    assert published.main([*asked, "--pilot", str(results.parent / "no_pilot.json")]) == 2
+    assert "fold-3/clear has a generator of other images" in capsys.readouterr().err
+    units = {(row["part"], row["fold"]) for row in files.read_json(results)["rows"]}
+    assert len(units) == 4 * 8 - 1 and ("paper", 3) not in units
+
+
+def test_only_one_process_writes_the_results(experiment, capsys):
+    folder, gans, _, results = experiment
+    asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
+    held = files.lock(results.with_suffix(".lock"))
+    try:
+        assert published.main(asked) == 2 and "in use by another run" in capsys.readouterr().err
+    finally:
+        held.release()
+
+
+def test_a_training_that_is_stopped_goes_on_and_ends_with_its_parent(
+    folder, tmp_path, monkeypatch, small_networks
+):
+    """The same generators as of an unbroken training; an orphan stops by itself."""
+    each = {
+        "folder": "paper/fold-0/clear", "recipe": "paper", "label": 0, "seed": 5, "kept": (2, 4),
+        "files": read_folder(folder).table["file"].tolist(),
+    }  # fmt: skip
+    parent, save = os.getppid(), training.save_generator
+    published_gans.train(each, folder, tmp_path / "unbroken", "float32", parent)
+
+    def stop(generator, path):
+        save(generator, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_generator", stop)
+    with pytest.raises(KeyboardInterrupt):
+        published_gans.train(each, folder, tmp_path / "stopped", "float32", parent)
+    monkeypatch.setattr(training, "save_generator", save)
+    assert not (tmp_path / "stopped" / each["folder"] / "done.json").exists()
+    published_gans.train(each, folder, tmp_path / "stopped", "float32", parent)
+    done = files.read_json(tmp_path / "stopped" / each["folder"] / "done.json")
+    slices = read_folder(folder)
+    chosen = slices.table["file"].isin(each["files"]) & (slices.table["label"] == 0)
+    images = preprocessing.prepare(slices.greys)[chosen]
+    assert done["trained_on"] == machine.fingerprint(images) and done["images"] == len(images)
+    for steps in each["kept"]:
+        first, second = (
+            sampling.load_generator(tmp_path / way / each["folder"] / f"step-{steps}.h5")
+            for way in ("unbroken", "stopped")
+        )
+        for pair in zip(first.get_weights(), second.get_weights(), strict=True):
+            assert np.array_equal(*pair)
+    with pytest.raises(SystemExit, match="is gone"):
+        published_gans.train(each, folder, tmp_path / "orphan", "float32", parent + 1)
+    assert not (tmp_path / "orphan" / each["folder"] / "done.json").exists()
 
 
 def test_other_slices_are_refused(experiment, capsys):
