@@ -1,13 +1,12 @@
 """The pictures behind the sliders show the numbers that they should, and sliders draw them anew."""
 
-import json
 from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from results import kept
 from scipy import stats
 
 from helpers import copies, interactive, networks, planted, plots, preprocessing, sampling
@@ -17,10 +16,6 @@ from helpers import copies, interactive, networks, planted, plots, preprocessing
 def close_figures():
     yield
     plt.close("all")
-
-
-def kept(name):
-    return json.loads((ROOT / "experiments" / "results" / f"{name}.json").read_text())
 
 
 def test_a_moved_slider_draws_the_picture_for_its_value(monkeypatch):

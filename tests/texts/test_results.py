@@ -2,25 +2,19 @@
 
 import itertools
 import json
-import re
 
 import numpy as np
 import pandas as pd
-import published
 import pytest
 from conftest import ROOT
+from results import RESULTS, interval, kept, wilson
 from scipy import stats
 
-from course.study import chances_of_answers
-from helpers import bundled, copies, verdict
-
-
-def kept(name):
-    return json.loads((ROOT / "experiments" / "results" / f"{name}.json").read_text())
+from helpers import bundled, verdict
 
 
 def test_every_file_says_what_made_it():
-    for path in (ROOT / "experiments" / "results").glob("*.json"):
+    for path in RESULTS.glob("*.json"):
         content = json.loads(path.read_text())
         _, program, *rest = content["command"].split()
         if program == "-m":
@@ -36,10 +30,6 @@ def test_simulator():
     assert (rows.groupby("arm").size() == rows["split"].nunique()).all()
     hits = rows["accuracy"] * rows["test_images"]
     assert np.allclose(hits, hits.round()) and rows["accuracy"].between(0, 1).all()
-
-
-def wilson(hits, n):
-    return list(stats.binomtest(hits, n).proportion_ci(method="wilson"))
 
 
 def test_the_classifiers_penalty_was_chosen_on_pilots():
@@ -107,45 +97,10 @@ def test_the_rule_and_its_factors():
         assert error["ci"][0] <= 0.025, f"{name} is wrong too often"
 
 
-def test_what_the_programs_page_tells_of_quarters():
-    page = (ROOT / "course" / "README.md").read_text()
-    ((three, one),) = re.findall(r"in about (\d+) of 100 studies instead of (\d+)", page)
-    for told, name, quarters in ((one, "rule_one_quarter", 1), (three, "rule", 3)):
-        rule = kept(name)["summary"]
-        room = rule["true_gains"]["true"]["oracle"]
-        chances = chances_of_answers(rule, "few", [0, 0, room, 0, room], 1.0, quarters)
-        assert abs(int(told) - 100 * chances["no_gain"]) < 2
-
-
-def test_what_05_tells_of_the_rule_besides_its_errors():
-    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
-    rule, one = kept("rule")["summary"], kept("rule_one_quarter")
-    held = [
-        round(100 * x) for of_kind in rule["covered_widened"].values() for x in of_kind.values()
-    ]
-    assert f"between {min(held)} and {max(held)} of 100 intervals hold it" in text
-    assert one["settings"]["quarters"] == 1 and kept("rule")["settings"]["quarters"] == 3
-    few, usual = (x["answers"]["few"] for x in (one["summary"], rule))
-    told = f"in {100 * few['no_gain']:.0f} % of {few['studies']} such studies, instead of "
-    assert f"{told}{100 * usual['no_gain']:.0f} %" in text
-    # By a second hand, from the rows: what the intervals would have to hold, and what they do.
-    truth = rule["true_gains"]["few"]
-    rows = [row["gains"]["few"]["missing"] for row in kept("rule")["rows"] if "few" in row["gains"]]
-    factor = verdict.FACTORS["missing"]
-    inside = [
-        mean + factor * (low - mean) <= truth["missing"] <= mean + factor * (high - mean)
-        for mean, low, high in rows
-    ]
-    assert np.mean(inside) == pytest.approx(rule["covered_widened"]["few"]["missing"])
-
-
 def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
     """By a second hand, from the rows; while some are missing, nothing is said."""
     for images in (36, 144):
-        path = ROOT / "experiments" / "results" / f"study_{images}.json"
-        if not path.exists():
-            continue
-        content = json.loads(path.read_text())
+        content = kept(f"study_{images}")
         rows, planned = content["rows"], content["settings"]["sets"]
         assert content["settings"]["images"] == images and planned == 12
         assert {row["number"] for row in rows} <= set(range(12)) and len(rows) <= 12
@@ -172,10 +127,7 @@ def test_studies_of_simulated_sets_are_judged_once_and_only_whole():
 
 def test_the_study_of_the_real_set_is_judged_once_and_only_whole():
     """Each unit is a fold, with GANs on all of its training slices or on a quarter of them."""
-    path = ROOT / "experiments" / "results" / "study_folds.json"
-    if not path.exists():
-        return
-    content = json.loads(path.read_text())
+    content = kept("study_folds")
     rows = content["rows"]
     units = [(row["number"], row["quarter"]) for row in rows]
     assert len(set(units)) == len(units) and set(units) <= set(
@@ -188,11 +140,7 @@ def test_the_study_of_the_real_set_is_judged_once_and_only_whole():
     for row in rows:
         assert row["tested"] == of_fold.get(row["number"], row["tested"])
         assert len(row["tested"]) == len(row["probabilities"]) and row["precision"]
-    if len(rows) < 16:
-        assert "summary" not in content
-        page = (ROOT / "experiments" / "README.md").read_text()
-        assert f"{len(rows)} of 16 units are finished" in page
-        return
+    assert len(rows) == 16
     # By a second hand: no patient counts for more than a quarter of a class's share of a fold.
     labels, groups = (np.array(content["base"][name]) for name in ("labels", "groups"))
     sizes = pd.Series(groups).groupby([labels, groups]).transform("size")
@@ -223,170 +171,6 @@ def test_the_study_of_the_real_set_is_judged_once_and_only_whole():
     assert content["summary"]["verdict"]["answer"] == verdict.decide(gains, 8)
 
 
-def test_what_was_said_before_the_study_of_the_real_set():
-    """The page tells all that the plan printed, and what the code has fixed."""
-    page = (ROOT / "experiments" / "README.md").read_text()
-    (fixed,) = re.findall(r"## What is fixed in advance.*?(?=\n## )", page, re.DOTALL)
-    plan, rule = kept("real_folds"), kept("rule")["summary"]
-    tested = [name for fold in plan["folds"] for name in fold["test"]]
-    groups = {plan["groups"][name] for name in tested}
-    assert f"one slice of each of {len(tested)} groups" in fixed and len(groups) == len(tested)
-    sick = sum(int(name.split("/")[-1].split(".")[0]) < 100 for name in tested)  # ids 0 to 99
-    scale = np.sqrt(
-        (1 / sick + 1 / (len(tested) - sick)) / (4 / kept("rule")["settings"]["slices"])
-    )
-    half = verdict.FACTORS["exposure"] * rule["scatter"]["few"]["half_width"]["exposure"]
-    assert f"about {200 * scale * half:.0f} points wide" in fixed
-    perfect = rule["true_gains"]["true"]
-    room = perfect["oracle"]
-    named = ["harms", "helps", "no_gain", "undecided"]
-    assert "| *" + "* | *".join(named).replace("_", " ") + "* |" in fixed
-    for gain, generator, truth in (
-        ("0", "few", [0, 0, room, 0, room]),
-        ("5", "true", [perfect[name] for name in verdict.FACTORS]),
-        ("8", "true", [0.08, 0.08, room, 0.08, room - 0.08]),
-    ):
-        chances = chances_of_answers(rule, generator, truth, scale, 3)
-        (line,) = re.findall(rf"^\| {gain} points \| (.*) \|$", fixed, re.M)
-        shown = dict(zip(named, line.split(" | "), strict=True))
-        for name, chance in chances.items():
-            told = shown.get(name, "–").replace("–", "0 %").removesuffix(" %")
-            assert abs(int(told) - 100 * chance) < 1.5, (gain, name)
-    assert round(100 * perfect["exposure"]) == 5
-    assert round(100 * (1 - 0.95**4)) == 19 and "19 of 100" in fixed
-    assert f"margin of {100 * verdict.MARGIN:.0f} points" in fixed
-    assert verdict.STRONGER == {"whole": "classic", "quarter": "part"}
-    assert published.PRIMARY == ("paper", 10_000) and "`paper` after 10,000 steps" in fixed
-
-
-def test_what_05_tells_of_the_study_of_36_slices():
-    """Recomputed from its rows; the intervals are those that the test above recomputes."""
-    content, told = kept("study_36"), {}
-    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
-    first = text.index("With 36 slices the answer is *")
-    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
-    summary = content["summary"]
-    audits = pd.DataFrame([one for row in content["rows"] for one in row["audit"].values()])
-    scores = pd.json_normalize([row["arms"] for row in content["rows"]])
-    for arm, where in (("classic_gan", "fresh"), ("classic_gan", "shifted"), ("oracle", "fresh")):
-        first, plain = (scores[f"{x}.{where}.balanced_accuracy"] for x in (arm, "classic"))
-        told[arm, where] = interval(100 * (first - plain))
-    cost, low, high = told["classic_gan", "fresh"]
-    harm = scores["classic_gan.fresh.balanced_accuracy"] - scores["classic.fresh.balanced_accuracy"]
-    p_value = stats.ttest_1samp(harm, 0).pvalue
-    assert f"Its p-value is {p_value:.2f}" in part
-    pages = [(ROOT / x).read_text() for x in ("README.md", "experiments/README.md")]
-    assert f"p = {p_value:.2f}" in pages[0] and f"p-value of its harm is {p_value:.2f}" in pages[1]
-    lacks = scores["oracle.fresh.balanced_accuracy"] - scores["classic_gan.fresh.balanced_accuracy"]
-    lacks = "{:.1f} points less ({:.1f} to {:.1f})".format(*interval(100 * lacks))
-    assert lacks in pages[1]
-    assert f"the answer is *{summary['verdict']['answer']}*" in part
-    assert f"cost {-cost:.1f} points, and the whole interval ({low:.1f} to {high:.1f})" in part
-    assert f"True new slices brought {told['oracle', 'fresh'][0]:.1f} points" in part
-    shifted = "{:+.1f} points ({:+.1f} to {:+.1f})".format(*told["classic_gan", "shifted"])
-    assert f"by {shifted}. The interval contains 0" in part
-    mean = audits.mean(numeric_only=True)
-    assert f"all {len(audits)} GANs" in part and audits["told_apart"].all()
-    coverage, expected = f"{mean['coverage']:.2f}", f"{mean['coverage_expected']:.2f}"
-    assert f"the mean coverage was {coverage}, where real slices would have {expected}" in part
-    assert mean["like_a_slice"] > 0.99  # "Nearly all images looked like heads"
-    assert f"of {audits['repeats'].sum()} of the {len(audits)} that they repeat" in part
-    assert copies.LEVEL == 1 / 50
-    assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
-    noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
-    assert f"grey noise ({100 * noise:.1f}, above)" in part
-
-
-def test_what_is_told_of_the_study_of_the_real_set():
-    content = kept("study_folds")
-    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
-    first = text.index("With the 200 real slices the answer is *")
-    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
-    pages = [
-        (ROOT / x).read_text().replace("−", "-") for x in ("README.md", "experiments/README.md")
-    ]
-    summary = content["summary"]
-    assert f"the answer is *{summary['verdict']['answer']}*" in part
-
-    def told(gain):
-        numbers = (100 * x for x in (gain["mean"], *gain["ci"]))
-        return "{:+.1f} points ({:+.1f} to {:+.1f})".format(*numbers)
-
-    words = {name: told(gain) for name, gain in summary["gains"].items()}
-    for name in ("exposure", "oracle", "stronger"):
-        assert words[name] in part and words[name] in pages[1]
-        assert words[name] in pages[0]
-    assert f"is {words['missing']}" in part
-    less = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
-    assert f"brought {less}" in pages[1] and f"brought only {less}" in pages[0]
-    # "a gain of 5 points is ruled out", on both pages and in 05; at a quarter, "ends below"
-    ends = [summary["gains"][name]["ci"][1] for name in ("exposure", "stronger")]
-    assert max(ends) < 0.05 and f"ends at {100 * ends[0]:.1f} points" in part
-    on_the_same = summary["gains"]["missing"]["mean"] + summary["gains"]["stronger"]["mean"]
-    on_the_same = f"{100 * on_the_same:.1f} points"
-    assert f"brought nothing either: {on_the_same}" in part
-    assert f"true new slices brought {on_the_same}" in pages[1]
-    assert f"{on_the_same} in this one" in pages[0]
-    labels, right = np.array(content["base"]["labels"]), {}
-    right["classic"] = np.array(content["base"]["probabilities"]["classic"][0]) >= 0.5
-    right["classic_gan"] = np.zeros(200, dtype=bool)
-    for row in (row for row in content["rows"] if row["quarter"] is None):
-        right["classic_gan"][row["tested"]] = np.array(row["probabilities"]) >= 0.5
-    without, beside = (each == labels for each in right.values())
-    changed = (
-        f"{(beside & ~without).sum()} became right, {{}}{(~beside & without).sum()} became wrong"
-    )
-    assert (
-        f"{(beside != without).sum()} of the 200 slices changed: {changed.format('and ')}" in part
-    )
-    assert (
-        f"{(beside != without).sum()} of the 200 slices changed ({changed.format('')})" in pages[1]
-    )
-    audits = {
-        quarter: pd.DataFrame(
-            [
-                found | {"class": name}
-                for row in content["rows"]
-                if row["quarter"] == quarter
-                for name, found in row["audit"].items()
-            ]
-        )
-        for quarter in (None, 0)
-    }
-    whole, small = audits.values()
-    copiers = whole["copies_flagged"] + whole["repeats"]
-    assert len(whole) == 16 and "no copier among the 16 GANs" in part and not copiers.any()
-    assert whole["told_apart"].all() and small["told_apart"].all()
-    tested = small.dropna(subset="copies_flagged")
-    copiers = (tested["copies_flagged"].astype(bool) | tested["repeats"].astype(bool)).sum()
-    assert f"Of the {len(tested)} that could be tested, {copiers} are called copiers" in part
-    assert f"Of the {len(tested)} GANs of quarters that could be tested, {copiers} were" in pages[1]
-    assert f"up to {small['copies'].max():.0%} of the images" in part.replace(" %", "%")
-
-
-POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
-
-
-@pytest.mark.parametrize(("name", "words", "number"), [
-    ("05_evaluation", f"half the steps moved the accuracy by {POINTS}", "steps"),
-    ("03_training", r"means of all eight recipes \(not in the figure\) lie between ([\d.]+) and "
-     r"([\d.]+)\.", "ablation"),
-])  # fmt: skip
-def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
-    steps, ablation = (pd.DataFrame(kept(k)["rows"]) for k in ("steps", "ablation"))
-    classic = steps[steps["arm"] == "classic"].pivot(index="set", columns="steps")["accuracy"]
-    means = ablation.groupby("recipe")["kid"].agg(["mean", "size"]).query("size == 5")["mean"]
-    assert len(means) == 8
-    told = {
-        "steps": interval(100 * (classic[240] - classic[480])),
-        "ablation": [means.min(), means.max()],
-    }
-    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
-    found = [x.replace("−", "-") for x in re.search(words, text).groups()]
-    digits = 2 if number == "ablation" else 1
-    assert [float(x) for x in found] == [round(x, digits) for x in told[number]]
-
-
 def test_the_test_for_copies():
     content = kept("copying")
     rows = pd.DataFrame(content["rows"])
@@ -404,14 +188,6 @@ def test_the_test_for_copies():
             assert found["flagged"] >= 0.9 and found["permutation"] < 0.5
         elif kind.startswith("new") and not real:
             assert np.mean(some["flagged"] | some["repeats"]) <= 0.05
-
-
-def test_what_04_tells_of_the_second_test_for_copies():
-    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
-    rates = kept("copying")["rates"]["heads"]
-    for kinds, words in (("new", "calls {} to {} of"), ("copies: ", "finds only {} to {} of")):
-        found = [100 * rate["repeats"] for kind, rate in rates.items() if kind.startswith(kinds)]
-        assert words.format(round(min(found)), round(max(found))) in text
 
 
 def test_the_audit_of_planted_faults():
@@ -463,68 +239,6 @@ def test_quality_and_copies_by_step():
     assert called[10_000] and not called[2000]
 
 
-def test_what_04_tells_of_copying_by_step():
-    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
-    rows = {row["steps"]: row for row in kept("copying_by_step")["rows"]}
-    coverage = {steps: round(100 * row["imagenet"]["coverage"]) for steps, row in rows.items()}
-    by_halves = round(100 * rows[2000]["imagenet"]["coverage_expected"])
-    assert f"is {coverage[2000]} %, where real halves have {by_halves} %" in text
-    assert max(coverage, key=coverage.get) == 8000
-    assert f"best coverage is {coverage[8000]} %, after 8,000" in text
-    assert f"falls again, to {coverage[10_000]} %" in text
-    assert [row["steps"] for row in rows.values() if row["repeats"]] == [*range(5000, 10_001, 1000)]
-    first, last = (f"{rows[steps]['repeats_p']:.3f}" for steps in (5000, 10_000))
-    assert f"$p$ is {first} there and {last} after 10,000 steps" in text
-    told = [f"(p = {rows[steps]['repeats_p']:.3f})" for steps in (2000, 5000, 10_000)]
-    page = (ROOT / "experiments" / "README.md").read_text()
-    assert re.search(".*".join(map(re.escape, told)), page)
-    assert not any(row["flagged"] for row in rows.values())
-
-
-def test_what_04_tells_of_planted_faults():
-    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
-    content = kept("audit")
-    rates, means = content["rates"], content["means"]
-    for world in ("heads", "textures"):
-        for fault in ("grain", "grid", "blur", "copies"):
-            assert rates[world][fault]["recognised"] == 1
-    words = (
-        r"lowers the coverage from ([\d.]+) to ([\d.]+) with heads and to ([\d.]+) with textures"
-    )
-    found = [float(x) for x in re.search(words, text).groups()]
-    worlds = (("heads", "true"), ("heads", "blur"), ("textures", "blur"))
-    assert found == [round(means[w][f]["imagenet"]["coverage"], 2) for w, f in worlds]
-    judged = means["heads"]["blur"]["judge"]["resembles"]
-    assert f"every grid pass, and {judged:.0%} of".replace("%", " %") in text
-    missing = {rates[world]["one kind missing"]["recognised"] for world in rates}
-    true = {rates[world]["true"]["recognised"] for world in rates}
-    assert f"recognised in {missing.pop():.0%} of".replace("%", " %") in text and not missing
-    assert f"why {true.pop():.0%} of the true".replace("%", " %") in text and not true
-    told = [f"{content['level'][world]['true']['told_apart']:.0%}" for world in rates]
-    words = f"It called {told[0]} of them different with heads, and {told[1]} with textures"
-    assert words.replace("%", " %") in text
-    told = [f"{content['level'][world]['one kind missing']['told_apart']:.0%}" for world in rates]
-    words = f"test found {told[0]} with heads and {told[1]} with textures"
-    assert words.replace("%", " %") in text
-    for world, space in (("heads", "judge"), ("textures", "imagenet")):
-        missing = [
-            row
-            for row in content["rows"]
-            if (row["world"], row["fault"]) == (world, "one kind missing")
-        ]
-        assert len(missing) == 20 and sum(row["told_apart"] for row in missing) == 15
-        found = [row for row in missing if row["told_apart"] and not row["resembles"]]
-        assert len(found) == sum(not row[space]["resembles"] for row in missing) == 5
-
-
-def test_each_file_is_listed_with_its_command():
-    page = (ROOT / "experiments" / "README.md").read_text()
-    for path in (ROOT / "experiments" / "results").glob("*.json"):
-        (line,) = [x for x in page.splitlines() if x.startswith("| ") and f"`{path.name}`" in x]
-        command = json.loads(path.read_text())["command"].replace("|", r"\|")  # as a table needs it
-        assert f"`{command}`" in line
-
-
 def test_the_simulated_slices_are_neither_easy_nor_hopeless():
     arm = kept("phantom")["original_arm"]
     accuracies = [row["accuracy"] for row in arm["replicates"]]
@@ -544,43 +258,6 @@ def test_slow_averages_show_in_no_number_of_the_training():
     assert (slow["variety"] < healthy["variety"]).all()
 
 
-def test_what_03_tells_of_its_edits():
-    """Every number of the table under *What we saw*, and the counts below it."""
-    names = {"none": "none", "no penalty": "no penalty",
-             "neither soft nor noisy": "labels neither soft nor noisy",
-             "discriminator too strong": "discriminator too strong"}  # fmt: skip
-    rows = pd.DataFrame(kept("edits")["rows"])
-    rows["apart"] = rows["output_on_real"] - rows["output_on_fake"]
-    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
-
-    def cell(values, digits):
-        shown = (f"{value:.{digits}f}" for value in values)
-        return ", ".join(shown).replace("-0.00", "0.00").replace("-", "−")
-
-    digits_of = {"discriminator_gradient": 1, "apart": 2, "output_on_fake": 2, "heads": 0}
-    by_edit = {edit: some.set_index("seed") for edit, some in rows.groupby("edit")}
-    plain = by_edit["none"]
-    assert list(plain.index) == [2019, 2020, 2021, 2022, 2023] and (plain["heads"] > 0).all()
-    for edit, words in names.items():
-        found = by_edit[edit]
-        assert found.index.equals(plain.index)
-        cells = [cell(found[name], digits) for name, digits in digits_of.items()]
-        assert f"| {words} | {' | '.join(cells)} |" in text
-        assert (found["heads"] == 0).sum() in ((0,) if edit == "none" else (1, 2))
-    without, hard, strong = (by_edit[edit] for edit in list(names)[1:])
-    assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
-    assert (hard["apart"] > plain["apart"]).sum() == 4
-    assert (strong["output_on_fake"] < plain["output_on_fake"]).sum() == 3
-    for name in digits_of:
-        means = [found[name].mean() for found in by_edit.values()]
-        assert all(np.ptp(found[name]) > np.ptp(means) for found in by_edit.values())
-        if name == "discriminator_gradient":
-            assert f"these means are {min(means):.1f} to {max(means):.1f})" in text
-    changed = pd.concat([without, hard, strong])["heads"]
-    more = sum((found["heads"] > plain["heads"]).sum() for found in (without, hard, strong))
-    assert ((changed > 0).sum(), more) == (11, 10)
-
-
 def test_what_each_trick_does():
     """Student's interval of each measure, and of its change where the paper's recipe ran too."""
     content = kept("ablation")
@@ -598,22 +275,6 @@ def test_what_each_trick_does():
                     assert ends == pytest.approx(
                         list(stats.ttest_1samp(values, 0).confidence_interval())
                     )
-
-
-def test_what_03_tells_of_the_best_recipe():
-    summary = kept("ablation")["summary"]
-    coverage = {name: f["coverage"][0] for name, f in summary.items() if f["seeds"] == 5}
-    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
-    best, plain = coverage.pop("5e-4, averaged"), coverage["paper"]
-    assert f"best mean coverage, {best:.2f} where `paper` has {plain:.2f}" in text
-    assert max(coverage, key=coverage.get) == "learning rates 5e-4"  # "Of the single changes"
-
-
-def interval(differences, ratio=0.0):
-    """Mean and 95 % interval of a t-test, with Nadeau and Bengio's ratio in its error."""
-    mean, count = np.mean(differences), len(differences)
-    error = np.std(differences, ddof=1) * np.sqrt(1 / count + ratio)
-    return [mean, *stats.t.interval(0.95, count - 1, mean, error)]
 
 
 def test_the_controls():

@@ -1,0 +1,525 @@
+"""What README, the other pages and the notebooks tell of the results is what the files say."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import published
+import pytest
+import yaml
+from conftest import ROOT
+from PIL import Image
+from results import RESULTS, interval, kept, points, told
+from scipy import stats
+
+from course.params import NOTEBOOKS
+from course.study import chances_of_answers
+from helpers import copies, verdict
+
+README = (ROOT / "README.md").read_text()
+ANSWERS = (ROOT / "experiments" / "README.md").read_text()
+OTHERS = (ROOT / name / "README.md" for name in ("course", "benchmarks"))
+TEXTS = "\n".join([README, ANSWERS, *(page.read_text() for page in OTHERS)])
+
+
+def test_the_readme_says_what_was_measured():
+    """Minutes rounded up, for each notebook of the quick run whose outputs are shown; memory."""
+    fast, slow = kept("quick"), kept("quick_float32")
+    assert {gan["precision"].split("+")[0] for gan in fast["gan"].values()} == {"mixed_bfloat16"}
+    assert {gan["precision"].split("+")[0] for gan in slow["gan"].values()} == {"float32"}
+    assert fast["machine"]["bfloat16"] and not slow["machine"]["bfloat16"]
+    rows = re.findall(r"^\| `(\d\d_\w+)` \|[^|]*\| (\S+) / (\S+) \|$", README, re.M)
+    assert len(rows) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    for name, *minutes in rows:
+        found = [run["cost"]["seconds"].get(name) for run in (fast, slow)]
+        assert minutes == ["–" if x is None else str(math.ceil(x / 60)) for x in found], name
+    for profile, cost in (("smoke", "smoke_cost"), ("`quick`", "cost")):
+        seconds = [[run[cost]["seconds"][name] for name in NOTEBOOKS] for run in (fast, slow)]
+        (line,) = re.findall(rf"^\| `make course.*{profile}.*$", README, re.M)
+        minutes = [round(sum(found) / 60) for found in seconds]
+        assert "about {} minutes with bfloat16 instructions, {} without;".format(*minutes) in line
+    peaks = [f"{run['cost']['peak_memory_gb']:.1f} GB" for run in (fast, slow)]
+    assert f"held {peaks[0]} of memory with them, {peaks[1]} without" in TEXTS
+    smoke_params = yaml.safe_load((ROOT / "params" / "smoke.yaml").read_text())
+    assert (
+        f"the smoke run, with {smoke_params['fresh_count']} fresh slices, still held "
+        f"{fast['smoke_cost']['peak_memory_gb']:.1f} GB"
+    ) in TEXTS
+
+
+SPEEDS = json.loads((ROOT / "benchmarks" / "results.json").read_text())["processors"]
+
+
+@pytest.mark.parametrize("kind", SPEEDS)
+def test_the_texts_say_the_speeds_that_were_measured(kind):
+    """A line of the table for each kind of processor, and sentences about the classifiers."""
+    row = SPEEDS[kind]
+    if "gan_step" in row:
+        assert row["machine"]["cores"] == 2 and row["machine"]["kind"] == kind
+
+        def both(rival):
+            found = (row["gan_step"][f"vs_{rival}{x}"]["median"] for x in ("_penalty", ""))
+            return "{:.2f} / {:.2f}".format(*found)
+
+        resnet = row["resnet_step"]["vs_pytorch_best"]["median"]
+        hours = row["paper_scale"]["hours_for_both_gans"]
+        line = f"| {kind} | {both('keras_2019')} | {both('pytorch_best')} | {resnet:.2f} |"
+        assert f"{line} {hours:.1f} h |" in TEXTS
+    if kind == "AVX-512":
+        step = {k: f"{spread['median']:.2f} times as" for k, spread in row["gan_step"].items()}
+        assert f"the work of {step['share_of_peak']} many multiplications a second" in TEXTS
+        assert f"takes {step['vs_xla_penalty']} long with the penalty" in TEXTS
+        assert f"in one call take {step['vs_four_at_once_penalty']} long as four" in TEXTS
+    if "evaluation" in row:
+        fits = {name: spread["median"] for name, spread in row["evaluation"].items()}
+        whole, same = (fits[f"scratch_vs_plain{x}"] for x in ("", "_onednn"))
+        assert f"trained whole | plain `fit` | {whole:.2f} times as fast |" in TEXTS
+        assert f"trained whole | plain `fit` with oneDNN | {same:.2f} times as fast |" in TEXTS
+        frozen = f"| plain `fit` with oneDNN | {fits['frozen_vs_plain_onednn']:.0f} times as fast |"
+        assert f"only the last layer is trained {frozen}" in TEXTS
+    if "study" in row:
+        two = [f"{spread['median']:.2f} times as fast" for spread in row["study"].values()]
+        assert "{} as one process, and {} as one process with two".format(*two) in TEXTS
+
+
+def measured(name: str) -> list[str]:
+    """The lines of the table of answers that link to this file."""
+    section = ANSWERS.split("## The answers\n")[1].split("\n## ")[0]
+    return [line for line in section.splitlines() if f"](results/{name}.json) |" in line]
+
+
+def percent(share: float, interval: list[float], digits: int = 1) -> str:
+    low, high = (f"{100 * edge:.{digits}f}" for edge in interval)
+    return f"{100 * share:.{digits}f} % ({low} to {high})"
+
+
+def test_the_readme_shows_the_rule_as_it_was_tried():
+    false, power = measured("rule")
+    evaluation = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text(encoding="utf-8")
+    summary = kept("rule")["summary"]
+    assert f"{summary['studies']} simulated studies" in false
+    for name, error in summary["errors"].items():
+        words = f"*{name.replace('_', ' ')}*"
+        assert f"{words} {percent(error['wrong'], error['ci'])} of {error['studies']}" in false
+        said = f"| {error['studies']} | {percent(error['wrong'], error['ci'])} |"
+        assert f"| {words} | " in evaluation and said in evaluation
+    perfect = summary["answers"]["true"]
+    gain = 100 * summary["true_gains"]["true"]["exposure"]
+    found = f"*helps* in {100 * perfect['helps']:.0f} % of {perfect['studies']} studies"
+    assert f"gains {gain:.1f} points: {found}" in power
+
+
+@pytest.mark.parametrize(("number", "steps"), [(0, 120), (1, 480)])
+def test_the_readme_shows_how_many_steps_the_arms_need(number, steps):
+    line = measured("steps")[number]
+    rows = pd.DataFrame(kept("steps")["rows"])
+    by_arm = rows[rows["steps"] == steps].pivot(index="set", columns="arm", values="accuracy")
+    classic, original = 100 * by_arm["classic"].mean(), 100 * by_arm["original"].mean()
+    assert f"{steps} steps" in line
+    assert f"{classic:.1f} % against {original:.1f} %: " in line
+    assert points(*interval(by_arm["classic"] - by_arm["original"])) in line
+    settings = f"{len(by_arm)} simulated sets of {kept('steps')['settings']['train']}"
+    assert settings in measured("steps")[0]
+
+
+def test_the_readme_shows_what_a_simulator_gave():
+    (line,) = measured("simulator")
+    content = kept("simulator")
+    rows = pd.DataFrame(content["rows"])
+    by_arm = rows.pivot(index="split", columns="arm", values="accuracy")
+    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+    assert f"{content['settings']['simulated']:,} simulated" in line
+    assert f"{len(by_arm)} splits of {test} test images, {content['settings']['steps']} s" in line
+    means = [100 * by_arm[arm].mean() for arm in ("simulated", "real")]
+    assert "{:.1f} % against {:.1f} %: ".format(*means) in line
+    assert points(*interval(by_arm["simulated"] - by_arm["real"], test / (images - test))) in line
+
+
+@pytest.mark.parametrize("name", ["study_36", "study_folds", "study_144"])
+def test_the_readme_shows_a_study_once_all_of_it_is_there(name):
+    content = kept(name)
+    if "summary" not in content:
+        assert measured(name) == []
+        assert "What real GANs bring is still being measured" in README
+        return
+    (line,) = measured(name)
+    settings, summary = content["settings"], content["summary"]
+    on = f"{settings['sets']} simulated sets of {settings['images']} slices"
+    if settings["data"]:
+        on = f"the real set: {settings['images']} slices, {summary['replicates']} folds"
+    assert f"| {on}" in line and f"{settings['values']['gan_steps']:,} steps" in line
+    gains = {"exposure": "*classic*", "compute": "*classic long*"}
+    for gain, against in gains.items():
+        assert f"against {against} {told(summary['gains'][gain])}" in line
+    assert f"true new slices {told(summary['gains']['oracle'])}" in line
+    assert f": *{summary['verdict']['answer']}* |" in line
+    assert told(summary["gains"]["exposure"]) in README.replace("−", "-")
+
+
+def test_the_readme_answers_its_title_with_the_controls():
+    bring, answers = measured("controls")
+    found = kept("controls")["summary"]
+    assert f"| {found['36']['sets']} simulated sets of 36 and of 144 slices" in bring
+
+    assert "{} and {} |".format(*(told(found[size]["oracle"]) for size in ("36", "144"))) in bring
+    for kind, each in found["36"]["generators"].items():
+        answer = f"*{each['answer'].replace('_', ' ')}*"
+        assert f"{kind} {told(each['gains']['exposure'])}, {answer}" in answers
+    for size in ("36", "144"):
+        assert f"{100 * found[size]['oracle']['mean']:.1f} points" in README
+
+
+def test_the_readme_shows_what_finer_images_are_worth():
+    both = pd.DataFrame(kept("resolution")["rows"]).groupby("data", sort=False)
+    for line, data in zip(measured("resolution"), ("simulated", "head-ct-hemorrhage"), strict=True):
+        rows = both.get_group(data)
+        by_edge = rows.pivot(index="replicate", columns="edge", values="accuracy")
+        means = [100 * by_edge[edge].mean() for edge in (128, 32)]
+        assert "{:.1f} % against {:.1f} %: ".format(*means) in line
+        test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+        ratio = 0.0 if data == "simulated" else test / (images - test)
+        assert points(*interval(by_edge[128] - by_edge[32], ratio)) in line
+        on = "simulated" if data == "simulated" else f"splits of {test} test images"
+        assert f"| {len(by_edge)} {on}" in line
+
+
+def test_the_readme_shows_what_the_best_recipe_gains():
+    (line,) = measured("ablation")
+    summary = kept("ablation")["summary"]
+    paper, best = summary["paper"], summary["5e-4, averaged"]
+    for measure in ("coverage", "kid"):
+        change = "{:+.2f} ({:+.2f} to {:+.2f})".format(*best[f"{measure}_change"])
+        said = f"{best[measure][0]:.2f} against {paper[measure][0]:.2f}: {change}"
+        assert said in line
+    whole = {name: found for name, found in summary.items() if found["seeds"] == 5}
+    assert min(whole, key=lambda name: whole[name]["kid"][0]) == "5e-4, averaged"
+    assert max(whole, key=lambda name: whole[name]["coverage"][0]) == "5e-4, averaged"
+
+
+def test_the_readme_shows_what_the_test_for_copies_found():
+    (line,) = measured("copying")
+    rates = kept("copying")["rates"]["heads"]
+    said = {
+        "copies under noise": "copies: noise", ", blurred": "copies: blur", "new slices": "new",
+        "blurred new ones": "new, blurred",
+    }  # fmt: skip
+    for words, kind in said.items():
+        low, high = (100 * end for end in rates[kind]["ci"])
+        assert f"{words} {100 * rates[kind]['flagged']:.0f} % ({low:.0f} to {high:.0f})" in line
+
+
+def test_the_readmes_picture_is_small_and_has_words():
+    alt, path = re.search(r"^!\[([^\]]+)\]\((experiments/results/\S+)\)", README, re.M).groups()
+    assert len(alt.split()) > 20 and "simulated" in alt
+    picture = Image.open(ROOT / path)
+    assert len(picture.convert("RGB").getcolors(257)) <= 256
+    assert (ROOT / path).stat().st_size < 300_000
+
+
+POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
+
+
+def test_what_the_programs_page_tells_of_quarters():
+    page = (ROOT / "course" / "README.md").read_text()
+    ((three, one),) = re.findall(r"in about (\d+) of 100 studies instead of (\d+)", page)
+    for said, name, quarters in ((one, "rule_one_quarter", 1), (three, "rule", 3)):
+        rule = kept(name)["summary"]
+        room = rule["true_gains"]["true"]["oracle"]
+        chances = chances_of_answers(rule, "few", [0, 0, room, 0, room], 1.0, quarters)
+        assert abs(int(said) - 100 * chances["no_gain"]) < 2
+
+
+def test_what_05_tells_of_the_rule_besides_its_errors():
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    rule, one = kept("rule")["summary"], kept("rule_one_quarter")
+    held = [
+        round(100 * x) for of_kind in rule["covered_widened"].values() for x in of_kind.values()
+    ]
+    assert f"between {min(held)} and {max(held)} of 100 intervals hold it" in text
+    assert one["settings"]["quarters"] == 1 and kept("rule")["settings"]["quarters"] == 3
+    few, usual = (x["answers"]["few"] for x in (one["summary"], rule))
+    said = f"in {100 * few['no_gain']:.0f} % of {few['studies']} such studies, instead of "
+    assert f"{said}{100 * usual['no_gain']:.0f} %" in text
+    # By a second hand, from the rows: what the intervals would have to hold, and what they do.
+    truth = rule["true_gains"]["few"]
+    rows = [row["gains"]["few"]["missing"] for row in kept("rule")["rows"] if "few" in row["gains"]]
+    factor = verdict.FACTORS["missing"]
+    inside = [
+        mean + factor * (low - mean) <= truth["missing"] <= mean + factor * (high - mean)
+        for mean, low, high in rows
+    ]
+    assert np.mean(inside) == pytest.approx(rule["covered_widened"]["few"]["missing"])
+
+
+def test_what_was_said_before_the_study_of_the_real_set():
+    """The page tells all that the plan printed, and what the code has fixed."""
+    page = (ROOT / "experiments" / "README.md").read_text()
+    (fixed,) = re.findall(r"## What is fixed in advance.*?(?=\n## )", page, re.DOTALL)
+    plan, rule = kept("real_folds"), kept("rule")["summary"]
+    tested = [name for fold in plan["folds"] for name in fold["test"]]
+    groups = {plan["groups"][name] for name in tested}
+    assert f"one slice of each of {len(tested)} groups" in fixed and len(groups) == len(tested)
+    sick = sum(int(name.split("/")[-1].split(".")[0]) < 100 for name in tested)  # ids 0 to 99
+    scale = np.sqrt(
+        (1 / sick + 1 / (len(tested) - sick)) / (4 / kept("rule")["settings"]["slices"])
+    )
+    half = verdict.FACTORS["exposure"] * rule["scatter"]["few"]["half_width"]["exposure"]
+    assert f"about {200 * scale * half:.0f} points wide" in fixed
+    perfect = rule["true_gains"]["true"]
+    room = perfect["oracle"]
+    named = ["harms", "helps", "no_gain", "undecided"]
+    assert "| *" + "* | *".join(named).replace("_", " ") + "* |" in fixed
+    for gain, generator, truth in (
+        ("0", "few", [0, 0, room, 0, room]),
+        ("5", "true", [perfect[name] for name in verdict.FACTORS]),
+        ("8", "true", [0.08, 0.08, room, 0.08, room - 0.08]),
+    ):
+        chances = chances_of_answers(rule, generator, truth, scale, 3)
+        (line,) = re.findall(rf"^\| {gain} points \| (.*) \|$", fixed, re.M)
+        shown = dict(zip(named, line.split(" | "), strict=True))
+        for name, chance in chances.items():
+            said = shown.get(name, "–").replace("–", "0 %").removesuffix(" %")
+            assert abs(int(said) - 100 * chance) < 1.5, (gain, name)
+    assert round(100 * perfect["exposure"]) == 5
+    assert round(100 * (1 - 0.95**4)) == 19 and "19 of 100" in fixed
+    assert f"margin of {100 * verdict.MARGIN:.0f} points" in fixed
+    assert verdict.STRONGER == {"whole": "classic", "quarter": "part"}
+    assert published.PRIMARY == ("paper", 10_000) and "`paper` after 10,000 steps" in fixed
+
+
+def test_what_05_tells_of_the_study_of_36_slices():
+    """Recomputed from its rows; the intervals are those that the test above recomputes."""
+    content, said = kept("study_36"), {}
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    first = text.index("With 36 slices the answer is *")
+    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    summary = content["summary"]
+    audits = pd.DataFrame([one for row in content["rows"] for one in row["audit"].values()])
+    scores = pd.json_normalize([row["arms"] for row in content["rows"]])
+    for arm, where in (("classic_gan", "fresh"), ("classic_gan", "shifted"), ("oracle", "fresh")):
+        first, plain = (scores[f"{x}.{where}.balanced_accuracy"] for x in (arm, "classic"))
+        said[arm, where] = interval(100 * (first - plain))
+    cost, low, high = said["classic_gan", "fresh"]
+    harm = scores["classic_gan.fresh.balanced_accuracy"] - scores["classic.fresh.balanced_accuracy"]
+    p_value = stats.ttest_1samp(harm, 0).pvalue
+    assert f"Its p-value is {p_value:.2f}" in part
+    pages = [(ROOT / x).read_text() for x in ("README.md", "experiments/README.md")]
+    assert f"p = {p_value:.2f}" in pages[0] and f"p-value of its harm is {p_value:.2f}" in pages[1]
+    lacks = scores["oracle.fresh.balanced_accuracy"] - scores["classic_gan.fresh.balanced_accuracy"]
+    lacks = "{:.1f} points less ({:.1f} to {:.1f})".format(*interval(100 * lacks))
+    assert lacks in pages[1]
+    assert f"the answer is *{summary['verdict']['answer']}*" in part
+    assert f"cost {-cost:.1f} points, and the whole interval ({low:.1f} to {high:.1f})" in part
+    assert f"True new slices brought {said['oracle', 'fresh'][0]:.1f} points" in part
+    shifted = "{:+.1f} points ({:+.1f} to {:+.1f})".format(*said["classic_gan", "shifted"])
+    assert f"by {shifted}. The interval contains 0" in part
+    mean = audits.mean(numeric_only=True)
+    assert f"all {len(audits)} GANs" in part and audits["told_apart"].all()
+    coverage, expected = f"{mean['coverage']:.2f}", f"{mean['coverage_expected']:.2f}"
+    assert f"the mean coverage was {coverage}, where real slices would have {expected}" in part
+    assert mean["like_a_slice"] > 0.99  # "Nearly all images looked like heads"
+    assert f"of {audits['repeats'].sum()} of the {len(audits)} that they repeat" in part
+    assert copies.LEVEL == 1 / 50
+    assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
+    noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
+    assert f"grey noise ({100 * noise:.1f}, above)" in part
+
+
+def test_what_is_told_of_the_study_of_the_real_set():
+    content = kept("study_folds")
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    first = text.index("With the 200 real slices the answer is *")
+    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    pages = [
+        (ROOT / x).read_text().replace("−", "-") for x in ("README.md", "experiments/README.md")
+    ]
+    summary = content["summary"]
+    assert f"the answer is *{summary['verdict']['answer']}*" in part
+    words = {name: told(gain) for name, gain in summary["gains"].items()}
+    for name in ("exposure", "oracle", "stronger"):
+        assert words[name] in part and words[name] in pages[1]
+        assert words[name] in pages[0]
+    assert f"is {words['missing']}" in part
+    less = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
+    assert f"brought {less}" in pages[1] and f"brought only {less}" in pages[0]
+    # "a gain of 5 points is ruled out", on both pages and in 05; at a quarter, "ends below"
+    ends = [summary["gains"][name]["ci"][1] for name in ("exposure", "stronger")]
+    assert max(ends) < 0.05 and f"ends at {100 * ends[0]:.1f} points" in part
+    on_the_same = summary["gains"]["missing"]["mean"] + summary["gains"]["stronger"]["mean"]
+    on_the_same = f"{100 * on_the_same:.1f} points"
+    assert f"brought nothing either: {on_the_same}" in part
+    assert f"true new slices brought {on_the_same}" in pages[1]
+    assert f"{on_the_same} in this one" in pages[0]
+    labels, right = np.array(content["base"]["labels"]), {}
+    right["classic"] = np.array(content["base"]["probabilities"]["classic"][0]) >= 0.5
+    right["classic_gan"] = np.zeros(200, dtype=bool)
+    for row in (row for row in content["rows"] if row["quarter"] is None):
+        right["classic_gan"][row["tested"]] = np.array(row["probabilities"]) >= 0.5
+    without, beside = (each == labels for each in right.values())
+    changed = (
+        f"{(beside & ~without).sum()} became right, {{}}{(~beside & without).sum()} became wrong"
+    )
+    assert (
+        f"{(beside != without).sum()} of the 200 slices changed: {changed.format('and ')}" in part
+    )
+    assert (
+        f"{(beside != without).sum()} of the 200 slices changed ({changed.format('')})" in pages[1]
+    )
+    audits = {
+        quarter: pd.DataFrame(
+            [
+                found | {"class": name}
+                for row in content["rows"]
+                if row["quarter"] == quarter
+                for name, found in row["audit"].items()
+            ]
+        )
+        for quarter in (None, 0)
+    }
+    whole, small = audits.values()
+    copiers = whole["copies_flagged"] + whole["repeats"]
+    assert len(whole) == 16 and "no copier among the 16 GANs" in part and not copiers.any()
+    assert whole["told_apart"].all() and small["told_apart"].all()
+    tested = small.dropna(subset="copies_flagged")
+    copiers = (tested["copies_flagged"].astype(bool) | tested["repeats"].astype(bool)).sum()
+    assert f"Of the {len(tested)} that could be tested, {copiers} are called copiers" in part
+    assert f"Of the {len(tested)} GANs of quarters that could be tested, {copiers} were" in pages[1]
+    assert f"up to {small['copies'].max():.0%} of the images" in part.replace(" %", "%")
+
+
+@pytest.mark.parametrize(("name", "words", "number"), [
+    ("05_evaluation", f"half the steps moved the accuracy by {POINTS}", "steps"),
+    ("03_training", r"means of all eight recipes \(not in the figure\) lie between ([\d.]+) and "
+     r"([\d.]+)\.", "ablation"),
+])  # fmt: skip
+def test_numbers_that_notebooks_tell_in_their_text(name, words, number):
+    steps, ablation = (pd.DataFrame(kept(k)["rows"]) for k in ("steps", "ablation"))
+    classic = steps[steps["arm"] == "classic"].pivot(index="set", columns="steps")["accuracy"]
+    means = ablation.groupby("recipe")["kid"].agg(["mean", "size"]).query("size == 5")["mean"]
+    assert len(means) == 8
+    said = {
+        "steps": interval(100 * (classic[240] - classic[480])),
+        "ablation": [means.min(), means.max()],
+    }
+    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
+    found = [x.replace("−", "-") for x in re.search(words, text).groups()]
+    digits = 2 if number == "ablation" else 1
+    assert [float(x) for x in found] == [round(x, digits) for x in said[number]]
+
+
+def test_what_04_tells_of_the_second_test_for_copies():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    rates = kept("copying")["rates"]["heads"]
+    for kinds, words in (("new", "calls {} to {} of"), ("copies: ", "finds only {} to {} of")):
+        found = [100 * rate["repeats"] for kind, rate in rates.items() if kind.startswith(kinds)]
+        assert words.format(round(min(found)), round(max(found))) in text
+
+
+def test_what_04_tells_of_copying_by_step():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    rows = {row["steps"]: row for row in kept("copying_by_step")["rows"]}
+    coverage = {steps: round(100 * row["imagenet"]["coverage"]) for steps, row in rows.items()}
+    by_halves = round(100 * rows[2000]["imagenet"]["coverage_expected"])
+    assert f"is {coverage[2000]} %, where real halves have {by_halves} %" in text
+    assert max(coverage, key=coverage.get) == 8000
+    assert f"best coverage is {coverage[8000]} %, after 8,000" in text
+    assert f"falls again, to {coverage[10_000]} %" in text
+    assert [row["steps"] for row in rows.values() if row["repeats"]] == [*range(5000, 10_001, 1000)]
+    first, last = (f"{rows[steps]['repeats_p']:.3f}" for steps in (5000, 10_000))
+    assert f"$p$ is {first} there and {last} after 10,000 steps" in text
+    said = [f"(p = {rows[steps]['repeats_p']:.3f})" for steps in (2000, 5000, 10_000)]
+    page = (ROOT / "experiments" / "README.md").read_text()
+    assert re.search(".*".join(map(re.escape, said)), page)
+    assert not any(row["flagged"] for row in rows.values())
+
+
+def test_what_04_tells_of_planted_faults():
+    text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
+    content = kept("audit")
+    rates, means = content["rates"], content["means"]
+    for world in ("heads", "textures"):
+        for fault in ("grain", "grid", "blur", "copies"):
+            assert rates[world][fault]["recognised"] == 1
+    words = (
+        r"lowers the coverage from ([\d.]+) to ([\d.]+) with heads and to ([\d.]+) with textures"
+    )
+    found = [float(x) for x in re.search(words, text).groups()]
+    worlds = (("heads", "true"), ("heads", "blur"), ("textures", "blur"))
+    assert found == [round(means[w][f]["imagenet"]["coverage"], 2) for w, f in worlds]
+    judged = means["heads"]["blur"]["judge"]["resembles"]
+    assert f"every grid pass, and {judged:.0%} of".replace("%", " %") in text
+    missing = {rates[world]["one kind missing"]["recognised"] for world in rates}
+    true = {rates[world]["true"]["recognised"] for world in rates}
+    assert f"recognised in {missing.pop():.0%} of".replace("%", " %") in text and not missing
+    assert f"why {true.pop():.0%} of the true".replace("%", " %") in text and not true
+    said = [f"{content['level'][world]['true']['told_apart']:.0%}" for world in rates]
+    words = f"It called {said[0]} of them different with heads, and {said[1]} with textures"
+    assert words.replace("%", " %") in text
+    said = [f"{content['level'][world]['one kind missing']['told_apart']:.0%}" for world in rates]
+    words = f"test found {said[0]} with heads and {said[1]} with textures"
+    assert words.replace("%", " %") in text
+    for world, space in (("heads", "judge"), ("textures", "imagenet")):
+        missing = [
+            row
+            for row in content["rows"]
+            if (row["world"], row["fault"]) == (world, "one kind missing")
+        ]
+        assert len(missing) == 20 and sum(row["told_apart"] for row in missing) == 15
+        found = [row for row in missing if row["told_apart"] and not row["resembles"]]
+        assert len(found) == sum(not row[space]["resembles"] for row in missing) == 5
+
+
+def test_each_file_is_listed_with_its_command():
+    page = (ROOT / "experiments" / "README.md").read_text()
+    for path in RESULTS.glob("*.json"):
+        (line,) = [x for x in page.splitlines() if x.startswith("| ") and f"`{path.name}`" in x]
+        command = json.loads(path.read_text())["command"].replace("|", r"\|")  # as a table needs it
+        assert f"`{command}`" in line
+
+
+def test_what_03_tells_of_its_edits():
+    """Every number of the table under *What we saw*, and the counts below it."""
+    names = {"none": "none", "no penalty": "no penalty",
+             "neither soft nor noisy": "labels neither soft nor noisy",
+             "discriminator too strong": "discriminator too strong"}  # fmt: skip
+    rows = pd.DataFrame(kept("edits")["rows"])
+    rows["apart"] = rows["output_on_real"] - rows["output_on_fake"]
+    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
+
+    def cell(values, digits):
+        shown = (f"{value:.{digits}f}" for value in values)
+        return ", ".join(shown).replace("-0.00", "0.00").replace("-", "−")
+
+    digits_of = {"discriminator_gradient": 1, "apart": 2, "output_on_fake": 2, "heads": 0}
+    by_edit = {edit: some.set_index("seed") for edit, some in rows.groupby("edit")}
+    plain = by_edit["none"]
+    assert list(plain.index) == [2019, 2020, 2021, 2022, 2023] and (plain["heads"] > 0).all()
+    for edit, words in names.items():
+        found = by_edit[edit]
+        assert found.index.equals(plain.index)
+        cells = [cell(found[name], digits) for name, digits in digits_of.items()]
+        assert f"| {words} | {' | '.join(cells)} |" in text
+        assert (found["heads"] == 0).sum() in ((0,) if edit == "none" else (1, 2))
+    without, hard, strong = (by_edit[edit] for edit in list(names)[1:])
+    assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
+    assert (hard["apart"] > plain["apart"]).sum() == 4
+    assert (strong["output_on_fake"] < plain["output_on_fake"]).sum() == 3
+    for name in digits_of:
+        means = [found[name].mean() for found in by_edit.values()]
+        assert all(np.ptp(found[name]) > np.ptp(means) for found in by_edit.values())
+        if name == "discriminator_gradient":
+            assert f"these means are {min(means):.1f} to {max(means):.1f})" in text
+    changed = pd.concat([without, hard, strong])["heads"]
+    more = sum((found["heads"] > plain["heads"]).sum() for found in (without, hard, strong))
+    assert ((changed > 0).sum(), more) == (11, 10)
+
+
+def test_what_03_tells_of_the_best_recipe():
+    summary = kept("ablation")["summary"]
+    coverage = {name: f["coverage"][0] for name, f in summary.items() if f["seeds"] == 5}
+    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
+    best, plain = coverage.pop("5e-4, averaged"), coverage["paper"]
+    assert f"best mean coverage, {best:.2f} where `paper` has {plain:.2f}" in text
+    assert max(coverage, key=coverage.get) == "learning rates 5e-4"  # "Of the single changes"
