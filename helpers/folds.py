@@ -8,9 +8,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from helpers.files import CourseError
-from helpers.preprocessing import FEWEST, SHARES
 
-UNUSED = "unused"  # a further slice of a person whom this fold tests or validates
 FEWEST_IN_SHARE = 4  # images of a class in a random share; a gain measured on fewer says nothing
 
 
@@ -24,110 +22,13 @@ class Fold:
     halves: list[np.ndarray] = field(default_factory=list)
 
 
-def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8) -> np.ndarray:
-    """Split the slices `count` times, so that each testable slice is tested exactly once.
-
-    One slice of each group is testable. A group larger than a quarter of its class's share of a
-    fold always trains. What a fold does not test is split into validation and training in the
-    published proportion, 34 to 144, counted in groups: counted in slices, long series would leave
-    hardly any other person to train on. Validation holds one slice per group as well; the group's
-    other slices are unused in that fold, since they would leak.
-
-    Args:
-        labels: ``(n,)``, 0 or 1.
-        groups: ``(n,)``, any numbers; slices with equal numbers are one person's.
-        seed: Of the order in which groups are assigned.
-        count: Number of folds, 2 or more.
-
-    Returns:
-        ``(count, n)`` of "train", "validation", "test" and "unused".
-
-    Raises:
-        CourseError: A part of some fold would hold too few slices of a class.
-    """
-    rng = np.random.default_rng(seed)
-    names, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    chosen = np.array([rng.choice(np.flatnonzero(numbers == k)) for k in range(len(names))])
-    most = np.maximum(1, np.bincount(labels, minlength=2) / count / 4)
-    testable = sizes <= most[labels[chosen]]
-    fold = np.full(len(names), -1)
-    start = 0
-    for label in (1, 0):
-        of_class = rng.permutation(np.flatnonzero(testable & (labels[chosen] == label)))
-        fold[of_class] = (start + np.arange(len(of_class))) % count
-        start += len(of_class)  # the next class begins where this one ended: equal test parts
-    parts = np.full((count, len(labels)), "train", dtype="<U10")
-    share = SHARES["validation"] / (1 - SHARES["test"])
-    for k, part in enumerate(parts):
-        part[np.isin(numbers, np.flatnonzero(fold == k))] = UNUSED
-        part[chosen[fold == k]] = "test"
-        left = [len(np.unique(numbers[(part == "train") & (labels == label)])) for label in (0, 1)]
-        for label in (1, 0):
-            free = np.flatnonzero(testable & (fold != k) & (labels[chosen] == label))
-            free = rng.permutation(free)
-            free = free[np.argsort(sizes[free], kind="stable")]  # groups of one slice first
-            validated = free[: round(share * left[label])]
-            part[np.isin(numbers, validated)] = UNUSED
-            part[chosen[validated]] = "validation"
-        for name, fewest in FEWEST.items():
-            counts = np.bincount(labels[part == name], minlength=2)
-            if counts.min() < fewest:
-                raise CourseError(
-                    f"too few images for {count} folds: the {name} part of fold {k + 1} would hold "
-                    f"{counts.min()} of class {counts.argmin()} and needs {fewest}; add images of "
-                    "this class, or more patients."
-                )
-    return parts
-
-
-def draw_quarter(
-    labels: np.ndarray, groups: np.ndarray, train: np.ndarray, seed: int | Sequence[int]
-) -> np.ndarray:
-    """Draw a random quarter of the training slices of each class, in whole groups.
-
-    A group larger than a quarter of its class's share is left to the other three quarters. For the
-    folds of `experiments/published_gans.py`; `draw_share` is the newer way.
-
-    Args:
-        labels: ``(n,)``, 0 or 1.
-        groups: ``(n,)``, any numbers; slices with equal numbers are one person's.
-        train: ``(n,)``, bool: the training part.
-        seed: An integer or a sequence of integers.
-
-    Returns:
-        ``(n,)``, bool: the quarter, at least 16 slices per class (one batch of the GAN).
-
-    Raises:
-        CourseError: Too few training slices of a class.
-    """
-    rng = np.random.default_rng(seed)
-    quarter = np.zeros(len(labels), dtype=bool)
-    for label in (1, 0):
-        of_class = train & (labels == label)
-        wanted = max(FEWEST["train"], round(of_class.sum() / 4))
-        found = 0
-        for group in rng.permutation(np.unique(groups[of_class])):
-            members = of_class & (groups == group)
-            size = members.sum()
-            if size <= max(1, wanted / 4) and found + size <= wanted:
-                quarter |= members
-                found += size
-        if found < FEWEST["train"]:
-            raise CourseError(
-                f"too few images for a quarter: it would hold {found} training images of class "
-                f"{label} and needs {FEWEST['train']}; add images of this class, or more patients."
-            )
-    return quarter
-
-
 def draw_test_folds(
     labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
 ) -> np.ndarray:
     """Split all images in whole groups, so that each image is tested exactly once.
 
-    For out-of-fold predictions without a validation part. Unlike `draw_folds` this tests every
-    image of a group, so patients with many images lose none; `image_weights` keeps them from
-    deciding a score alone.
+    For out-of-fold predictions without a validation part. Patients with many images lose none;
+    `image_weights` keeps them from deciding a score alone.
 
     Args:
         labels: ``(n,)``, 0 or 1.
