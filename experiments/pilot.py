@@ -47,24 +47,20 @@ def main() -> None:
         for size in SIZES:
             long, real = views[:size], views[:size, : ARMS["classic"].views]
             added = new_views[: ADDED * size], new_labels[: ADDED * size]
-            for strength in CHOICES:
+            for c in CHOICES:
                 heads = {
                     "classic": bundled.fit_head(
-                        [bundled.share(real, labels[:size], size)], real, strength=strength
+                        [bundled.share(real, labels[:size], size)], real, c=c
                     ),
                     "classic_long": bundled.fit_head(
-                        [bundled.share(long, labels[:size], size)], long, strength=strength
+                        [bundled.share(long, labels[:size], size)], long, c=c
                     ),
-                    "oracle": bundled.fit_with_added(
-                        real, labels[:size], *added, strength=strength
-                    ),
+                    "oracle": bundled.fit_with_added(real, labels[:size], *added, c=c),
                 }
                 for arm, head in heads.items():
                     right = (head.answer(test) >= 0.5) == truth
                     score = float(np.mean([right[truth == k].mean() for k in (0, 1)]))
-                    rows.append(
-                        {"set": number, "images": size, "C": strength, "arm": arm, "score": score}
-                    )
+                    rows.append({"set": number, "images": size, "C": c, "arm": arm, "score": score})
         print(f"{number + 1} of {SETS} sets", flush=True)
     content = {
         "command": " ".join(["python experiments/pilot.py", *sys.argv[1:]]),

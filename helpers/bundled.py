@@ -131,7 +131,7 @@ def fit_with_added(
     added: np.ndarray,
     added_labels: np.ndarray,
     exact: bool = True,
-    strength: float = C,
+    c: float = C,
 ) -> Head:
     """Fit on real and added images, each half of the weight; features as `view_features` has them.
 
@@ -139,12 +139,10 @@ def fit_with_added(
     """
     half = len(real) / 2
     parts = [share(real, labels, half), share(added, added_labels, half)]
-    return fit_head(parts, real, exact, strength)
+    return fit_head(parts, real, exact, c)
 
 
-def fit_head(
-    parts: list[Examples], real: np.ndarray, exact: bool = True, strength: float = C
-) -> Head:
+def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True, c: float = C) -> Head:
     """Fit logistic regression on all parts, with features standardized on the real images.
 
     Args:
@@ -153,7 +151,7 @@ def fit_head(
         real: Features of the real training images and their views ``(n, views, 1280)``.
         exact: Whether the solver goes on until the answer is the same on every machine. For studies
             of thousands of fits; a rough fit takes a quarter of the time.
-        strength: `C` of the regression, the inverse of its penalty; for pilots.
+        c: `C` of the regression, the inverse of its penalty; for pilots.
 
     Returns:
         The minimum of the penalized loss: the solver stops where the gradient is nearly 0.
@@ -169,7 +167,7 @@ def fit_head(
         np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "weights")
     )
     tolerance = TOLERANCE if exact else ROUGH
-    regression = LogisticRegression(C=strength, tol=tolerance, max_iter=MOST_STEPS)
+    regression = LogisticRegression(C=c, tol=tolerance, max_iter=MOST_STEPS)
     # The products are small: more threads would only wait for each other.
     with _threads().limit(limits=1):
         regression.fit(features, labels, sample_weight=weights)

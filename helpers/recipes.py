@@ -28,21 +28,24 @@ class Recipe:
     """
 
     loss: str = "bce"  # or "wasserstein" (Arjovsky et al. 2017): the critic has no labels
-    penalty_on: str = "mixtures"  # slope 1 there (Gulrajani 2017); "real": slope 0 (Mescheder 2018)
+    # "mixtures" (interpolates): slope 1 there (WGAN-GP, Gulrajani et al. 2017); "real": slope 0 (R1,
+    # Mescheder et al. 2018).
+    penalty_on: str = "mixtures"
     penalty_weight: float = 10.0  # 0 or more; 10: Gulrajani 2017; half of Mescheder's gamma
     generator_learning_rate: float = 2e-4  # of Adam, over 0; the report's value
     discriminator_learning_rate: float = 2e-4  # the same; higher: Heusel et al. 2017 (TTUR)
     beta_1: float = 0.5  # of Adam, both networks, 0 to 1; as published, after Radford et al. 2016
-    swap_labels: bool = True  # in the generator's loss; Goodfellow et al. 2014
+    swap_labels: bool = True  # non-saturating loss of the generator; Goodfellow et al. 2014
     flip_share: float = 0.05  # share of targets of the other kind, 0 to 0.5; Chintala 2016
-    soften_real: float = 0.2  # targets from 1 down to 1 minus this, 0 to 0.5; Salimans et al. 2016
-    soften_generated: float = 0.2  # from 0 up to this, 0 to 0.5; our reading: Salimans' would be 0
+    # Label smoothing (Salimans et al. 2016): targets from 1 down to 1 minus this, 0 to 0.5,
+    soften_real: float = 0.2
+    soften_generated: float = 0.2  # and from 0 up to this; our reading: Salimans' would be 0
     noisy_labels: bool = True  # soft targets drawn for each image; Chintala et al. 2016
     instance_noise: float = 0.0  # standard deviation at the first step, 0 or more; Sønderby 2017
     instance_noise_steps: int = 1000  # in which the noise fades to 0, 1 or more; Sønderby 2017
     dropout: float = 0.4  # before the discriminator's last layer, 0 to under 1; as published
     augmentation: str = ""  # some of AUGMENTATIONS, with commas between; Zhao 2020
-    average_decay: float = 0.0  # of the averaged generator, 0 (none) to under 1; Yazıcı 2019
+    average_decay: float = 0.0  # of the averaged weights (EMA), 0 (none) to under 1; Yazıcı 2019
 
     def __post_init__(self) -> None:
         for name, allowed in ALLOWED.items():
