@@ -28,8 +28,8 @@ class Recipe:
     """
 
     loss: str = "bce"  # or "wasserstein" (Arjovsky et al. 2017): the critic has no labels
-    # "mixtures" (interpolates): slope 1 there (WGAN-GP, Gulrajani et al. 2017); "real": slope 0 (R1,
-    # Mescheder et al. 2018).
+    # "mixtures" (interpolates): slope 1 there (WGAN-GP, Gulrajani 2017); "real": slope 0 there (R1,
+    # Mescheder 2018).
     penalty_on: str = "mixtures"
     penalty_weight: float = 10.0  # 0 or more; 10: Gulrajani 2017; half of Mescheder's gamma
     generator_learning_rate: float = 2e-4  # of Adam, over 0; the report's value

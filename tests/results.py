@@ -34,3 +34,37 @@ def points(mean: float, low: float, high: float) -> str:
 def told(gain: dict) -> str:
     """A kept gain in words."""
     return points(gain["mean"], *gain["ci"])
+
+
+def published_gains(rows: list[dict]) -> dict[str, float]:
+    """The gains of the published experiment's primary result, from the rows of *bundled*."""
+    own = {(row["fold"], row["part"]): row for row in rows if row["classifier"] == "bundled"}
+    folds = sorted({fold for fold, _ in own})
+    quarters = sorted({part for _, part in own if part.startswith("quarter")})
+    labels = np.concatenate([own[fold, "real"]["labels"] for fold in folds])
+
+    def balanced(part, arm, draw=0):
+        answers = np.concatenate([own[fold, part]["arms"][arm][draw] for fold in folds])
+        right = (answers >= 0.5) == labels
+        return np.mean([right[labels == label].mean() for label in (0, 1)])
+
+    def at_a_quarter(first, second, count):
+        return np.mean([first(draw) - second(draw) for draw in range(count)])
+
+    def part(draw):
+        return balanced("real", "part", draw)
+
+    def true(draw):
+        return balanced("real", "oracle_part", draw)
+
+    def gan(draw):
+        return balanced(quarters[draw], "part_gan")
+
+    with_gan = balanced("paper", "classic_gan paper 10000")
+    return {
+        "exposure": with_gan - balanced("real", "classic"),
+        "compute": with_gan - balanced("real", "classic_long"),
+        "oracle": at_a_quarter(true, part, len(own[folds[0], "real"]["arms"]["part"])),
+        "stronger": at_a_quarter(gan, part, len(quarters)),
+        "missing": at_a_quarter(true, gan, len(quarters)),
+    }

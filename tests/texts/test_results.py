@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from results import RESULTS, interval, kept, wilson
+from results import RESULTS, interval, kept, published_gains, wilson
 from scipy import stats
 
 from helpers import bundled, verdict
@@ -340,3 +340,71 @@ def test_lookalikes_are_found_and_different_originals_kept_apart():
         for found in (single, augmented):
             assert found["joined_wrongly"] < 1e-4 * found["pairs_of_different_originals"]
             assert found["originals_in_largest_group"] <= 2
+
+
+def once(name):
+    """For results that are computed for days: the test waits for their file."""
+    return pytest.mark.skipif(not (RESULTS / f"{name}.json").exists(), reason="not measured yet")
+
+
+@once("published")
+def test_the_published_experiment():
+    """Its gains by a second hand, and an answer only when all folds have their quarters."""
+    content = kept("published")
+    rows, summary = content["rows"], content["summary"]
+    assert content["settings"]["primary"] == ["paper", 10_000]
+    plan = kept("real_folds")
+    units = [(row["classifier"], row["part"], row["fold"]) for row in rows]
+    assert len(units) == len(set(units))
+    for row in rows:
+        assert len(row["tested"]) == len(row["labels"]) == len(plan["folds"][row["fold"]]["test"])
+        for draws in row["arms"].values():
+            assert all(len(draw) == len(row["labels"]) for draw in draws)
+    needed = {("bundled", part, fold) for fold in range(8)
+              for part in ("real", "paper", *(f"quarter-{k}" for k in range(4)))}  # fmt: skip
+    primary = summary.get("bundled paper 10000", {})
+    if not needed <= set(units):
+        assert "missing" not in primary.get("gains", {})
+        return
+    gains = published_gains(rows)
+    assert {name: primary["gains"][name]["mean"] for name in gains} == pytest.approx(gains)
+    assert primary["verdict"]["answer"] == verdict.decide(primary["gains"], 8)
+
+
+@once("pilot_steps")
+def test_the_steps_of_resnet50_were_chosen_by_the_pilot():
+    content = kept("pilot_steps")
+    rows = pd.DataFrame(content["rows"])
+    assert not rows.duplicated(["set", "arm", "steps"]).any()
+    if len(rows) < 6 * 3 * 2:
+        assert content["summary"] == {}
+        return
+    few, many = rows.groupby("steps")["score"].mean()[[480, 960]]
+    chosen = 960 if many - few >= 0.02 else 480
+    arms = rows[rows["steps"] == chosen].groupby("arm")["score"].mean()
+    stronger = max(("classic", "classic_long"), key=arms.get)
+    assert content["summary"]["steps"] == chosen and content["summary"]["stronger"] == stronger
+
+
+@once("resnet50_sets")
+def test_resnet50_on_simulated_sets():
+    content, pilot = kept("resnet50_sets"), kept("pilot_steps")["summary"]
+    assert content["settings"]["stronger"] == pilot["stronger"]
+    rows = pd.DataFrame(content["rows"])
+    assert not rows.duplicated(["images", "number"]).any()
+    for size, some in rows.groupby("images"):
+        assert (some["steps"] == round(pilot["steps"] * size / 144)).all()
+        if len(some) < 6:
+            assert str(size) not in content["summary"]
+            continue
+        scores = pd.json_normalize(some["arms"])
+        for name, (first, second) in {
+            "exposure": ("classic_gan", "classic"), "oracle": ("oracle", pilot["stronger"]),
+            "missing": ("oracle", "classic_gan"),
+        }.items():  # fmt: skip
+            gain = (
+                scores[f"{first}.fresh.balanced_accuracy"]
+                - scores[f"{second}.fresh.balanced_accuracy"]
+            )
+            found = content["summary"][str(size)]["gains"][name]
+            assert [found["mean"], *found["ci"]] == pytest.approx(interval(gain))
