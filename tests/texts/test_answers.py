@@ -122,6 +122,12 @@ def test_the_readme_shows_how_many_steps_the_arms_need(number, steps):
     assert f"{steps} steps" in line
     assert f"{classic:.1f} % against {original:.1f} %: " in line
     assert points(*interval(by_arm["classic"] - by_arm["original"])) in line
+    gain = points(*interval(by_arm["classic"] - by_arm["original"])).replace(" points", "")
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text().replace("−", "-")
+    assert f"| {steps} | {gain} |" in text
+    if steps == 480:
+        first = gain.replace(" (", " points of accuracy (").replace("+", "")
+        assert f"brought ResNet-50 {first}" in README
     settings = f"{len(by_arm)} simulated sets of {kept('steps')['settings']['train']}"
     assert settings in measured("steps")[0]
 
