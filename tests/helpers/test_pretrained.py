@@ -75,7 +75,7 @@ def test_the_readme_says_how_good_they_are():
     ]
     coverage, agreement = ([m[key] for m in found] for key in ("coverage", "judge_accuracy"))
     readme = (ROOT / "experiments" / "README.md").read_text()
-    assert f"KID {kids[0]} and {kids[1]}, 0 would be" in readme
+    assert f"KID {kids[0]} and {kids[1]};" in readme
     assert f"coverage {coverage[0]:.2f} and {coverage[1]:.2f}, where" in readme
     assert f"one kind have {found[0]['coverage_expected']:.2f};" in readme
     assert f"in {agreement[0]:.0%} and {agreement[1]:.0%}".replace("%", " %") in readme
