@@ -17,7 +17,7 @@ from helpers.files import CourseError
 from helpers.judge import SPACES, describe
 
 FEWEST = 40  # images of each kind for a measure of quality; with about 20 it says nothing
-FEWEST_PEOPLE = 20  # in whom real images must differ, so that halves of them can be compared
+FEWEST_PEOPLE = 20  # of whom there are real images; halves of fewer people are too different
 NEIGHBOURLY = ("precision", "recall", "density", "coverage")
 RESEMBLE = ("precision", "coverage")  # what decides whether generated images resemble real ones
 NOT_SYNTHETIC = "Its images may show real patients: do not hand them on as synthetic."
@@ -162,8 +162,8 @@ def quality(
         drawn = generated[rng.permutation(len(generated))[:size]]
         measured.append(neighbour_measures(first, drawn))
         expected.append(neighbour_measures(first, second))
-        size = min(len(alone) // 2, len(generated))
-        floor.append(kid(*(half[:size] for half in halves))[0])
+        people = min(len(alone) // 2, len(generated))  # the first images: one of each person
+        floor.append(kid(*(half[:people] for half in halves))[0])
     value, error = kid(real[alone], generated)
     means = [pd.DataFrame(rows).mean().to_dict() for rows in (measured, expected)]
     lowest = pd.DataFrame(expected).min()
@@ -178,7 +178,7 @@ def quality(
 
 
 def one_of_each(groups: np.ndarray) -> np.ndarray:
-    """Which image is the first of its person, one for each person; in their order."""
+    """The positions of each person's first image, in ascending order."""
     return np.sort(np.unique(groups, return_index=True)[1])
 
 
@@ -190,8 +190,8 @@ def halve_people(groups: np.ndarray, rng: np.random.Generator) -> list[np.ndarra
         rng: Of the halving.
 
     Returns:
-        Two arrays of positions. One image of each person comes first, then the second ones, so that
-        whoever takes the first few gets as many people as there are.
+        Two arrays of positions. The first image of each person comes first, then the second ones.
+        So the first few images are of as many people as possible.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
     people = rng.permutation(numbers.max() + 1)
@@ -446,7 +446,7 @@ def verdict(report: dict[str, Any]) -> list[str]:
     elif copies and copies["near_held_out"]:
         lines.append(
             f"{copies['near_held_out']} generated images lie as near to people whom the generator "
-            "never saw as copies would. So no image near a training image can be called a copy."
+            "never saw as copies would. No image is called a copy of a training image."
         )
     elif copies:
         lines.append("No generated image is nearer to a training image than chance allows.")
