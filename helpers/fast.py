@@ -77,24 +77,24 @@ class FusedBatchNorm(networks.ExactBatchNorm):
         return normalised
 
 
-class WinogradConv2D(layers.Conv2D):
-    """A 5x5 convolution by Winograd's algorithm, in float32 whatever the precision."""
+class Float32Conv2D(layers.Conv2D):
+    """A convolution whose kernel and result are float32, whatever the precision."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **(kwargs | {"dtype": "float32"}))
         self.autocast = False  # inputs come as the layer before gives them
+
+
+class WinogradConv2D(Float32Conv2D):
+    """A 5x5 convolution by Winograd's algorithm."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """What Keras' layer calls for the convolution itself."""
         return winograd(inputs, kernel)
 
 
-class OneChannelConv2D(layers.Conv2D):
-    """A convolution to one channel, row by row of its kernel; the kernel is float32."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **(kwargs | {"dtype": "float32"}))
-        self.autocast = False
+class OneChannelConv2D(Float32Conv2D):
+    """A convolution to one channel, row by row of its kernel."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """What Keras' layer calls for the convolution itself."""

@@ -333,6 +333,7 @@ def degenerate_reason(images: np.ndarray) -> str:
     return ""
 
 
+@threadpool_limits.wrap(limits=1)  # threads that share such small matrices wait for each other
 def audit_class(
     images: np.ndarray,
     train: np.ndarray,
@@ -375,31 +376,28 @@ def audit_class(
     spaces: dict[str, dict[str, Any]] = {}
     for space in ("imagenet", "judge") if asked else ("imagenet",):
         real, drawn = describe(compared, space), describe(images, space)
-        spaces[space] = {}
-        for measure in (
-            lambda real=real, drawn=drawn: quality(real, drawn, seed, of_whom),
-            lambda real=real, drawn=drawn: {
-                "realism": two_sample_test(*principal_components(real[alone], drawn), seed)
-            },
-        ):
-            _add(spaces[space], measure, report["refused"])
+        few = principal_components(real[alone], drawn)
+        found = _take(report["refused"], quality, real, drawn, seed, of_whom) or {}
+        realism = _take(report["refused"], two_sample_test, *few, seed)
+        spaces[space] = found | ({"realism": realism} if realism else {})
     report |= spaces["imagenet"] | {"features": "imagenet", "spaces": spaces}
     if all("resembles" in found for found in spaces.values()):
         report["resembles"] = all(found["resembles"] for found in spaces.values())
     if all("realism" in found for found in spaces.values()):
         p_values = [found["realism"]["p_value"] for found in spaces.values()]
         report["told_apart"] = tells_apart(p_values)
-    for measure in (
-        lambda: {"like_a_slice": float(like_a_slice(images, train).mean())},
-        lambda: {"copying": find_copies(images, train, held_out, groups)},
-    ):
-        _add(report, measure, report["refused"])
-    if "copying" in report and report["copying"]["repeats"] is None:
-        report["refused"].append(
-            "whether the generator repeats its training images needs held-out images of at least "
-            f"{FEWEST_HELD_OUT} people of a class, not "
-            f"{report['copying']['held_out_people']}: add images (or patients)."
-        )
+    likeness = _take(report["refused"], like_a_slice, images, train)
+    if likeness is not None:
+        report["like_a_slice"] = float(likeness.mean())
+    copying = _take(report["refused"], find_copies, images, train, held_out, groups)
+    if copying:
+        report["copying"] = copying
+        if copying["repeats"] is None:
+            report["refused"].append(
+                "whether the generator repeats its training images needs held-out images of at "
+                f"least {FEWEST_HELD_OUT} people of a class, not "
+                f"{copying['held_out_people']}: add images (or patients)."
+            )
     return report | {"verdict": verdict(report)}
 
 
@@ -453,12 +451,11 @@ def verdict(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _add(found: dict[str, Any], measure: Callable[[], dict[str, Any]], refused: list[str]) -> None:
-    """Take what a measure gives, or the sentence that says why it cannot be taken."""
-    # Threads that share matrices as small as these only wait for each other.
-    with threadpool_limits(1):
-        try:
-            found |= measure()
-        except CourseError as error:  # too few images
-            if str(error) not in refused:
-                refused.append(str(error))
+def _take(refused: list[str], measure: Callable[..., Any], *arguments: Any) -> Any:
+    """What a measure gives; or None, with the sentence why not in `refused`."""
+    try:
+        return measure(*arguments)
+    except CourseError as error:  # too few images
+        if str(error) not in refused:
+            refused.append(str(error))
+        return None
