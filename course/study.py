@@ -31,13 +31,13 @@ from course.workers import THREADS, run_with_dask
 from helpers import files, folds, intervals, machine, parameters, plots, preprocessing
 from helpers.arms import (
     ARMS,
-    GAIN_TITLES,
     OF_A_SET,
     QUARTER,
     SECONDARY,
     WHOLE,
     WITHOUT_GAN,
     compare,
+    gain_titles,
 )
 from helpers.files import CourseError
 from helpers.folder import check_names, examine, lines, refuse_inside
@@ -347,8 +347,9 @@ def _note(finished: int, planned: int, looks: list[str]) -> str:
 def write_report(study: dict[str, Any], out: Path) -> None:
     """Write the study's `report.html`, with the samples of the first unit whose folder is here."""
     summary, rows = study["summary"], study["rows"]
+    simulated = not study["settings"]["data"]
     gains = summary["gains"] | summary["secondary"]
-    plots.save_figure(plots.show_gains(gains, MARGIN), out, "gains")
+    plots.save_figure(plots.show_gains(gains, MARGIN, not simulated), out, "gains")
     here = [_name(row) for row in rows if (out / _name(row) / "figures" / "samples.png").exists()]
     figures = inline_figures(out / here[0]) if here else {}
     audits = {
@@ -358,7 +359,7 @@ def write_report(study: dict[str, Any], out: Path) -> None:
     render(
         "study.html", out,
         title=summary["verdict"]["answer"], figures=figures | inline_figures(out), audits=audits,
-        gain_titles=GAIN_TITLES, simulated=not study["settings"]["data"],
+        gain_titles=gain_titles(not simulated), simulated=simulated,
         **{"data": [], "foreseen": ""} | study,
     )  # fmt: skip
 

@@ -39,19 +39,30 @@ QUARTER = ("part", "part_long", "part_gan", "oracle_part")
 OF_A_SET = ("classic", "classic_long", "classic_gan", "oracle", "mixup")  # a simulated one
 WITHOUT_GAN = tuple(name for name in (*WHOLE, *QUARTER) if not name.endswith("_gan"))
 
-# The gains of a study, by what they compare.
-GAIN_TITLES = {
-    "exposure": "GAN, each real image as often",
-    "compute": "GAN, against as much effort",
-    "oracle": "true new images, against the stronger baseline",
-    "stronger": "GAN, against the stronger baseline",
-    "missing": "true new images, against GAN",
-    "long": "more views instead",
-    "mixup": "mixup instead",
-    "exposure, shifted": "GAN, on shifted slices",
-    "oracle, shifted": "true new images, on shifted slices",
-}
 SECONDARY = {"long": ("classic_long", "classic"), "mixup": ("mixup", "classic")}
+
+
+def gain_titles(folds: bool) -> dict[str, str]:
+    """What each gain of a study with *bundled* compares, for readers.
+
+    Args:
+        folds: Whether the study has folds of one set, where true new images are measured at a
+            quarter of the images. In a study of simulated sets, `stronger` is `exposure` again, and
+            has no title.
+    """
+    quarter = "at a quarter: " if folds else ""
+    titles = {
+        "exposure": "GAN images − classic",
+        "compute": "GAN images − classic long",
+        "oracle": f"{quarter}true new images − classic",
+        "stronger": f"{quarter}GAN images − classic",
+        "missing": f"{quarter}true new images − GAN images",
+        "long": "classic long − classic",
+        "mixup": "mixup − classic",
+        "exposure, shifted": "on shifted slices: GAN images − classic",
+        "oracle, shifted": "on shifted slices: true new images − classic",
+    }
+    return titles if folds else {k: title for k, title in titles.items() if k != "stronger"}
 
 
 def compare(gan: str, gan_beside_true: str, true: str, stronger: str) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers import files, phantom, preprocessing, verdict
-from helpers.arms import ARMS, GAIN_TITLES
+from helpers.arms import ARMS, gain_titles
 
 DARK, LIGHT = "#00429d", "#e07b00"  # differ for colour-blind readers and in grey print
 # Simulated slices of `show_anatomy`: title, seed, level, bleed, and what each shows: the name, its
@@ -218,20 +218,20 @@ def draw_forest(axis: plt.Axes, found: dict[str, list[float]], label: str = "") 
     axis.set_ylim(-0.6, len(found) - 0.4)
 
 
-def show_gains(gains: dict[str, dict], margin: float) -> Figure:
+def show_gains(gains: dict[str, dict], margin: float, folds: bool) -> Figure:
     """The gains of a study with their intervals, as a forest plot.
 
     Args:
         gains: By name, as `course.study` keeps them: `mean` and `ci`, shares.
         margin: The smallest gain worth having, a share; less than that is shaded.
+        folds: Whether the study has folds of one set, as `gain_titles` takes it.
     """
+    titles = gain_titles(folds)
+    gains = {titles[name]: gain for name, gain in gains.items() if name in titles}
     figure, axis = plt.subplots(figsize=(7, 0.5 * len(gains) + 1.1), layout="constrained")
     axis.axvspan(-100 * margin, 100 * margin, color="0.9")
     axis.axvline(0, color="grey", lw=0.8)
-    points = {
-        GAIN_TITLES[name]: 100 * np.array([found["mean"], *found["ci"]])
-        for name, found in gains.items()
-    }
+    points = {title: 100 * np.array([gain["mean"], *gain["ci"]]) for title, gain in gains.items()}
     draw_forest(axis, points)
     axis.set_xlabel("difference in balanced accuracy, points")
     return figure
