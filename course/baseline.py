@@ -9,7 +9,7 @@ import json
 import numpy as np
 
 from course.commands import add_folder_options, folder_command, merge_params
-from helpers import baseline, files, preprocessing
+from helpers import baseline, files, parameters, preprocessing
 from helpers.folder import find_groups, from_parameters, read_folder, refuse_inside
 
 
@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", help="folder of the images; nothing is written there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
-    parser.add_argument("--seed", type=int, default=0, help="seed of folds and learning curve")
+    seed = parameters.NOTEBOOKS["seed"].default
+    parser.add_argument("--seed", type=int, default=seed, help="seed of folds and learning curve")
     add_folder_options(parser)
     asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments))))
     if asked.seed < 0:

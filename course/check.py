@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from course.commands import add_folder_options, folder_command, merge_params, say_how
+from helpers import parameters
 from helpers.files import CourseError, project_path
 from helpers.folder import draw_sheet, examine, fields, lines
 
@@ -19,7 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", help="folder of the images; nothing is written there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--sheet", type=Path, help="PNG file for slices and look-alike pairs")
-    parser.add_argument("--seed", type=int, default=2019, help="seed of the split that is shown")
+    seed = parameters.NOTEBOOKS["split_seed"].default
+    parser.add_argument("--seed", type=int, default=seed, help="seed of the split that is shown")
     add_folder_options(parser)
     asked = merge_params(vars(parser.parse_args(arguments)))
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))

@@ -187,6 +187,44 @@ def _marks(chosen: np.ndarray, row: int) -> tuple[np.ndarray, np.ndarray]:
     return places, np.full(len(places), row)
 
 
+# --- 03 · One update of each network --------------------------------------------------------------
+
+
+def show_updates() -> Figure:
+    """One pass through both networks, and the ways of the two gradients back."""
+    places = {
+        "latent\nvectors": (0, 0), "generator": (2, 0), "generated\nimages": (4, 0),
+        "real\nimages": (4, 1), "discriminator": (6, 0.5), "discriminator's\nloss": (8, 1),
+        "generator's\nloss": (8, 0),
+    }  # fmt: skip
+    forward = [(0, 1), (1, 2), (2, 4), (3, 4), (4, 5), (4, 6)]
+    ways = {
+        "the pass": (forward, "grey", "-", 0),
+        "the discriminator's update": ([(5, 4)], plots.DARK, "--", 0.4),
+        "the generator's update": ([(6, 4), (4, 2), (2, 1)], plots.LIGHT, ":", -0.4),
+    }
+    figure, axis = plt.subplots(figsize=(9, 2.9), layout="constrained")
+    box = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": "black"}
+    boxes = [
+        axis.annotate(text, place, ha="center", va="center", bbox=box)
+        for text, place in places.items()
+    ]
+    spots = list(places.values())
+    for name, (pairs, colour, style, bend) in ways.items():
+        width = 1.0 + bool(bend)
+        for start, end in pairs:
+            patches = [boxes[k].get_bbox_patch() for k in (start, end)]
+            arrow = {"arrowstyle": "->", "color": colour, "ls": style, "lw": width,
+                     "patchA": patches[0], "patchB": patches[1], "shrinkA": 4, "shrinkB": 4,
+                     "connectionstyle": f"arc3,rad={bend}"}  # fmt: skip
+            axis.annotate("", spots[end], spots[start], arrowprops=arrow)
+        axis.plot([], [], color=colour, ls=style, lw=width, label=name)
+    axis.legend(loc="upper left", frameon=False)
+    axis.set(xlim=(-0.8, 9), ylim=(-0.8, 1.5))
+    axis.axis("off")
+    return figure
+
+
 # --- 05 · Turns ----------------------------------------------------------------------------------
 
 

@@ -167,7 +167,7 @@ def smallest_gain(images: int, sd: float, folds: int) -> float:
     The standard deviation is taken to fall with the root of the number of test images in a fold.
 
     Args:
-        images: In the whole set.
+        images: In the whole set, each of another patient.
         sd: Standard deviation of the gain from fold to fold, with 25 test images in each fold;
             points.
         folds: At least 2.
@@ -194,7 +194,7 @@ def draw_plan(images: int, sd: float, folds: int, margin: float = 5.0) -> Figure
     ticks = [50, 100, 200, 500, 1000, 2000, 5000]
     axis.set_xticks(ticks, [f"{size:,}" for size in ticks])
     axis.minorticks_off()
-    axis.set(xlabel="images", ylabel="smallest gain, points", ylim=(0, 30))
+    axis.set(xlabel="images (one of each patient)", ylabel="smallest gain, points", ylim=(0, 30))
     axis.set_title(f"{images:,} images, {folds} folds, sd {sd:g}: {smallest:.1f} points")
     axis.legend(frameon=False)
     return figure

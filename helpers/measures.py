@@ -94,8 +94,7 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     Returns:
         `precision`: share of generated images in some real image's ball; `recall`: the reverse;
         `density`: how many real balls hold a generated image, over k; `coverage`: share of real
-        balls that hold one; `coverage_expected`: the coverage that two sets of one distribution
-        give on average, by a formula. (`quality` measures this number instead.)
+        balls that hold one.
 
     Raises:
         ValueError: Unequal numbers, or too few.
@@ -104,18 +103,27 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     """
     if len(real) != len(generated) or len(real) <= k:
         raise ValueError(f"as many real as generated images and more than {k} are needed")
-    n = len(real)
     radii = [np.sort(euclidean_distances(x), axis=1)[:, k] for x in (real, generated)]
     apart = euclidean_distances(real, generated)
     in_real, in_generated = apart < radii[0][:, None], apart < radii[1][None, :]
-    missed = np.prod([(n - j) / (2 * n - j) for j in range(1, k + 1)])
     return {
         "precision": float(in_real.any(axis=0).mean()),
         "recall": float(in_generated.any(axis=1).mean()),
         "density": float(in_real.sum(axis=0).mean() / k),
         "coverage": float(in_real.any(axis=1).mean()),
-        "coverage_expected": float(1 - missed),
     }
+
+
+def expected_coverage(n: int, k: int = 5) -> float:
+    """The coverage that two sets of n images of one distribution have on average.
+
+    Args:
+        n: Images in each set, more than k.
+        k: As in `neighbour_measures`.
+
+    Source: Naeem et al. 2020, arXiv:2002.09797.
+    """
+    return float(1 - np.prod([(n - j) / (2 * n - j) for j in range(1, k + 1)]))
 
 
 def quality(

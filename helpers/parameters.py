@@ -96,7 +96,7 @@ NOTEBOOKS = {
     # GANs
     "gan_steps": Parameter(500, "updates of both networks for each class", low=1),
     "recipe": Parameter(
-        "brief", "as published, or the best mean results at 500 steps", choices=("paper", "brief")
+        "brief", "as published, or with larger rates and an average", choices=("paper", "brief")
     ),
     "recipe_changes": Parameter({}, "settings that differ from the recipe"),
     "preview_every": Parameter(100, "steps between two pictures of the same latent vectors", low=1),

@@ -56,6 +56,7 @@ def measure(generator, real: np.ndarray, label: int, seed: int) -> dict[str, flo
         "kid": value,
         "kid_error": error,
         **measures.neighbour_measures(*features),
+        "coverage_expected": measures.expected_coverage(len(real)),
         "like_a_slice": float(measures.like_a_slice(drawn, real).mean()),
         "judge_accuracy": judge_accuracy(drawn, label, judge),
     }

@@ -84,3 +84,19 @@ def test_the_turns_are_places_over_slices():
         "= 26.7 turns" in titles[0]
         and "240 batches × 16 real places / 144 real slices = 26.7 turns" in titles[1]
     )
+
+
+def test_the_generators_update_goes_back_through_the_discriminator():
+    """Boxes from right to left, joined by the dotted arrows."""
+    (axis,) = drawings.show_updates().axes
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+        "the pass", "the discriminator's update", "the generator's update",
+    ]  # fmt: skip
+    arrows = [text for text in axis.texts if text.arrow_patch is not None]
+    dotted = [text for text in arrows if text.arrow_patch.get_linestyle() in (":", "dotted")]
+    boxes = {text.xy: text.get_text() for text in axis.texts if text.get_text()}
+    way = [(boxes[text.xyann], boxes[text.xy]) for text in dotted]
+    assert way == [
+        ("generator's\nloss", "discriminator"), ("discriminator", "generated\nimages"),
+        ("generated\nimages", "generator"),
+    ]  # fmt: skip

@@ -27,7 +27,7 @@ PROFILES = {
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_notebooks_defaults_are_those_of_the_table(name):
-    own = {"out_dir", "positive"} if name.startswith("07") else set()  # it reads no run
+    own = {"out_dir", "positive", "negative"} if name.startswith("07") else set()  # it reads no run
     for parameter, default in CELLS[name].items():
         known = parameters.NOTEBOOKS[parameter].default
         assert type(default) is type(known), parameter
