@@ -23,7 +23,7 @@ FEWEST = {"train": 16, "validation": 2, "test": 2}  # of each class; 16 is one b
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """One image file of any mode as grey levels.
+    """An image file with 8 or 16 bits for each channel as grey levels.
 
     Transparency is laid over black, as air is on a CT; 16-bit greys keep their upper 8 bits; a
     photograph's turn (EXIF) is applied. A run reads images of 8 bits with `folder.images.grey_of`,

@@ -168,14 +168,16 @@ def test_the_readme_shows_a_study_once_all_of_it_is_there(name):
 
 
 def test_the_readme_answers_its_title_with_the_controls():
-    bring, answers = measured("controls")
+    bring, *answers = measured("controls")
     found = kept("controls")["summary"]
     assert f"| {found['36']['sets']} simulated sets of 36 and of 144 slices" in bring
 
     assert "{} and {} |".format(*(told(found[size]["oracle"]) for size in ("36", "144"))) in bring
-    for kind, each in found["36"]["generators"].items():
-        answer = f"*{each['answer'].replace('_', ' ')}*"
-        assert f"{kind} {told(each['gains']['exposure'])}, {answer}" in answers
+    for size, line in zip(("36", "144"), answers, strict=True):
+        assert f"sets of {size} |" in line
+        for kind, each in found[size]["generators"].items():
+            answer = f"*{each['answer'].replace('_', ' ')}*"
+            assert f"{kind} {told(each['gains']['exposure'])}, {answer}" in line
     for size in ("36", "144"):
         gain = {
             kind: f"{100 * each['gains']['exposure']['mean']:.1f}".replace("-0.0", "0.0")

@@ -22,6 +22,7 @@ from test_keras_versions import lowest  # noqa: F401  a fixture
 from helpers import __version__
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ORIGINAL = "github.com/kronos97/da-dcgan"  # the page of the original work
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
 PAGES += [ROOT / name / "README.md" for name in ("course", "benchmarks", "experiments")]
@@ -121,7 +122,7 @@ def test_no_text_names_another_address_of_this_course():
             continue
         found = set(other.findall(path.read_text(encoding="utf-8")))
         known = {where for where in found if HOME.removeprefix("https://github.com/") in where}
-        known |= {where for where in found if where.endswith("/googlecolab/backend-info")}
+        known |= {x for x in found if x.endswith("/googlecolab/backend-info") or x == ORIGINAL}
         assert not found - known, f"{name} names {found - known}"
 
 
@@ -254,7 +255,7 @@ def test_links_lead_somewhere():
         cells = nbformat.read(path, as_version=4).cells
         texts[path] = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     hosts = r"(arxiv\.org/abs/\d{4}\.\d{4,5}$|doi\.org/10\.|www\.dask\.org$|mybinder\.org/"
-    hosts += r"|colab\.research\.google\.com/)"
+    hosts += rf"|colab\.research\.google\.com/|{ORIGINAL}$)"
     for page, text in texts.items():
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             if target.startswith("https://"):
