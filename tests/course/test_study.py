@@ -220,6 +220,7 @@ def test_nothing_is_judged_before_all_is_finished_and_each_look_is_told(data, tm
         cells = f"<td>{100 * gain['mean']:+.1f}</td><td>{low} to {high}</td>"
         assert f"<td>{titles[name]}</td>{cells}" in html
     assert summary["verdict"]["answer"] in study.table(whole)
+    assert ("so they are not the differences of this table" in html) == bool(data)
     assert ("12 images &lt;of&gt; 3" in html) == bool(data)
     # A smaller plan loses no row, and the report tells of each look.
     fewer = settings | {"sets": 2, "quarters": 1}
