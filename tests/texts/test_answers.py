@@ -151,7 +151,6 @@ def test_the_readme_shows_a_study_once_all_of_it_is_there(name):
     content = kept(name)
     if "summary" not in content:
         assert measured(name) == []
-        assert "What real GANs bring is still being measured" in README
         return
     (line,) = measured(name)
     settings, summary = content["settings"], content["summary"]
@@ -163,7 +162,7 @@ def test_the_readme_shows_a_study_once_all_of_it_is_there(name):
     for gain, against in gains.items():
         assert f"against {against} {told(summary['gains'][gain])}" in line
     assert f"true new slices {told(summary['gains']['oracle'])}" in line
-    assert f": *{summary['verdict']['answer']}* |" in line
+    assert f": *{summary['verdict']['answer'].replace('_', ' ')}* |" in line
     assert told(summary["gains"]["exposure"]) in README.replace("−", "-")
 
 
@@ -342,6 +341,47 @@ def test_what_05_tells_of_the_study_of_36_slices():
     assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
     noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
     assert f"grey noise ({100 * noise:.1f}, above)" in part
+
+
+def test_what_is_told_of_the_study_of_144_slices():
+    """Recomputed from its rows."""
+    content = kept("study_144")
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    first = text.index("With 144 slices the answer is *")
+    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    pages = [(ROOT / x).read_text() for x in ("README.md", "experiments/README.md")]
+    answer = content["summary"]["verdict"]["answer"]
+    assert answer == "no_gain" and part.startswith("With 144 slices the answer is *no gain*.")
+    scores = pd.json_normalize([row["arms"] for row in content["rows"]])
+
+    def gain(first, second, where="fresh"):
+        pair = (100 * scores[f"{arm}.{where}.balanced_accuracy"] for arm in (first, second))
+        return interval(next(pair) - next(pair))
+
+    exposure, true, missing = (
+        gain("classic_gan", "classic"), gain("oracle", "classic"), gain("oracle", "classic_gan"),
+    )  # fmt: skip
+    assert "by {:+.1f} points ({:+.1f} to {:+.1f})".format(*exposure) in part
+    assert "brought {:.1f} points in the same sets ({:+.1f} to {:+.1f})".format(*true) in part
+    assert "is {:.1f} points more than GAN images ({:+.1f} to {:+.1f})".format(*missing) in part
+    assert "{:.1f} points less than true new slices ({:.1f} to {:.1f})".format(*missing) in pages[1]
+    assert exposure[1] < 0 < exposure[2] < 5 and missing[1] > 0
+    assert "{:+.1f} points ({:+.1f} to {:+.1f}) | *no gain*".format(*true) in pages[0]
+    shifted = [gain(arm, "classic", "shifted") for arm in ("classic_gan", "oracle")]
+    words = "by {:+.1f} points ({:+.1f} to {:+.1f}), and true new slices by {:+.1f} "
+    words += "({:+.1f} to {:+.1f})"
+    assert words.format(*shifted[0], *shifted[1]) in part
+    audits = pd.DataFrame([one for row in content["rows"] for one in row["audit"].values()])
+    assert f"of {audits['repeats'].sum()} of the {len(audits)} that they repeat" in part
+    assert f"{audits['repeats'].sum()} of {len(audits)} with 144 slices" in pages[1]
+    assert not audits["copies"].any() and audits["told_apart"].all()
+    assert f"the mean coverage is {audits['coverage'].mean():.2f}." in part
+    assert f"{len(content['rows'])} simulated sets of 144" in pages[0]
+    own = (ROOT / "notebooks" / "07_your_own_images.ipynb").read_text().replace("−", "-")
+    assert (
+        f"images brought {exposure[0]:.1f} points where true new slices brought {true[0]:.1f}"
+        in own
+    )
 
 
 def test_what_is_told_of_the_study_of_the_real_set():
