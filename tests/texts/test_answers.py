@@ -408,6 +408,8 @@ def test_what_is_told_of_the_study_of_the_real_set():
     on_the_same = f"{100 * on_the_same:.1f} points"
     assert f"brought nothing either: {on_the_same}" in part
     assert f"true new slices brought {on_the_same}" in pages[1]
+    (hours,) = re.findall(r"about ([\d.]+) hours", content["foreseen"])
+    assert f"200 slices, about {float(hours):.0f} hours on two cores" in pages[0]
     shares = [row["images"] for row in content["rows"] if row["quarter"] is not None]
     assert round(np.mean(shares)) == 44
     labels, right = np.array(content["base"]["labels"]), {}
