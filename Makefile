@@ -47,7 +47,7 @@ bench: .venv/installed
 
 # For maintainers: what takes days, one after the other, from a checkout of its own that later commits
 # don't touch: the studies of 36 simulated slices, of the real set and of 144 simulated slices; the
-# pilot of ResNet-50's steps; the published experiment; ResNet-50 on six simulated sets of each size.
+# pilot of ResNet-50; ResNet-50 on six simulated sets of each size; the published experiment.
 # Each row is written when it is finished, and no committed row is computed again.
 # `make evidence-rows` copies all rows into this working tree. To go on with the newest code, remove
 # $(EVIDENCE)/checkout first.
@@ -57,7 +57,7 @@ REAL ?= ../shared/data/head-ct-hemorrhage
 LOW := { echo 19 > /proc/self/autogroup; } 2> /dev/null; nice -n 19
 ROWS := study-36/study.json:study_36 study-folds/study.json:study_folds \
     study-144/study.json:study_144 \
-    pilot_steps.json:pilot_steps resnet50_sets.json:resnet50_sets published.json:published
+    pilot_resnet50.json:pilot_resnet50 resnet50_sets.json:resnet50_sets published.json:published
 evidence:
 	@test -e "$(EVIDENCE)/checkout" || git clone --quiet . "$(EVIDENCE)/checkout"
 	@$(MAKE) --no-print-directory -C "$(EVIDENCE)/checkout" .venv/installed
@@ -72,12 +72,12 @@ evidence:
 	    study --images 36 --out ../study-36; \
 	    study --data ../head-ct-hemorrhage --out ../study-folds; \
 	    study --images 144 --out ../study-144; \
-	    $(BIN)/python experiments/pilot_steps.py --results ../pilot_steps.json; \
+	    $(BIN)/python experiments/pilot_resnet50.py --results ../pilot_resnet50.json; \
 	    failed=0; \
-	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
-	        --pilot ../pilot_steps.json --results ../published.json || failed=$$?; \
 	    $(BIN)/python experiments/resnet50_sets.py --studies ../study-36 ../study-144 \
-	        --pilot ../pilot_steps.json --results ../resnet50_sets.json || failed=$$?; \
+	        --pilot ../pilot_resnet50.json --results ../resnet50_sets.json || failed=$$?; \
+	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
+	        --pilot ../pilot_resnet50.json --results ../published.json || failed=$$?; \
 	    exit $$failed'
 
 evidence-rows:

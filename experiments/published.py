@@ -19,8 +19,8 @@ are there, whatever the gains were before; other lengths and recipes have gains,
 at a quarter of the slices `part_gan` on four quarters, and the arms without a GAN on twelve.
 ResNet-50, trained from scratch, has the paper's three arms in the paper's protocol, the arms of a
 study at 10,000 steps, `classic_short` with half of the steps, and one quarter. It is scored only
-once `pilot_steps.py` has decided on its steps, and on its stronger baseline. *Bundled* also sees
-the real images alone at the 224 pixels for which its trunk was trained.
+once `pilot_resnet50.py` has decided on its stronger baseline. *Bundled* also sees the real images
+alone at the 224 pixels for which its trunk was trained.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import published_gans
-from pilot_steps import PILOT, scale_steps
+from pilot_resnet50 import PILOT, scale_steps
 from published_gans import (
     CLASSES,
     KEPT,
@@ -117,7 +117,7 @@ def list_parts(classifier: str) -> list[str]:
     """The parts of a fold that this classifier scores, in the order in which they are computed."""
     if classifier == "resnet50":
         return ["real", PRIMARY[0], "quarter-0"]
-    return ["real", "paper", *(f"quarter-{k}" for k in range(TRAINED_QUARTERS)), "brief"]
+    return ["real", "paper", "brief", *(f"quarter-{k}" for k in range(TRAINED_QUARTERS))]
 
 
 def score_bundled(fold: Fold, part: str) -> dict[str, Any]:
@@ -460,7 +460,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the real set")
     parser.add_argument("--gans", type=Path, required=True, help="folder for the generators")
-    parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_steps.py wrote")
+    parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_resnet50.py wrote")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     held = files.lock(asked.results.with_suffix(".lock"))

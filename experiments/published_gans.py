@@ -5,8 +5,8 @@
 `published.py` trains them part by part, and scores each as soon as it is there: `make evidence`.
 
 For each fold one GAN a class is trained on the fold's training part, with the recipe `paper` for
-10,000 steps; then, with `paper` for 2,500 steps, on four random quarters of that part; then on all
-of it with the recipe `brief` for 2,000. Generators are kept at several steps. The folds and the
+10,000 steps; then with the recipe `brief` for 2,000; then, with `paper` for 2,500 steps, on four
+random quarters of that part. Generators are kept at several steps. The folds and the
 quarters are written to `results/real_folds.json` once, and read from there ever after. Without
 `--out` the program ends there, and trains nothing.
 
@@ -190,7 +190,7 @@ def derive_latent_seed(fold: int, label: int) -> int:
 def list_trainings(plan: dict) -> list[dict]:
     """All trainings, in their order; a quarter's recipe is `paper`."""
     found = []
-    for kind, recipe in (("paper", "paper"), ("quarter", "paper"), ("brief", "brief")):
+    for kind, recipe in (("paper", "paper"), ("brief", "brief"), ("quarter", "paper")):
         for k, fold in enumerate(plan["folds"]):
             parts = fold["quarters"][:TRAINED_QUARTERS] if kind == "quarter" else [fold["train"]]
             for number, of_part in enumerate(parts):

@@ -4,8 +4,8 @@
 
 The sets, their GANs and the slices to score on are those of `course study`. A GAN that is in the
 study's folder is used; one that isn't is trained there with the study's seeds. ResNet-50 is trained
-from scratch, one fit for each arm and set, and gets as many steps as `pilot_steps.py` chose, for
-144 slices: fewer slices get fewer. A row is one set: the same command goes on where it was stopped.
+from scratch, one fit for each arm and set, with as many steps as in `pilot_resnet50.py`, for 144
+slices: fewer slices get fewer. A row is one set: the same command goes on where it was stopped.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pilot_steps import PILOT, scale_steps
+from pilot_resnet50 import PILOT, scale_steps
 
 from course import replicate
 from course.commands import command
@@ -79,12 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--studies", type=Path, nargs="+", required=True, help="their folders")
-    parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_steps.py wrote")
+    parser.add_argument("--pilot", type=Path, default=PILOT, help="what pilot_resnet50.py wrote")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     pilot = files.read_json(asked.pilot).get("summary")
     if not pilot:
-        raise CourseError(f"{asked.pilot} is not finished: run pilot_steps.py first.")
+        raise CourseError(f"{asked.pilot} is not finished: run pilot_resnet50.py first.")
     held = files.lock(asked.results.with_suffix(".lock"))
     machine.setup()
     settings = {"sets": SETS, "stronger": pilot["stronger"], "steps": pilot["steps"]}

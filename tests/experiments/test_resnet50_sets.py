@@ -85,7 +85,7 @@ def test_what_has_a_row_is_not_fitted_again(begun, monkeypatch):
 
 def test_it_waits_for_the_pilot_and_for_the_study(begun, capsys):
     files.write_json(begun / "pilot.json", {"rows": []})
-    assert run(begun) == 2 and "pilot_steps.py first" in capsys.readouterr().err
+    assert run(begun) == 2 and "pilot_resnet50.py first" in capsys.readouterr().err
     files.write_json(begun / "pilot.json", {"summary": {"steps": 36, "stronger": "classic"}})
     (begun / "study" / "study.json").unlink()
     assert run(begun) == 2 and "course study first" in capsys.readouterr().err
