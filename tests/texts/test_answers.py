@@ -12,12 +12,12 @@ import pytest
 import yaml
 from conftest import ROOT
 from PIL import Image
-from results import RESULTS, interval, kept, points, told
+from results import RESULTS, interval, kept, points, told, wilson
 from scipy import stats
 
 from course.params import NOTEBOOKS
 from course.study import chances_of_answers
-from helpers import copies, verdict
+from helpers import copies, folds, verdict
 
 README = (ROOT / "README.md").read_text()
 ANSWERS = (ROOT / "experiments" / "README.md").read_text()
@@ -106,6 +106,20 @@ def test_the_readme_shows_the_rule_as_it_was_tried():
         assert f"{words} {percent(error['wrong'], error['ci'])} of {error['studies']}" in false
         said = f"| {error['studies']} | {percent(error['wrong'], error['ci'])} |"
         assert f"| {words} | " in evaluation and said in evaluation
+    for name, nearest in (("helps", "copies"), ("harms", "few")):
+        studies = summary["answers"][nearest]["studies"]
+        share = summary["answers"][nearest][name]
+        hardest = percent(share, wilson(round(share * studies), studies))
+        assert f"| {nearest}: {hardest} of {studies} |" in evaluation
+    plan, perfect = kept("study_folds"), summary["true_gains"]["true"]
+    labels, groups = (np.array(plan["base"][name]) for name in ("labels", "groups"))
+    people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
+    scale = np.sqrt((1 / people[0] + 1 / people[1]) / (4 / 200))
+    truth = [perfect[name] for name in verdict.FACTORS]
+    helps = chances_of_answers(summary, "true", truth, scale, 3)["helps"]
+    assert 0.175 < helps < 0.225 and "There it would be about 20 %" in README
+    assert "generator in about 20 % of cases" in evaluation
+    assert f"{people[0]} and {people[1]} in the two classes" in evaluation
     perfect = summary["answers"]["true"]
     gain = 100 * summary["true_gains"]["true"]["exposure"]
     found = f"*helps* in {100 * perfect['helps']:.0f} % of {perfect['studies']} studies"
@@ -127,8 +141,12 @@ def test_the_readme_shows_how_many_steps_the_arms_need(number, steps):
     text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
     assert gain in text  # among the outputs
     if steps == 480:
-        first = gain.replace(" points", " points of accuracy").replace("+", "")
-        assert f"brought ResNet-50 {first}" in README
+        first = gain.replace(" points", " points of accuracy less").replace("+", "")
+        assert f"reaches {classic:.1f} % without any" in README
+        assert f"{original:.1f} % without it: {first}" in README
+        early = rows[rows["steps"] == 60].groupby("arm")["accuracy"].mean()
+        cost = 100 * (early["original"] - early["classic"])
+        assert f"After 60 steps it cost {cost:.1f} points" in README
     settings = f"{len(by_arm)} simulated sets of {kept('steps')['settings']['train']}"
     assert settings in measured("steps")[0]
 
@@ -233,6 +251,12 @@ def test_the_readmes_picture_is_small_and_has_words():
     assert (ROOT / path).stat().st_size < 300_000
 
 
+def section(text, first, last):
+    """From one string to another one after it, with plain minus signs."""
+    start = text.index(first)
+    return text[start : text.index(last, start)].replace("−", "-")
+
+
 POINTS = r"([+−][\d.]+) points \(([+−][\d.]+) to ([+−][\d.]+)\)"
 
 
@@ -308,8 +332,8 @@ def test_what_05_tells_of_the_study_of_36_slices():
     """Recomputed from its rows; the intervals are those that the test above recomputes."""
     content, said = kept("study_36"), {}
     text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
-    first = text.index("With 36 slices the answer is *")
-    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    part = section(text, "The answer is *harms*", "With 144 slices the answer is *")
+    summed = section(text, "So will GAN images help?", "## Exercises")
     summary = content["summary"]
     audits = pd.DataFrame([one for row in content["rows"] for one in row["audit"].values()])
     scores = pd.json_normalize([row["arms"] for row in content["rows"]])
@@ -325,20 +349,26 @@ def test_what_05_tells_of_the_study_of_36_slices():
     lacks = scores["oracle.fresh.balanced_accuracy"] - scores["classic_gan.fresh.balanced_accuracy"]
     lacks = "{:.1f} points less ({:.1f} to {:.1f})".format(*interval(100 * lacks))
     assert lacks in pages[1]
-    assert f"the answer is *{summary['verdict']['answer']}*" in part
+    assert summary["verdict"]["answer"] == "harms"
     assert f"cost {-cost:.1f} points, and the whole interval ({low:.1f} to {high:.1f})" in part
     assert f"True new slices brought {said['oracle', 'fresh'][0]:.1f} points" in part
-    shifted = "{:+.1f} points ({:+.1f} to {:+.1f})".format(*said["classic_gan", "shifted"])
-    true = "{:+.1f} points there ({:+.1f} to {:+.1f})".format(*said["oracle", "shifted"])
-    assert f"by {shifted}. The interval contains 0" in part and f"brought {true}" in part
+    later = section(text, "With 144 slices the answer is *", "So will GAN images help?")
+    true = "{:.1f} points there with 36 slices ({:+.1f} to {:+.1f})".format(
+        *said["oracle", "shifted"]
+    )
+    _, low, high = said["classic_gan", "shifted"]
+    assert low < 0 < high and f"True new slices gained {true}" in later
     mean = audits.mean(numeric_only=True)
-    assert f"all {len(audits)} GANs" in part and audits["told_apart"].all()
-    coverage, expected = f"{mean['coverage']:.2f}", f"{mean['coverage_expected']:.2f}"
-    assert f"the mean coverage was {coverage}, where real slices would have {expected}" in part
-    assert mean["like_a_slice"] > 0.99  # "Nearly all images looked like heads"
-    assert f"of {audits['repeats'].sum()} of the {len(audits)} that they repeat" in part
+    assert f"these {len(audits)} GANs" in part and audits["told_apart"].all()
+    assert mean["precision"] < 0.5
+    values = f"{mean['precision']:.2f}, where real slices have {mean['precision_expected']:.2f}"
+    assert f"(precision {values}), and they cover {100 * mean['coverage']:.0f} %" in part
+    assert f"And {audits['repeats'].sum()} of the {len(audits)} GANs repeat" in part
+    assert audits["copies_flagged"].sum() == 1  # "named as copies in only one"
     assert copies.LEVEL == 1 / 50
-    assert f"{content['settings']['values']['gan_steps']:,} steps on 36" in part
+    worth = [100 * x for x in (summary["worth"]["share"], *summary["worth"]["ci"])]
+    assert "{:.0f} % with 36 slices ({:.0f} to {:.0f} %)".format(*worth) in summed
+    assert f"GANs of {content['settings']['values']['gan_steps']:,} steps: no" in summed
     noise = kept("controls")["summary"]["36"]["generators"]["noise"]["gains"]["exposure"]["mean"]
     assert f"grey noise ({100 * noise:.1f}, above)" in part
 
@@ -347,8 +377,8 @@ def test_what_is_told_of_the_study_of_144_slices():
     """Recomputed from its rows."""
     content = kept("study_144")
     text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
-    first = text.index("With 144 slices the answer is *")
-    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    part = section(text, "With 144 slices the answer is *", "So will GAN images help?")
+    summed = section(text, "So will GAN images help?", "## Exercises")
     pages = [(ROOT / x).read_text() for x in ("README.md", "experiments/README.md")]
     answer = content["summary"]["verdict"]["answer"]
     assert answer == "no_gain" and part.startswith("With 144 slices the answer is *no gain*.")
@@ -367,15 +397,34 @@ def test_what_is_told_of_the_study_of_144_slices():
     assert "{:.1f} points less than true new slices ({:.1f} to {:.1f})".format(*missing) in pages[1]
     assert exposure[1] < 0 < exposure[2] < 5 and missing[1] > 0
     assert "{:+.1f} points ({:+.1f} to {:+.1f}) | *no gain*".format(*true) in pages[0]
-    shifted = [gain(arm, "classic", "shifted") for arm in ("classic_gan", "oracle")]
-    words = "by {:+.1f} points ({:+.1f} to {:+.1f}), and true new slices by {:+.1f} "
-    words += "({:+.1f} to {:+.1f})"
-    assert words.format(*shifted[0], *shifted[1]) in part
-    audits = pd.DataFrame([one for row in content["rows"] for one in row["audit"].values()])
-    assert f"of {audits['repeats'].sum()} of the {len(audits)} that they repeat" in part
+    for arm in ("classic_gan", "oracle"):  # "cannot be told"
+        _, low, high = gain(arm, "classic", "shifted")
+        assert low < 0 < high
+    audits, few = (
+        pd.DataFrame([one for row in kept(name)["rows"] for one in row["audit"].values()])
+        for name in ("study_144", "study_36")
+    )
+    assert f"Only {audits['repeats'].sum()} of these {len(audits)} GANs repeat" in part
+    better = f"{audits['kid'].mean():.1f} instead of {few['kid'].mean():.1f}"
+    assert f"By their KID the images are better, {better}" in part
+    assert audits["samples"].mean() == 4 * few["samples"].mean()
+    smaller = interval(100 * (scores["classic_gan.fresh.balanced_accuracy"]
+                              - scores["classic.fresh.balanced_accuracy"]))  # fmt: skip
+    other = pd.json_normalize([row["arms"] for row in kept("study_36")["rows"]])
+    harm = np.mean(100 * (other["classic_gan.fresh.balanced_accuracy"]
+                          - other["classic.fresh.balanced_accuracy"]))  # fmt: skip
+    assert smaller[1] < harm < smaller[2] and f"also the {harm:.1f} points of 36 slices" in part
+    assert f"also the {harm:.1f} of 36 slices" in pages[1]
+    worth = content["summary"]["worth"]
+    worth = [100 * x for x in (worth["share"], *worth["ci"])]
+    assert "{:.0f} % with 144 ({:.0f} to {:+.0f} %)".format(*worth) in summed
+    plain, true_slices = (
+        100 * scores[f"{arm}.fresh.balanced_accuracy"].mean() for arm in ("classic", "oracle")
+    )
+    assert f"*bundled* has {plain:.1f} %, and {true_slices:.1f} % with true new slices" in summed
+    assert f"reaches {plain:.1f} %, and {true_slices:.1f} % with true new slices" in pages[0]
     assert f"{audits['repeats'].sum()} of {len(audits)} with 144 slices" in pages[1]
     assert not audits["copies"].any() and audits["told_apart"].all()
-    assert f"the mean coverage is {audits['coverage'].mean():.2f}." in part
     assert f"{len(content['rows'])} simulated sets of 144" in pages[0]
     own = (ROOT / "notebooks" / "07_your_own_images.ipynb").read_text().replace("−", "-")
     assert (
@@ -387,8 +436,7 @@ def test_what_is_told_of_the_study_of_144_slices():
 def test_what_is_told_of_the_study_of_the_real_set():
     content = kept("study_folds")
     text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
-    first = text.index("With the 200 real slices the answer is *")
-    part = text[first : text.index("Something cheaper: resolution", first)].replace("−", "-")
+    part = section(text, "With the 200 real slices the answer is *", "So will GAN images help?")
     pages = [
         (ROOT / x).read_text().replace("−", "-") for x in ("README.md", "experiments/README.md")
     ]
@@ -396,18 +444,34 @@ def test_what_is_told_of_the_study_of_the_real_set():
     assert f"the answer is *{summary['verdict']['answer']}*" in part
     words = {name: told(gain) for name, gain in summary["gains"].items()}
     for name in ("exposure", "oracle", "stronger"):
-        assert words[name] in part and words[name] in pages[1]
+        printed = text if name == "stronger" else part  # a cell prints it
+        assert words[name] in printed and words[name] in pages[1]
     assert words["exposure"] in pages[0] and f"{words['oracle']}, measured with 44" in pages[0]
     assert f"is {words['missing']}" in part
     less = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
     assert f"brought {less}" in pages[1]
     # "a gain of 5 points is ruled out", on both pages and in 05; at a quarter, "ends below"
+    labels, groups = (np.array(content["base"][name]) for name in ("labels", "groups"))
+    weights = folds.image_weights(labels, groups)
     ends = [summary["gains"][name]["ci"][1] for name in ("exposure", "stronger")]
     assert max(ends) < 0.05 and f"ends at {100 * ends[0]:.1f} points" in part
     on_the_same = summary["gains"]["missing"]["mean"] + summary["gains"]["stronger"]["mean"]
-    on_the_same = f"{100 * on_the_same:.1f} points"
-    assert f"brought nothing either: {on_the_same}" in part
-    assert f"true new slices brought {on_the_same}" in pages[1]
+    on_the_same = f"true new slices brought {100 * on_the_same:.1f} points"
+    assert on_the_same in part and on_the_same in pages[1]
+    assert f"GAN images {100 * summary['gains']['stronger']['mean']:.1f}." in part
+    right = {
+        arm: 100 * ((np.array(answers) >= 0.5) == content["base"]["labels"]) @ weights
+        for arm, answers in content["base"]["probabilities"].items()
+    }
+    assert right["part"][0] == right["part"].max()
+    unusual = (
+        f"*classic* reached {right['part'][0]:.1f} %, the highest of the twelve{{}} (their mean "
+        f"is {right['part'].mean():.1f} %), {{}}nearly as much as with all slices "
+        f"({right['classic'][0]:.1f} %)"
+    )
+    assert unusual.format(" draws", "and ") in part and unusual.format("", "") in pages[1]
+    (hoped,) = re.findall(r"0 points: .*?undecided (\d+)%", content["foreseen"])
+    assert f"chance of {hoped} %" in part and f"chance of {hoped} %" in pages[1]
     (hours,) = re.findall(r"about ([\d.]+) hours", content["foreseen"])
     assert f"200 slices, about {float(hours):.0f} hours on two cores" in pages[0]
     shares = [row["images"] for row in content["rows"] if row["quarter"] is not None]
@@ -440,7 +504,9 @@ def test_what_is_told_of_the_study_of_the_real_set():
     }
     whole, small = audits.values()
     copiers = whole["copies_flagged"] + whole["repeats"]
-    assert len(whole) == 16 and "no copier among the 16 GANs" in part and not copiers.any()
+    assert len(whole) == 16 and "No image of the 16 GANs" in part and not copiers.any()
+    assert f"for {whole['repeats'].notna().sum()} of them" in part
+    assert f"for {whole['repeats'].notna().sum()} of these 16 GANs" in pages[1]
     assert whole["told_apart"].all() and small["told_apart"].all()
     copiers = (small["copies_flagged"] | small["repeats"]).sum()
     assert f"Of these {len(small)} GANs, {copiers} are called copiers" in part
