@@ -63,11 +63,10 @@ def measure(images: np.ndarray, held_out: np.ndarray, label: int, judge) -> dict
     from helpers.judge import judge_accuracy, judge_features
 
     real, drawn = (judge_features(x, judge) for x in (held_out, images))
-    value, error = measures.kid(real, drawn)
     like = measures.like_a_slice(images, held_out)
     return {
-        "kid": value,
-        "kid_error": error,
+        "kid": measures.kid(real, drawn),
+        "kid_error": measures.kid_error(real, drawn),
         **measures.neighbour_measures(real, drawn),
         "like_a_slice": float(like.mean()),
         "judge_agreement": float(like.mean() * judge_accuracy(images[like], label, judge)),

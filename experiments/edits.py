@@ -1,4 +1,4 @@
-"""What comes of the three edits that notebook 03 proposes under *Edit and see*.
+"""What comes of the five edits that notebook 03 proposes under *Edit and see*.
 
     python experiments/edits.py
 
@@ -23,9 +23,12 @@ RESULTS = files.RESULTS / "edits.json"
 NOTEBOOKS = files.PROJECT / "notebooks"
 SEEDS = (2019, 2020, 2021, 2022, 2023)
 RATE = "settings.discriminator_learning_rate"
+SLICES = 'tf.constant(prepared.part("train", 1)[0])'
 # By the name of an edit: what is replaced, and by what.
 EDITS = {
     "none": {},
+    "wrong target": {"tf.ones_like(on_fake)": "tf.zeros_like(on_fake)"},
+    "wrong range": {f"images = {SLICES}": f"images = ({SLICES} + 1) / 2"},
     "no penalty": {"if not recipe.penalty_weight:": "if True:"},
     "neither soft nor noisy": {
         "1.0 - recipe.soften_real * drawn": "1.0",

@@ -49,39 +49,51 @@ def like_a_slice(images: np.ndarray, real: np.ndarray) -> np.ndarray:
     return pixel_likeness(images, real, reach=0).max(axis=1) >= oddest
 
 
-def kid(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Kernel inception distance between two sets of features, and its standard error.
+def kid(first: np.ndarray, second: np.ndarray) -> float:
+    """Kernel inception distance between two sets of features.
 
     The unbiased estimate of the squared distance between the two distributions under the kernel
-    (x·y / d + 1)³: around 0 if they are one (below 0 as often as above), larger if not. The error
-    is the jackknife's, which leaves out one image at a time.
+    (x·y / d + 1)³: around 0 if they are one (below 0 as often as above), larger if not.
 
     Args:
-        first: ``(n, d)``, n at least 3.
-        second: ``(m, d)``, m at least 3.
+        first: ``(n, d)``, n at least 2.
+        second: ``(m, d)``, m at least 2.
 
     Source: Bińkowski et al. 2018, arXiv:1801.01401.
     """
 
-    def kernel(x, y):
-        return (x @ y.T / x.shape[1] + 1.0) ** 3
+    def likeness(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def within(x):  # the mean over all pairs of two different images
+        pairs, count = likeness(x, x), len(x)
+        return (pairs.sum() - np.trace(pairs)) / (count * (count - 1))
 
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    within = [kernel(x, x) for x in (first, second)]
-    rows = [k.sum(axis=1) - np.diag(k) for k in within]
-    between = kernel(first, second)
+    return float(within(first) + within(second) - 2 * likeness(first, second).mean())
 
-    def combine(sums, counts, cross):
-        own = sum(s / (c * (c - 1)) for s, c in zip(sums, counts, strict=True))
-        return own - 2 * cross / (counts[0] * counts[1])
 
-    n, m = len(first), len(second)
-    sums, cross = [r.sum() for r in rows], between.sum()
-    value = combine(sums, (n, m), cross)
-    without_first = combine((sums[0] - 2 * rows[0], sums[1]), (n - 1, m), cross - between.sum(1))
-    without_second = combine((sums[0], sums[1] - 2 * rows[1]), (n, m - 1), cross - between.sum(0))
-    variance = (n - 1) * without_first.var() + (m - 1) * without_second.var()
-    return float(value), float(np.sqrt(variance))
+def kid_error(first: np.ndarray, second: np.ndarray) -> float:
+    """The standard error of `kid`, by the jackknife, which leaves out one image at a time.
+
+    Args:
+        first: ``(n, d)``, n at least 3.
+        second: ``(m, d)``, m at least 3.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    pairs = [(x @ x.T / x.shape[1] + 1) ** 3 for x in (first, second)]
+    between = (first @ second.T / first.shape[1] + 1) ** 3
+    variance = 0.0
+    for own, other, across in (
+        (pairs[0], pairs[1], between), (pairs[1], pairs[0], between.T),
+    ):  # fmt: skip
+        n, m = across.shape
+        rows = own.sum(axis=1) - np.diag(own)
+        without = (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))
+        without += (other.sum() - np.trace(other)) / (m * (m - 1))
+        without -= 2 * (across.sum() - across.sum(axis=1)) / ((n - 1) * m)
+        variance += (n - 1) * without.var()
+    return float(np.sqrt(variance))
 
 
 def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> dict[str, float]:
@@ -171,8 +183,8 @@ def quality(
         measured.append(neighbour_measures(first, drawn))
         expected.append(neighbour_measures(first, second))
         people = min(len(alone) // 2, len(generated))  # the first images: one of each person
-        floor.append(kid(*(half[:people] for half in halves))[0])
-    value, error = kid(real[alone], generated)
+        floor.append(kid(*(half[:people] for half in halves)))
+    value, error = (measure(real[alone], generated) for measure in (kid, kid_error))
     means = [pd.DataFrame(rows).mean().to_dict() for rows in (measured, expected)]
     lowest = pd.DataFrame(expected).min()
     return {

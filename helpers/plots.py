@@ -292,29 +292,28 @@ def show_curve(
     return figure
 
 
-def show_by_step(rows: list[dict]) -> Figure:
-    """Quality and copying by training step: coverage, and the share of copies with its interval.
+def show_by_step(rows: list[dict], limit: float) -> Figure:
+    """Quality and copying by training step: coverage, and below it the p-value of the second test.
 
     Args:
-        rows: By increasing `steps`; each with `imagenet` (`coverage`, `coverage_expected`), and
-            `share` and `ci` of the copies and `repeats`, as `experiments/copying_by_step.py`
-            measures them.
+        rows: By increasing `steps`; each with `imagenet` (`coverage`, `coverage_expected`) and
+            `repeats_p`, as `experiments/copying_by_step.py` measures them.
+        limit: A smaller p-value says that training is repeated.
     """
-    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, (above, below) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout="constrained")
     steps = [row["steps"] for row in rows]
-    share, low, high = 100 * np.array([[row["share"], *row["ci"]] for row in rows]).T
-    coverage = [100 * row["imagenet"]["coverage"] for row in rows]
-    expected = 100 * np.mean([row["imagenet"]["coverage_expected"] for row in rows])
-    axis.plot(steps, coverage, "o-", color=DARK, label="coverage")
-    axis.axhline(expected, color=DARK, ls=":", label="coverage by real halves")
-    reach = np.abs([share - low, high - share])
-    copies = "share of copies, 95 % interval"
-    axis.errorbar(steps, share, reach, fmt="s--", color=LIGHT, capsize=4, label=copies)
-    repeating = [row["steps"] for row in rows if row["repeats"]]
-    axis.plot(
-        repeating, np.full(len(repeating), -8), "^", color=LIGHT, label="called: repeats training"
-    )
-    axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.set(xlabel="training steps", ylabel="%", ylim=(-14, 103))
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    expected = np.mean([row["imagenet"]["coverage_expected"] for row in rows])
+    above.plot(steps, [100 * row["imagenet"]["coverage"] for row in rows], "o-", color=DARK)
+    above.axhline(100 * expected, color=DARK, ls=":", label="two halves of real slices")
+    above.set(ylabel="coverage, %", ylim=(-3, 103))
+    p_values = np.array([row["repeats_p"] for row in rows])
+    below.plot(steps, p_values, "s-", color=LIGHT, mfc="none")
+    repeated = p_values < limit
+    name = "repeats its training slices"
+    below.plot(np.array(steps)[repeated], p_values[repeated], "s", color=LIGHT, label=name)
+    below.axhline(limit, color="grey", ls=":", label="limit")
+    below.set(yscale="log", ylabel="p, second test", xlabel="training steps")
+    below.xaxis.set_major_formatter("{x:,.0f}")
+    for axis in (above, below):
+        axis.legend(frameon=False, fontsize=9)
     return figure

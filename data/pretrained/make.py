@@ -51,10 +51,9 @@ def measure(generator, real: np.ndarray, label: int, seed: int) -> dict[str, flo
     judge = load_judge()
     drawn = sampling.generate(generator, sampling.draw_latent(len(real), seed))
     features = [judge_features(images, judge) for images in (real, drawn)]
-    value, error = measures.kid(*features)
     return {
-        "kid": value,
-        "kid_error": error,
+        "kid": measures.kid(*features),
+        "kid_error": measures.kid_error(*features),
         **measures.neighbour_measures(*features),
         "coverage_expected": measures.expected_coverage(len(real)),
         "like_a_slice": float(measures.like_a_slice(drawn, real).mean()),

@@ -620,37 +620,29 @@ def test_each_file_is_listed_with_its_command():
 
 
 def test_what_03_tells_of_its_edits():
-    """Every number of the table under *What we saw*, and the counts below it."""
-    names = {"none": "none", "no penalty": "no penalty",
-             "neither soft nor noisy": "labels neither soft nor noisy",
-             "discriminator too strong": "discriminator too strong"}  # fmt: skip
+    """The counts under *What we saw*."""
     rows = pd.DataFrame(kept("edits")["rows"])
     rows["apart"] = rows["output_on_real"] - rows["output_on_fake"]
-    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
-
-    def cell(values, digits):
-        shown = (f"{value:.{digits}f}" for value in values)
-        return ", ".join(shown).replace("-0.00", "0.00").replace("-", "−")
-
-    digits_of = {"discriminator_gradient": 1, "apart": 2, "output_on_fake": 2, "heads": 0}
     by_edit = {edit: some.set_index("seed") for edit, some in rows.groupby("edit")}
-    plain = by_edit["none"]
+    plain = by_edit.pop("none")
     assert list(plain.index) == [2019, 2020, 2021, 2022, 2023] and (plain["heads"] > 0).all()
-    for edit, words in names.items():
-        found = by_edit[edit]
-        assert found.index.equals(plain.index)
-        cells = [cell(found[name], digits) for name, digits in digits_of.items()]
-        assert f"| {words} | {' | '.join(cells)} |" in text
-        assert (found["heads"] == 0).sum() in ((0,) if edit == "none" else (1, 2))
-    without, hard, strong = (by_edit[edit] for edit in list(names)[1:])
+    assert all(found.index.equals(plain.index) for found in by_edit.values())
+    text = (ROOT / "notebooks" / "03_training.ipynb").read_text()
+    target, bright = by_edit.pop("wrong target"), by_edit.pop("wrong range")
+    low, high = target["output_on_fake"].min(), target["output_on_fake"].max()
+    assert not target["heads"].any() and f"is {low:.2f} to {high:.2f}" in text
+    apart = [f"{x:.2f}" for found in (bright, plain) for x in np.sort(found["apart"])[[0, -1]]]
+    assert "is {} to {}, and {} to {} without".format(*apart).replace("-", "−") in text
+    assert sorted(bright["heads"])[1:3] == [1, 7] and bright["heads"].max() == 10
+    names = ("no penalty", "neither soft nor noisy", "discriminator too strong")
+    without, hard, strong = (by_edit[name] for name in names)
     assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
     assert (hard["apart"] > plain["apart"]).sum() == 4
     assert (strong["output_on_fake"] < plain["output_on_fake"]).sum() == 3
-    for name in digits_of:
-        means = [found[name].mean() for found in by_edit.values()]
-        assert all(np.ptp(found[name]) > np.ptp(means) for found in by_edit.values())
-        if name == "discriminator_gradient":
-            assert f"these means are {min(means):.1f} to {max(means):.1f})" in text
+    for name in ("discriminator_gradient", "apart", "output_on_fake", "heads"):
+        means = [found[name].mean() for found in (plain, without, hard, strong)]
+        assert all(np.ptp(found[name]) > np.ptp(means) for found in (without, hard, strong))
+    assert all((found["heads"] == 0).sum() in (1, 2) for found in (without, hard, strong))
     changed = pd.concat([without, hard, strong])["heads"]
     more = sum((found["heads"] > plain["heads"]).sum() for found in (without, hard, strong))
     assert ((changed > 0).sum(), more) == (11, 10)
