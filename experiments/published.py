@@ -291,6 +291,11 @@ def summarise(
 ) -> dict[str, Any]:
     """What each classifier says by recipe and length, of the parts whose folds are all there.
 
+    Both classifiers' intervals are widened by the same factors (`verdict.FACTORS`). The factors
+    were measured with *bundled*, whose fits have no noise. A fit of ResNet-50 has noise, which all
+    test images of its fold share, and which the bootstrap over images cannot see. So the intervals
+    of ResNet-50 may be too narrow.
+
     Args:
         rows: Of all finished units.
         plan: Of the folds.
@@ -382,6 +387,8 @@ def compare_arms(
     arms: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> dict[str, Any]:
     """Balanced accuracy of each arm, and the gains of `PAIRS`, averaged over seeds or quarters.
+
+    The intervals of ResNet-50's gains may be too narrow: see `summarise`.
 
     Args:
         arms: By name ``(draws, n)``, probabilities of label 1.

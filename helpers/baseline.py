@@ -46,7 +46,7 @@ def measure_baseline(
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     plan = folds.plan_folds(labels, groups, seed)
-    weights = folds.image_weights(labels, groups)
+    weights = folds.image_weights(labels, groups, len(plan))
     answers = out_of_fold(images, labels, plan)
     draws = intervals.resample_groups(labels, groups, seed)
 

@@ -104,6 +104,11 @@ def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.
     The images of a group that is larger than a quarter of its class's share of a fold count as
     much together as that quarter, so a long series does not decide.
 
+    Args:
+        labels: ``(n,)``, 0 or 1.
+        groups: ``(n,)``, any numbers; images with equal numbers are of one patient.
+        count: Number of folds; `draw_test_folds` makes fewer where a class has few groups.
+
     Returns:
         ``(n,)``, each class's sum is 0.5.
     """
