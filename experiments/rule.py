@@ -22,7 +22,7 @@ width. `errors` says how often it is wrong: *helps* at a true gain of 0 or less,
 more, *no_gain* and *no_room* where the truth is the margin or more. `scatter` is for the plan of a
 study: how the estimates scatter with a weak generator (*few*) and with a perfect one (*true*), and
 half the width of their intervals, not widened. A study has one quarter of each fold with a GAN
-unless asked for more, so its plan uses the third command. Rows are written ten at a time: the same
+unless asked for more, so its plan uses the second command. Rows are written ten at a time: the same
 command goes on where it was stopped.
 """
 

@@ -81,7 +81,8 @@ def fit_arm(
     added = view_features(added_images, count)
     if name == "gan_only":
         return fit_head([share(added, added_labels, len(images))], real)
-    if name == "original_gan":  # the paper's: one joined set, in which each image counts the same
+    if name == "original_gan":
+        # The paper's: one joined set, in which each image counts the same as those of its class.
         both = np.concatenate([real, added]), np.concatenate([labels, added_labels])
         return fit_head([share(*both, len(images))], real)
     return fit_with_added(real, labels, added, added_labels)

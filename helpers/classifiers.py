@@ -80,7 +80,7 @@ class Classifier:
         call every test image the same class. A frozen trunk keeps its averages.
 
         Args:
-            images: ``(n, 32, 32, 1)``, whole batches of images like those that are tested.
+            images: ``(n, height, width, 1)``, whole batches of images like those that are tested.
         """
         if self.trunk == "scratch":
             for batch in np.split(images, len(images) // BATCH_SIZE):
@@ -123,9 +123,9 @@ def build_classifier(
 class Arm:
     """What a classifier is fitted on: real slices, synthetic ones, or both."""
 
-    images: np.ndarray  # (n, 32, 32, 1), real
+    images: np.ndarray  # (n, height, width, 1), real
     labels: np.ndarray  # (n,)
-    synthetic_images: np.ndarray | None = None  # (m, 32, 32, 1)
+    synthetic_images: np.ndarray | None = None  # (m, height, width, 1)
     synthetic_labels: np.ndarray | None = None  # (m,)
     augment: Callable[[np.ndarray], np.ndarray] | None = None
     turns: int = 1  # of each real image, for each turn that it has in the other arms
@@ -220,7 +220,7 @@ def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarra
         seed: Of the rounds' order.
 
     Returns:
-        Images ``(steps * 32, 32, 32, 1)`` and labels, in the order of the steps.
+        Images ``(steps * 32, height, width, 1)`` and labels, in the order of the steps.
     """
     rng = np.random.default_rng(seed)
     pools = [(arm.images, arm.labels)]
@@ -255,8 +255,9 @@ def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
     times and blur it, as the test images are not.
 
     Returns:
-        A function of images ``(n, 32, 32, 1)`` in -1 to 1; what comes in from outside is black.
-        Each call begins anew with the seed: it is no stream, and equal calls give equal images.
+        A function of images ``(n, height, width, 1)`` in -1 to 1; what comes in from outside is
+        black. Each call begins anew with the seed: it is no stream, and equal calls give equal
+        images.
 
     Source: the original's Keras image generator (whose shear of 0.2 meant degrees; here the slope).
     """

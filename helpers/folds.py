@@ -76,14 +76,15 @@ def plan_folds(
     Args:
         labels, groups, seed: As in `draw_test_folds`, whose errors it raises.
         quarters, halves: How many random quarters and halves of each fold. A draw that holds too
-            few images of a class in any fold is left out of all folds.
+            few images of a class in any fold is left out of all folds. A half is drawn with the
+            seed of the quarter of its number, so the two are not independent.
     """
     tests = draw_test_folds(labels, groups, seed)
 
-    def draw(share, count, first):
+    def draw(share, count):
         drawn = [
             [draw_share(labels, groups, ~test, share, [seed, k, j]) for k, test in enumerate(tests)]
-            for j in range(first, first + count)
+            for j in range(count)
         ]
         return [
             of_folds
@@ -91,7 +92,7 @@ def plan_folds(
             if all(np.bincount(labels[x], minlength=2).min() >= FEWEST_IN_SHARE for x in of_folds)
         ]
 
-    of_quarters, of_halves = draw(0.25, quarters, 0), draw(0.5, halves, 0)
+    of_quarters, of_halves = draw(0.25, quarters), draw(0.5, halves)
     return [
         Fold(~test, test, [x[k] for x in of_quarters], [x[k] for x in of_halves])
         for k, test in enumerate(tests)

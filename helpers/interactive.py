@@ -163,8 +163,9 @@ def draw_steps(steps: int, rows: pd.DataFrame) -> Figure:
 def smallest_gain(images: int, sd: float, folds: int) -> float:
     """The smallest true gain that a study finds in four of five cases, in points.
 
-    Folds of one set share their training images, so Nadeau and Bengio's ratio is 1 / (folds − 1).
-    The standard deviation is taken to fall with the root of the number of test images in a fold.
+    This is by Nadeau and Bengio's interval; a study's own interval is narrower. Folds of one set
+    share their training images, so the interval's ratio is 1 / (folds − 1). The standard deviation
+    is taken to fall with the root of the number of test images in a fold.
 
     Args:
         images: In the whole set, each of another patient.
@@ -178,6 +179,8 @@ def smallest_gain(images: int, sd: float, folds: int) -> float:
 
 def draw_plan(images: int, sd: float, folds: int, margin: float = 5.0) -> Figure:
     """The smallest gain that a study can find, by the number of images.
+
+    This is by Nadeau and Bengio's interval; a study's own interval is narrower.
 
     Args:
         images, sd, folds: As in `smallest_gain`.
