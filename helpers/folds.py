@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from helpers.files import CourseError
 
+FOLDS = 8  # fewer where a class has fewer groups
 FEWEST_IN_SHARE = 4  # images of a class in a random share; a gain measured on fewer says nothing
 
 
@@ -18,13 +19,11 @@ class Fold:
 
     train: np.ndarray  # (n,), bool
     test: np.ndarray  # (n,), bool
-    quarters: list[np.ndarray] = field(default_factory=list)  # each (n,), bool
-    halves: list[np.ndarray] = field(default_factory=list)
+    quarters: list[np.ndarray]  # each (n,), bool
+    halves: list[np.ndarray]
 
 
-def draw_test_folds(
-    labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
-) -> np.ndarray:
+def draw_test_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """Split all images in whole groups, so that each image is tested exactly once.
 
     For out-of-fold predictions without a validation part. Patients with many images lose none;
@@ -34,10 +33,9 @@ def draw_test_folds(
         labels: ``(n,)``, 0 or 1.
         groups: ``(n,)``, any numbers; a group may hold both classes.
         seed: Of the order in which groups are assigned.
-        count: Number of folds; fewer where a class has fewer groups.
 
     Returns:
-        ``(folds, n)``, bool: the test part of each fold.
+        ``(folds, n)``, bool: the test part of each fold; `FOLDS` of them, or fewer.
 
     Raises:
         CourseError: A class comes from a single group, or cannot be in every training part.
@@ -56,7 +54,7 @@ def draw_test_folds(
     order = np.arange(len(names))
     np.random.RandomState(seed).shuffle(order)
     shuffled = np.argsort(order)[numbers]
-    folds = StratifiedGroupKFold(min(count, of_class[fewest]))
+    folds = StratifiedGroupKFold(min(FOLDS, of_class[fewest]))
     tests = np.zeros((folds.n_splits, len(labels)), dtype=bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds
@@ -99,7 +97,7 @@ def plan_folds(
     ]
 
 
-def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.ndarray:
+def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = FOLDS) -> np.ndarray:
     """What each image counts in a score: each class one half, and no group too much.
 
     The images of a group that is larger than a quarter of its class's share of a fold count as
