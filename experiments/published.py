@@ -170,7 +170,7 @@ def score_at_full_size(fold: Fold, name: str) -> list[float]:
     views = bundled.augmented_views(train, ARMS[name].views)
     features = trunk.features(views.reshape(-1, FULL, FULL, 1), FULL)
     real = features.reshape(*views.shape[:2], -1)
-    head = bundled.fit_head([bundled.share(real, fold.parts["train"][1], len(train))], real)
+    head = bundled.fit_head([bundled.weigh_classes(real, fold.parts["train"][1], len(train))], real)
     return np.round(head.answer(trunk.features(test, FULL)), 6).tolist()
 
 

@@ -135,7 +135,7 @@ def out_of_fold(
             added = features[rest][:, : views[name]]
             head = bundled.fit_with_added(real, labels[kept], added, labels[rest])
         else:
-            head = bundled.fit_head([bundled.share(real, labels[kept], kept.sum())], real)
+            head = bundled.fit_head([bundled.weigh_classes(real, labels[kept], kept.sum())], real)
         answers[name][draw, fold.test] = head.answer(features[fold.test, 0])
     return answers
 

@@ -24,9 +24,9 @@ def speed_up(network: keras.Model, precision: str = "float32") -> keras.Model:
     """A clone of a network, with its weights, that computes the same in less time.
 
     BatchNorm on images takes one operation where Keras takes a dozen; its moving variance is a
-    little larger (`FusedBatchNorm`). On a processor, a convolution
-    to one channel is computed row by row of its kernel; with "+winograd", a 5x5 convolution by
-    Winograd's algorithm. All other layers are Keras' own, and so is the order of the weights.
+    little larger (`FusedBatchNorm`). On a processor, a convolution to one channel is computed row
+    by row of its kernel; with "+winograd", a 5x5 convolution by Winograd's algorithm. All other
+    layers are Keras' own, and so is the order of the weights.
 
     Args:
         network: Any functional model; models inside it are cloned as well.
@@ -80,7 +80,7 @@ class FusedBatchNorm(networks.ExactBatchNorm):
         if not training:
             return fused(mean=mean, variance=variance, is_training=False)[0]
         normalised, *batch = fused(is_training=True)
-        self.follow(*batch)
+        self.update_moving_averages(*batch)
         return normalised
 
 
