@@ -21,7 +21,7 @@ import numpy as np
 
 from helpers import files, intervals, machine
 
-RESULTS = files.PROJECT / "experiments" / "results" / "copying.json"
+RESULTS = files.RESULTS / "copying.json"
 TRAIN, HELD_OUT, NEW, COPIES, FEW = 72, 28, 200, 10, 2
 PEOPLE, SLICES = 3, 4  # with several slices, of which one is held out
 SEED = 404
