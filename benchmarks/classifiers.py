@@ -72,7 +72,7 @@ def plain(trunk: str) -> None:
         x = keras.layers.Dropout(0.4)(body.output)
         model = keras.Model(body.inputs, keras.layers.Dense(2, activation="softmax")(x))
         model.compile(keras.optimizers.RMSprop(1e-3), "sparse_categorical_crossentropy")
-        images, labels = classifiers.draw_batches(arm, STEPS * arm.length, seed)
+        images, labels = classifiers.draw_batches(arm, STEPS * arm.step_factor, seed)
         model.fit(images, labels, batch_size=classifiers.BATCH_SIZE, verbose=0)
         for _ in range(2):  # validation, then test
             model.predict(test[0], verbose=0)

@@ -43,7 +43,7 @@ def run_set(number: int) -> list[dict[str, Any]]:
     machine.setup()
     from helpers import bundled, preprocessing, trunk
 
-    seed = 900_000_000 + 10 * number  # no study, pilot or GAN has such seeds
+    seed = 900_000_000 + 10 * number  # a study, pilot or GAN is very unlikely to have these
     most = max(SIZES)
     all_images, all_labels = preprocessing.fresh_slices(most, seed)
     oracle, planted = (preprocessing.fresh_slices(ADDED * most, seed + k) for k in (1, 2))

@@ -7,7 +7,9 @@ Each draw has 72 training images, 28 held-out ones and 200 new ones, simulated s
 take the place of some of the new ones. In further draws three people have four slices each among
 the real ones, and four more each among the new ones. Beside the course's test stands its older one,
 which permutes training and held-out images. With `--data` the same is asked of the real set: in a
-draw, six in ten people train or are held out, and the slices of the others are the new ones.
+draw, six in ten people train or are held out, and the slices of the others are the new ones. (In
+the committed rows of the real set, training and held-out slices were cut in the order of files. So
+the held-out slices were always the last files.)
 
 The rates, and one row a set, go into `experiments/results/copying.json`.
 """
@@ -19,7 +21,7 @@ import numpy as np
 
 from helpers import files, intervals, machine
 
-RESULTS = files.PROJECT / "experiments" / "results" / "copying.json"
+RESULTS = files.RESULTS / "copying.json"
 TRAIN, HELD_OUT, NEW, COPIES, FEW = 72, 28, 200, 10, 2
 PEOPLE, SLICES = 3, 4  # with several slices, of which one is held out
 SEED = 404
@@ -132,6 +134,16 @@ def run_draw(world: str, pool: np.ndarray, seed: list[int]) -> list[dict]:
     return [{"world": world} | row for row in rows]
 
 
+def choose_known(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw six in ten people; their slices, person by person in random order, as ``(m,)`` places.
+
+    The first slices are to train, and the last ones are held out.
+    """
+    order = rng.permutation(np.unique(groups))
+    people = order[: round(0.6 * len(order))]
+    return np.concatenate([np.flatnonzero(groups == person) for person in people])
+
+
 def run_real(data: str, draws: int) -> tuple[list[dict], list[list[str]]]:
     """The same on the real set, and which of its slices look like one picture."""
     from helpers import copies, folder, planted, preprocessing
@@ -152,9 +164,8 @@ def run_real(data: str, draws: int) -> tuple[list[dict], list[list[str]]]:
             groups[groups == groups[i]] = groups[j]
         for draw in range(draws):
             rng = np.random.default_rng([SEED, label, draw])
-            order = rng.permutation(np.unique(groups))
-            known = np.isin(groups, order[: round(0.6 * len(order))])
-            real, fresh = images[known], images[~known]
+            known = choose_known(groups, rng)
+            real, fresh = images[known], np.delete(images, known, axis=0)
             trained = round(TRAIN / (TRAIN + HELD_OUT) * len(real))
             made, places, _ = planted.plant_copies(fresh, real[:trained], FEW, rng)
             for kind, generated, planted_at in (

@@ -19,7 +19,7 @@ import numpy as np
 from course.commands import command
 from helpers import files, machine
 
-RESULTS = files.PROJECT / "experiments" / "results" / "copying_by_step.json"
+RESULTS = files.RESULTS / "copying_by_step.json"
 IMAGES = 200
 KEPT_OF_COPIES = ("flagged", "share", "ci", "p_value", "repeats", "repeats_p")
 CALLED = ("kid", "precision", "recall", "density", "coverage", "coverage_expected")

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from helpers import files, intervals, lookalikes, machine, phantom, preprocessing
 
-RESULT = files.PROJECT / "experiments" / "results" / "lookalikes.json"
+RESULT = files.RESULTS / "lookalikes.json"
 EDGE = 160  # pixels of an original
 AUGMENTED = 8  # copies of each original
 

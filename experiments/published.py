@@ -170,7 +170,7 @@ def score_at_full_size(fold: Fold, name: str) -> list[float]:
     views = bundled.augmented_views(train, ARMS[name].views)
     features = trunk.features(views.reshape(-1, FULL, FULL, 1), FULL)
     real = features.reshape(*views.shape[:2], -1)
-    head = bundled.fit_head([bundled.share(real, fold.parts["train"][1], len(train))], real)
+    head = bundled.fit_head([bundled.weigh_classes(real, fold.parts["train"][1], len(train))], real)
     return np.round(head.answer(trunk.features(test, FULL)), 6).tolist()
 
 
@@ -291,6 +291,11 @@ def summarise(
 ) -> dict[str, Any]:
     """What each classifier says by recipe and length, of the parts whose folds are all there.
 
+    Both classifiers' intervals are widened by the same factors (`verdict.FACTORS`). The factors
+    were measured with *bundled*, whose fits have no noise. A fit of ResNet-50 has noise, which all
+    test images of its fold share, and which the bootstrap over images cannot see. So the intervals
+    of ResNet-50 may be too narrow.
+
     Args:
         rows: Of all finished units.
         plan: Of the folds.
@@ -382,6 +387,8 @@ def compare_arms(
     arms: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> dict[str, Any]:
     """Balanced accuracy of each arm, and the gains of `PAIRS`, averaged over seeds or quarters.
+
+    The intervals of ResNet-50's gains may be too narrow: see `summarise`.
 
     Args:
         arms: By name ``(draws, n)``, probabilities of label 1.

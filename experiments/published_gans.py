@@ -101,7 +101,8 @@ def draw_quarter(
 ) -> np.ndarray:
     """Draw a random quarter of the training slices of each class, in whole groups.
 
-    A group larger than a quarter of its class's share is left to the other three quarters.
+    A group larger than a quarter of its class's share is left to the other three quarters. A group
+    of both classes is drawn with those of class 1, if it fits in both.
 
     Args:
         labels: ``(n,)``, 0 or 1.
@@ -117,20 +118,22 @@ def draw_quarter(
     """
     rng = np.random.default_rng(seed)
     quarter = np.zeros(len(labels), dtype=bool)
+    wanted = np.round(np.bincount(labels[train], minlength=2) / 4).clip(FEWEST["train"])
+    found = np.zeros(2, dtype=int)  # of each class
     for label in (1, 0):
-        of_class = train & (labels == label)
-        wanted = max(FEWEST["train"], round(of_class.sum() / 4))
-        found = 0
-        for group in rng.permutation(np.unique(groups[of_class])):
-            members = of_class & (groups == group)
-            size = members.sum()
-            if size <= max(1, wanted / 4) and found + size <= wanted:
+        for group in rng.permutation(np.unique(groups[train & (labels == label)])):
+            members = train & (groups == group)
+            sizes = np.bincount(labels[members], minlength=2)
+            fits = (sizes <= np.maximum(1, wanted / 4)) & (found + sizes <= wanted)
+            decided = label == 0 and sizes[1] > 0
+            if fits.all() and not decided:
                 quarter |= members
-                found += size
-        if found < FEWEST["train"]:
+                found += sizes
+        if found[label] < FEWEST["train"]:
             raise CourseError(
-                f"too few images for a quarter: it would hold {found} training images of class "
-                f"{label} and needs {FEWEST['train']}; add images of this class, or more patients."
+                f"too few images for a quarter: it would hold {found[label]} training images of "
+                f"class {label} and needs {FEWEST['train']}; add images of this class, or more "
+                "patients."
             )
     return quarter
 

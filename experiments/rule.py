@@ -19,11 +19,14 @@ The truth of each gain is its mean over all studies, scored on 2,000 further sli
 how many times as wide as the bootstrap's own the intervals must be to cover the truth in 95 of 100
 studies, and at least 1. `answers` says how often the rule gives which answer with intervals of that
 width. `errors` says how often it is wrong: *helps* at a true gain of 0 or less, *harms* at 0 or
-more, *no_gain* and *no_room* where the truth is the margin or more. `scatter` is for the plan of a
-study: how the estimates scatter with a weak generator (*few*) and with a perfect one (*true*), and
-half the width of their intervals, not widened. A study has one quarter of each fold with a GAN
-unless asked for more, so its plan uses the third command. Rows are written ten at a time: the same
-command goes on where it was stopped.
+more, *no_gain* and *no_room* where the truth is the margin or more. The intervals of these rates
+count the studies as independent. But all studies draw from the same 3,000 slices, and all are
+scored on the same 2,000, so these intervals may be too narrow.
+
+`scatter` is for the plan of a study: how the estimates scatter with a weak generator (*few*) and
+with a perfect one (*true*), and half the width of their intervals, not widened. A study has one
+quarter of each fold with a GAN unless asked for more, so its plan uses the second command. Rows are
+written ten at a time: the same command goes on where it was stopped.
 """
 
 import argparse
@@ -35,16 +38,18 @@ from typing import Any
 import joblib
 import numpy as np
 
+from course.replicate import ADDED
 from course.workers import THREADS
 from helpers import files, machine
-from helpers.arms import compare
+from helpers.arms import ARMS, compare
+from helpers.verdict import FACTORS, FEWEST_REPLICATES, MARGIN, decide
 
 POOL, TEST, SIZE, QUARTERS = 3000, 2000, 200, 3
-VIEWS, MOST_VIEWS = 4, 16  # of added images, and of real ones in the long arms
-ADDED = 3  # added images for each real one
+VIEWS = ARMS["oracle"].views  # of added images
+MOST_VIEWS = ARMS["classic_long"].views
 FEW = 12  # slices of each class that the generator *few* knows
 GENERATORS = ("true", "few", "copies", "a third wrong", "shuffled")
-GAINS = ("exposure", "compute", "oracle", "stronger", "missing")
+GAINS = tuple(FACTORS)
 
 
 def make_pool(folder: Path) -> Path:
@@ -134,7 +139,7 @@ def run_study(
     def fit(name, real, real_labels, added=None, share=1.0):
         parts = real, real_labels
         if added is None:
-            head = bundled.fit_head([bundled.share(*parts, len(real))], real, exact=False)
+            head = bundled.fit_head([bundled.weigh_classes(*parts, len(real))], real, exact=False)
         else:
             head = bundled.fit_with_added(*parts, *added, exact=False)
         tested = (head.answer(views[fold.test, 0]) >= 0.5) == labels[fold.test]
@@ -195,7 +200,6 @@ def pairs(kind: str) -> dict[str, tuple[str, str]]:
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """True gains, factors, and how often the rule gives which answer."""
     from helpers import intervals
-    from helpers.verdict import FEWEST_REPLICATES, MARGIN, decide
 
     kinds = [kind for kind in GENERATORS if any(kind in row["gains"] for row in rows)]
     names = {name for row in rows for name in row["true"]}

@@ -46,7 +46,7 @@ def fit_split(split: int, slices, networks, steps: int) -> list[dict]:
     features = [judge_features(x, judge) for x in (train[0], test[0])]
     head = LogisticRegression(max_iter=1000).fit(features[0], train[1])
     right["head on the judge"] = head.predict(features[1]) == test[1]
-    counts = {"test_images": len(test[1]), "images": len(labels)}
+    counts = {"test_images": len(test[1]), "train_images": len(train[1]), "images": len(labels)}
     return [
         {"split": split, "arm": name, "accuracy": float(np.mean(hits))} | counts
         for name, hits in right.items()

@@ -130,10 +130,10 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return (images - mean) / (spread + 1e-3)
 
 
-def standardise(images: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
-    """Mean 0 and length 1 along these axes; same shape."""
-    images = images - images.mean(axis=axis, keepdims=True)
-    return images / (np.sqrt((images**2).sum(axis=axis, keepdims=True)) + 1e-6)
+def standardise(images: np.ndarray) -> np.ndarray:
+    """Mean 0 and length 1 along the last axis; same shape."""
+    images = images - images.mean(axis=-1, keepdims=True)
+    return images / (np.sqrt((images**2).sum(axis=-1, keepdims=True)) + 1e-6)
 
 
 def _refine(

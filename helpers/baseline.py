@@ -46,7 +46,7 @@ def measure_baseline(
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     plan = folds.plan_folds(labels, groups, seed)
-    weights = folds.image_weights(labels, groups)
+    weights = folds.image_weights(labels, groups, len(plan))
     answers = out_of_fold(images, labels, plan)
     draws = intervals.resample_groups(labels, groups, seed)
 
@@ -135,7 +135,7 @@ def out_of_fold(
             added = features[rest][:, : views[name]]
             head = bundled.fit_with_added(real, labels[kept], added, labels[rest])
         else:
-            head = bundled.fit_head([bundled.share(real, labels[kept], kept.sum())], real)
+            head = bundled.fit_head([bundled.weigh_classes(real, labels[kept], kept.sum())], real)
         answers[name][draw, fold.test] = head.answer(features[fold.test, 0])
     return answers
 

@@ -6,7 +6,7 @@ same answer on every machine.
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -45,7 +45,8 @@ class Head:
 
     def answer(self, features: np.ndarray) -> np.ndarray:
         """Probability of label 1, ``(n,)``, from the features ``(n, 1280)`` of plain images."""
-        return self.regression.predict_proba(self.scaler.transform(_exact(features)))[:, 1]
+        exact = np.asarray(features, np.float64)
+        return self.regression.predict_proba(self.scaler.transform(exact))[:, 1]
 
 
 def fit_arm(
@@ -75,15 +76,16 @@ def fit_arm(
     real = view_features(images, count)
     if name == "mixup":
         mixed = mix(images, labels)
-        return fit_head([share(real, labels, len(images) / 2), mixed], real)
+        return fit_head([weigh_classes(real, labels, len(images) / 2), mixed], real)
     if added_images is None:
-        return fit_head([share(real, labels, len(images))], real)
+        return fit_head([weigh_classes(real, labels, len(images))], real)
     added = view_features(added_images, count)
     if name == "gan_only":
-        return fit_head([share(added, added_labels, len(images))], real)
-    if name == "original_gan":  # the paper's: one joined set, in which each image counts the same
+        return fit_head([weigh_classes(added, added_labels, len(images))], real)
+    if name == "original_gan":
+        # The paper's: one joined set, in which each image counts the same as those of its class.
         both = np.concatenate([real, added]), np.concatenate([labels, added_labels])
-        return fit_head([share(*both, len(images))], real)
+        return fit_head([weigh_classes(*both, len(images))], real)
     return fit_with_added(real, labels, added, added_labels)
 
 
@@ -94,15 +96,19 @@ def run_arms(
     validation: tuple[np.ndarray, np.ndarray],
     fresh: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     groups: np.ndarray | None = None,
-    **_: Any,
+    protocol: str = "",
+    steps: int = 0,
+    seed: int = 0,
+    keep: Path | None = None,
 ) -> Results:
     """Fit and score notebook 05's arms, as `classifiers.run_arms` does with ResNet-50.
 
     Args:
         arms: By name. "original" is among them where "gan_only" is. An arm whose key is a number
             is a share of the real slices under classic augmentation.
-        test, validation, fresh, groups: As in `classifiers.run_arms`. Its other arguments are
-            passed over: this classifier has no steps and no seed.
+        test, validation, fresh, groups: As in `classifiers.run_arms`.
+        protocol, steps, seed, keep: Not used, since this classifier has no steps and no seed. They
+            are here so that a notebook can call both functions alike.
 
     Raises:
         KeyError: An arm that is not in `ARMS`.
@@ -138,7 +144,7 @@ def fit_with_added(
     So the real images count the same however many images are added.
     """
     half = len(real) / 2
-    parts = [share(real, labels, half), share(added, added_labels, half)]
+    parts = [weigh_classes(real, labels, half), weigh_classes(added, added_labels, half)]
     return fit_head(parts, real, exact, c)
 
 
@@ -174,7 +180,7 @@ def fit_head(parts: list[Examples], real: np.ndarray, exact: bool = True, c: flo
     return Head(scaler, regression)
 
 
-def share(features: np.ndarray, labels: np.ndarray, total: float) -> Examples:
+def weigh_classes(features: np.ndarray, labels: np.ndarray, total: float) -> Examples:
     """Give the views of all images weights that sum to a total, half of it for each class.
 
     Args:
@@ -255,11 +261,6 @@ def mix(images: np.ndarray, labels: np.ndarray) -> Examples:
 def _threads() -> ThreadpoolController:
     """Made once, since it looks through all loaded libraries."""
     return ThreadpoolController()
-
-
-def _exact(features: np.ndarray) -> np.ndarray:
-    """In float64, in which the solver reaches its tolerance."""
-    return np.asarray(features, np.float64)
 
 
 def _seed(images: np.ndarray) -> int:

@@ -18,7 +18,7 @@ BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 PATIENCE = 5
 MOST_KNOWN = 20_000  # images whose features are kept: with their keys 240 MB
-SETTLING = 15  # batches; at momentum 0.8 the weight of what came before is 0.8 ** 15, under 4 %
+RECALIBRATION_BATCHES = 15  # at momentum 0.8, what came before keeps 0.8 ** 15, under 4 %
 
 
 @dataclasses.dataclass
@@ -73,14 +73,14 @@ class Classifier:
         """Probability of label 1 for each image, ``(n,)``."""
         return predict(self.learner, self.inputs(images))[:, 1]
 
-    def settle(self, images: np.ndarray) -> None:
+    def recalibrate_batch_norm(self, images: np.ndarray) -> None:
         """Let BatchNorm's moving averages catch up with the final weights; nothing else moves.
 
         Averages of earlier weights, or of images that are turned and moved, can make the network
         call every test image the same class. A frozen trunk keeps its averages.
 
         Args:
-            images: ``(n, 32, 32, 1)``, whole batches of images like those that are tested.
+            images: ``(n, height, width, 1)``, whole batches of images like those that are tested.
         """
         if self.trunk == "scratch":
             for batch in np.split(images, len(images) // BATCH_SIZE):
@@ -123,15 +123,15 @@ def build_classifier(
 class Arm:
     """What a classifier is fitted on: real slices, synthetic ones, or both."""
 
-    images: np.ndarray  # (n, 32, 32, 1), real
+    images: np.ndarray  # (n, height, width, 1), real
     labels: np.ndarray  # (n,)
-    synthetic_images: np.ndarray | None = None  # (m, 32, 32, 1)
+    synthetic_images: np.ndarray | None = None  # (m, height, width, 1)
     synthetic_labels: np.ndarray | None = None  # (m,)
     augment: Callable[[np.ndarray], np.ndarray] | None = None
     turns: int = 1  # of each real image, for each turn that it has in the other arms
 
     @property
-    def length(self) -> int:
+    def step_factor(self) -> int:
         """Its steps, for each step of an arm of real images: synthetic ones take half a batch."""
         return self.turns * (1 if self.synthetic_images is None else 2)
 
@@ -220,7 +220,7 @@ def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarra
         seed: Of the rounds' order.
 
     Returns:
-        Images ``(steps * 32, 32, 32, 1)`` and labels, in the order of the steps.
+        Images ``(steps * 32, height, width, 1)`` and labels, in the order of the steps.
     """
     rng = np.random.default_rng(seed)
     pools = [(arm.images, arm.labels)]
@@ -231,21 +231,21 @@ def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarra
         for images, labels in pools
         for label in (0, 1)
     ]
-    share = BATCH_SIZE // len(kinds)
-    batches = np.empty((steps, len(kinds), share, *arm.images.shape[1:]), dtype=np.float32)
-    labels = np.empty((steps, len(kinds), share), dtype=np.int64)
+    per_kind = BATCH_SIZE // len(kinds)
+    batches = np.empty((steps, len(kinds), per_kind, *arm.images.shape[1:]), dtype=np.float32)
+    labels = np.empty((steps, len(kinds), per_kind), dtype=np.int64)
     for k, (images, members, label) in enumerate(kinds):
-        rounds = -(-steps * share // len(members))
+        rounds = -(-steps * per_kind // len(members))
         order = np.concatenate([rng.permutation(members) for _ in range(rounds)])
-        chosen = order[: steps * share].reshape(steps, share)
+        chosen = order[: steps * per_kind].reshape(steps, per_kind)
         batches[:, k], labels[:, k] = images[chosen], label
     flat = batches.reshape(-1, *arm.images.shape[1:])
     return (arm.augment(flat) if arm.augment else flat), labels.reshape(-1)
 
 
 def draw_plain(arm: Arm, steps: int, seed: int) -> np.ndarray:
-    """Batches for `Classifier.settle`: the arm's own images, unchanged, without synthetic ones."""
-    return draw_batches(Arm(arm.images, arm.labels), min(steps, SETTLING), seed)[0]
+    """Batches for `Classifier.recalibrate_batch_norm`: the arm's real images, unchanged."""
+    return draw_batches(Arm(arm.images, arm.labels), min(steps, RECALIBRATION_BATCHES), seed)[0]
 
 
 def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -255,8 +255,9 @@ def classic_augmentation(seed: int) -> Callable[[np.ndarray], np.ndarray]:
     times and blur it, as the test images are not.
 
     Returns:
-        A function of images ``(n, 32, 32, 1)`` in -1 to 1; what comes in from outside is black.
-        Each call begins anew with the seed: it is no stream, and equal calls give equal images.
+        A function of images ``(n, height, width, 1)`` in -1 to 1; what comes in from outside is
+        black. Each call begins anew with the seed: it is no stream, and equal calls give equal
+        images.
 
     Source: the original's Keras image generator (whose shear of 0.2 meant degrees; here the slope).
     """
@@ -300,7 +301,7 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     Returns:
         The classifier's model, fitted.
     """
-    steps *= arm.length
+    steps *= arm.step_factor
     images, labels = draw_batches(arm, steps, seed)
     rates = LEARNING_RATE * (1 - np.arange(steps, dtype=np.float32) / steps)
     plain = draw_plain(arm, steps, seed)
@@ -313,7 +314,7 @@ def fit(classifier: Classifier, arm: Arm, *, steps: int, seed: int) -> keras.Mod
     for x, y, rate in parts:
         classifier.learner.optimizer.learning_rate = rate
         classifier.learner.train_on_batch(classifier.inputs(x), y)
-    classifier.settle(plain)
+    classifier.recalibrate_batch_norm(plain)
     return classifier.model
 
 
@@ -328,7 +329,7 @@ def fit_with_patience(
     """The paper's protocol: epochs over the arm's images, early stopping on validation loss.
 
     Real and synthetic images are one set here, in which each counts the same as the others of its
-    class. The learning rate does not change. BatchNorm's averages settle at the end, as in `fit`;
+    class. The learning rate does not change. BatchNorm is recalibrated at the end, as in `fit`;
     early stopping compares the epochs before that.
 
     Args:
@@ -340,7 +341,7 @@ def fit_with_patience(
         What early stopping picked: `best_epoch`, counted from 0, and `best_weights` of the learner;
         the classifier itself holds the last epoch's.
     """
-    plain = draw_plain(arm, SETTLING, seed)
+    plain = draw_plain(arm, RECALIBRATION_BATCHES, seed)
     if arm.synthetic_images is not None:
         images = np.concatenate([arm.images, arm.synthetic_images])
         labels = np.concatenate([arm.labels, arm.synthetic_labels])
@@ -364,10 +365,10 @@ def fit_with_patience(
             stopper.on_epoch_end(epoch, {"val_loss": epoch_log.history["val_loss"][0]})
     last = classifier.learner.get_weights()
     classifier.learner.set_weights(stopper.best_weights)
-    classifier.settle(plain)
+    classifier.recalibrate_batch_norm(plain)
     stopper.best_weights = classifier.learner.get_weights()
     classifier.learner.set_weights(last)
-    classifier.settle(plain)
+    classifier.recalibrate_batch_norm(plain)
     return stopper
 
 

@@ -8,24 +8,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from helpers import gan, measures, plots
+from helpers.classifiers import BATCH_SIZE
 
 NEIGHBOUR = 2  # the balls of the drawing reach to this one; those of the audit to the fifth
 POSITIONS = np.linspace(-4, 4, 81)  # of the one-dimensional discriminator
+UPDATES, PENALTY_WEIGHT = 800, 10.0  # of this discriminator
+STRIPS = 5  # permuted ones
+BATCHES = 4  # that are drawn of each arm
 PENALTIES = ("no penalty", "slope 1 on mixtures", "slope 0 on real images")
 
 
 # --- 03 · The gradient penalty -------------------------------------------------------------------
 
 
-def fit_discriminator(penalty: str, steps: int = 800, weight: float = 10.0) -> np.ndarray:
+def fit_discriminator(penalty: str) -> np.ndarray:
     """Train a small discriminator of images that are one number, under a gradient penalty.
 
     Real images lie around 2, generated ones around -2. Loss and penalty are those of notebook 03.
 
     Args:
         penalty: One of `PENALTIES`.
-        steps: Updates, each on all images.
-        weight: Of the penalty, as in a recipe.
 
     Returns:
         ``(81,)``: the logit at `POSITIONS`.
@@ -49,13 +51,13 @@ def fit_discriminator(penalty: str, steps: int = 800, weight: float = 10.0) -> n
             loss = gan.cross_entropy(tf.ones_like(on_real), on_real)
             loss += gan.cross_entropy(tf.zeros_like(on_fake), on_fake)
             if penalty == PENALTIES[1]:
-                loss += weight * gan.gradient_penalty(critic, on_mixtures, slope=1.0)
+                loss += PENALTY_WEIGHT * gan.gradient_penalty(critic, on_mixtures, slope=1.0)
             elif penalty == PENALTIES[2]:
-                loss += weight * gan.gradient_penalty(critic, real, slope=0.0)
+                loss += PENALTY_WEIGHT * gan.gradient_penalty(critic, real, slope=0.0)
         gradients = tape.gradient(loss, critic.trainable_variables)
         optimizer.apply(gradients, critic.trainable_variables)
 
-    for _ in range(steps):
+    for _ in range(UPDATES):  # each on all images
         step()
     return critic(_as_images(POSITIONS)).numpy()[:, 0]
 
@@ -152,18 +154,17 @@ def show_intervals(middle: np.ndarray, reach: np.ndarray, truth: float) -> Figur
     return figure
 
 
-def show_permutations(values: np.ndarray, labels: np.ndarray, seed: int, rows: int = 5) -> Figure:
+def show_permutations(values: np.ndarray, labels: np.ndarray, seed: int) -> Figure:
     """A strip of labels below the values that they belong to, and permuted strips below that.
 
     Args:
         values: ``(n,)``, one number for each image.
         labels: ``(n,)``, 0 or 1.
         seed: Of the permutations.
-        rows: How many permuted strips.
     """
     rng = np.random.default_rng(seed)
     order = np.argsort(values, kind="stable")
-    strips = [labels[order], *(rng.permutation(labels)[order] for _ in range(rows))]
+    strips = [labels[order], *(rng.permutation(labels)[order] for _ in range(STRIPS))]
     figure, (top, below) = plt.subplots(
         2, 1, figsize=(8, 3.6), layout="constrained", height_ratios=(1, 2), sharex=True
     )
@@ -174,9 +175,9 @@ def show_permutations(values: np.ndarray, labels: np.ndarray, seed: int, rows: i
             below.plot(*_marks(strip == label, row), "s", color=colour, ms=8)
         apart = values[order][strip == 1].mean() - values[order][strip == 0].mean()
         below.text(len(values) + 0.2, row, f"{apart:+.3f}", va="center")
-    names = ["true labels", *(f"permuted {k + 1}" for k in range(rows))]
+    names = ["true labels", *(f"permuted {k + 1}" for k in range(STRIPS))]
     below.set_yticks(range(len(names)), names)
-    below.set(ylim=(rows + 0.6, -0.6), xlim=(-0.8, len(values) + 3.5), xticks=[])
+    below.set(ylim=(STRIPS + 0.6, -0.6), xlim=(-0.8, len(values) + 3.5), xticks=[])
     below.text(len(values) + 0.2, -0.95, "difference", va="center", fontsize=9)
     below.spines[:].set_visible(False)
     return figure
@@ -228,20 +229,18 @@ def show_updates() -> Figure:
 # --- 05 · Turns ----------------------------------------------------------------------------------
 
 
-def show_turns(real: int, steps: int, batch: int = 32, rows: int = 4) -> Figure:
+def show_turns(real: int, steps: int) -> Figure:
     """The batches of an arm without and with generated images, and the turns of a real slice.
 
     Args:
         real: Real training images.
         steps: Batches of the arm without generated images; with them there are twice as many.
-        batch: Images in each.
-        rows: Batches that are drawn.
     """
-    kinds = ("real alone", batch, steps), ("half generated", batch // 2, 2 * steps)
+    kinds = ("real alone", BATCH_SIZE, steps), ("half generated", BATCH_SIZE // 2, 2 * steps)
     figure, axes = plt.subplots(2, 1, figsize=(8.5, 3.4), layout="constrained")
     for axis, (name, places, count) in zip(axes, kinds, strict=True):
-        for row in range(rows):
-            for place in range(batch):
+        for row in range(BATCHES):
+            for place in range(BATCH_SIZE):
                 kind = place < places
                 axis.plot(place, row, "s", ms=7, color=plots.DARK if kind else plots.LIGHT,
                           mfc=None if kind else "white")  # fmt: skip
@@ -251,7 +250,8 @@ def show_turns(real: int, steps: int, batch: int = 32, rows: int = 4) -> Figure:
             f"= {turns:.1f} turns for each slice",
             fontsize=10,
         )
-        axis.set(xticks=[], yticks=range(rows), yticklabels=[f"batch {k + 1}" for k in range(rows)])
-        axis.set_ylim(rows - 0.4, -0.6)
+        names = [f"batch {k + 1}" for k in range(BATCHES)]
+        axis.set(xticks=[], yticks=range(BATCHES), yticklabels=names)
+        axis.set_ylim(BATCHES - 0.4, -0.6)
         axis.spines[:].set_visible(False)
     return figure

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from helpers.files import CourseError
 
+FOLDS = 8  # fewer where a class has fewer groups
 FEWEST_IN_SHARE = 4  # images of a class in a random share; a gain measured on fewer says nothing
 
 
@@ -18,13 +19,11 @@ class Fold:
 
     train: np.ndarray  # (n,), bool
     test: np.ndarray  # (n,), bool
-    quarters: list[np.ndarray] = field(default_factory=list)  # each (n,), bool
-    halves: list[np.ndarray] = field(default_factory=list)
+    quarters: list[np.ndarray]  # each (n,), bool
+    halves: list[np.ndarray]
 
 
-def draw_test_folds(
-    labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
-) -> np.ndarray:
+def draw_test_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """Split all images in whole groups, so that each image is tested exactly once.
 
     For out-of-fold predictions without a validation part. Patients with many images lose none;
@@ -34,10 +33,9 @@ def draw_test_folds(
         labels: ``(n,)``, 0 or 1.
         groups: ``(n,)``, any numbers; a group may hold both classes.
         seed: Of the order in which groups are assigned.
-        count: Number of folds; fewer where a class has fewer groups.
 
     Returns:
-        ``(folds, n)``, bool: the test part of each fold.
+        ``(folds, n)``, bool: the test part of each fold; `FOLDS` of them, or fewer.
 
     Raises:
         CourseError: A class comes from a single group, or cannot be in every training part.
@@ -56,7 +54,7 @@ def draw_test_folds(
     order = np.arange(len(names))
     np.random.RandomState(seed).shuffle(order)
     shuffled = np.argsort(order)[numbers]
-    folds = StratifiedGroupKFold(min(count, of_class[fewest]))
+    folds = StratifiedGroupKFold(min(FOLDS, of_class[fewest]))
     tests = np.zeros((folds.n_splits, len(labels)), dtype=bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds
@@ -76,14 +74,15 @@ def plan_folds(
     Args:
         labels, groups, seed: As in `draw_test_folds`, whose errors it raises.
         quarters, halves: How many random quarters and halves of each fold. A draw that holds too
-            few images of a class in any fold is left out of all folds.
+            few images of a class in any fold is left out of all folds. A half is drawn with the
+            seed of the quarter of its number, so the two are not independent.
     """
     tests = draw_test_folds(labels, groups, seed)
 
-    def draw(share, count, first):
+    def draw(share, count):
         drawn = [
             [draw_share(labels, groups, ~test, share, [seed, k, j]) for k, test in enumerate(tests)]
-            for j in range(first, first + count)
+            for j in range(count)
         ]
         return [
             of_folds
@@ -91,18 +90,23 @@ def plan_folds(
             if all(np.bincount(labels[x], minlength=2).min() >= FEWEST_IN_SHARE for x in of_folds)
         ]
 
-    of_quarters, of_halves = draw(0.25, quarters, 0), draw(0.5, halves, 0)
+    of_quarters, of_halves = draw(0.25, quarters), draw(0.5, halves)
     return [
         Fold(~test, test, [x[k] for x in of_quarters], [x[k] for x in of_halves])
         for k, test in enumerate(tests)
     ]
 
 
-def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = 8) -> np.ndarray:
+def image_weights(labels: np.ndarray, groups: np.ndarray, count: int = FOLDS) -> np.ndarray:
     """What each image counts in a score: each class one half, and no group too much.
 
     The images of a group that is larger than a quarter of its class's share of a fold count as
     much together as that quarter, so a long series does not decide.
+
+    Args:
+        labels: ``(n,)``, 0 or 1.
+        groups: ``(n,)``, any numbers; images with equal numbers are of one patient.
+        count: Number of folds; `draw_test_folds` makes fewer where a class has few groups.
 
     Returns:
         ``(n,)``, each class's sum is 0.5.

@@ -14,6 +14,7 @@ from IPython.display import clear_output, display
 from matplotlib.figure import Figure
 
 from helpers import intervals, networks, plots, sampling
+from helpers.verdict import MARGIN
 
 TESTED = 25  # test images in a fold for which the sd is given: 8 folds of 200 images
 FIRST_MEAN, TRUE_MEAN = 0.0, 1.0  # Keras starts BatchNorm's moving mean at 0
@@ -163,8 +164,9 @@ def draw_steps(steps: int, rows: pd.DataFrame) -> Figure:
 def smallest_gain(images: int, sd: float, folds: int) -> float:
     """The smallest true gain that a study finds in four of five cases, in points.
 
-    Folds of one set share their training images, so Nadeau and Bengio's ratio is 1 / (folds − 1).
-    The standard deviation is taken to fall with the root of the number of test images in a fold.
+    This is by Nadeau and Bengio's interval; a study's own interval is narrower. Folds of one set
+    share their training images, so the interval's ratio is 1 / (folds − 1). The standard deviation
+    is taken to fall with the root of the number of test images in a fold.
 
     Args:
         images: In the whole set, each of another patient.
@@ -176,12 +178,13 @@ def smallest_gain(images: int, sd: float, folds: int) -> float:
     return 100 * intervals.smallest_detectable_effect(per_fold, folds, 1 / (folds - 1))
 
 
-def draw_plan(images: int, sd: float, folds: int, margin: float = 5.0) -> Figure:
+def draw_plan(images: int, sd: float, folds: int) -> Figure:
     """The smallest gain that a study can find, by the number of images.
+
+    This is by Nadeau and Bengio's interval; a study's own interval is narrower.
 
     Args:
         images, sd, folds: As in `smallest_gain`.
-        margin: The smallest gain worth having, points.
     """
     sizes = np.geomspace(50, 5000, 60)
     gains = [smallest_gain(size, sd, folds) for size in sizes]
@@ -189,6 +192,7 @@ def draw_plan(images: int, sd: float, folds: int, margin: float = 5.0) -> Figure
     axis.plot(sizes, gains, color=plots.DARK, label=f"{folds} folds")
     smallest = smallest_gain(images, sd, folds)
     axis.plot(images, smallest, "o", color=plots.LIGHT, ms=9, mec="black")
+    margin = 100 * MARGIN
     axis.axhline(margin, color="grey", ls=":", label=f"margin: {margin:g} points")
     axis.set_xscale("log")
     ticks = [50, 100, 200, 500, 1000, 2000, 5000]

@@ -10,12 +10,11 @@ from scipy.stats import binomtest, nct, norm, t
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 
-def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The share of hits that the data are compatible with.
+def wilson_interval(hits: int, n: int) -> tuple[float, float]:
+    """The share of hits that the data are compatible with: a 95 % interval.
 
     Args:
         hits, n: How many of how many.
-        level: How often it is to cover the truth.
 
     Returns:
         Lowest and highest share, 0 to 1; (0, 1) for n = 0, which excludes nothing.
@@ -24,24 +23,21 @@ def wilson_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, floa
     """
     if n == 0:
         return 0.0, 1.0
-    interval = binomtest(hits, n).proportion_ci(level, method="wilson")
+    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def patient_interval(
-    right: np.ndarray, groups: np.ndarray, level: float = 0.95
-) -> tuple[float, float]:
-    """Wilson's interval for a share of images, as wide as if each patient had one image.
+def patient_interval(right: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Wilson's 95 % interval for a share of images, as wide as if each patient had one image.
 
     Images of one patient are right or wrong together, so that they say little more than one. At 8
-    images per patient this interval covers the truth at least as often as `level` says. Wilson's
-    interval, which counts images, covers it in only 46 of 100 cases (`test_patients_are_counted`).
+    images per patient this interval covers the truth in at least 95 of 100 cases. Wilson's
+    interval, which counts images, covers it in only 46 of 100 (`test_patients_are_counted`).
     Where one patient has more images than another, they count as fewer patients, by Kish's formula.
 
     Args:
         right: ``(n,)``, bool: which images were classified correctly.
         groups: ``(n,)``: equal ones are one patient's.
-        level: How often it is to cover the truth.
 
     Returns:
         Lowest and highest share, 0 to 1; where no patient has two images, `wilson_interval`'s.
@@ -52,7 +48,7 @@ def patient_interval(
         return 0.0, 1.0
     sizes = np.unique(groups, return_counts=True)[1]
     patients, share = sizes.sum() ** 2 / (sizes**2).sum(), float(np.mean(right))
-    z = norm.ppf((1 + level) / 2) ** 2 / patients
+    z = norm.ppf(0.975) ** 2 / patients
     middle = (share + z / 2) / (1 + z)
     half = math.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
     return max(0.0, middle - half), min(1.0, middle + half)
@@ -280,15 +276,13 @@ def pooled_mean(
 
 
 def ratio_interval(
-    first: float, second: float, covariance: np.ndarray, level: float = 0.95,
-    replicates: int | None = None,
-) -> list[float] | None:  # fmt: skip
-    """Fieller's interval for the ratio of two means.
+    first: float, second: float, covariance: np.ndarray, replicates: int | None = None
+) -> list[float] | None:
+    """Fieller's 95 % interval for the ratio of two means.
 
     Args:
         first, second: The means; the ratio is the first over the second.
         covariance: ``(2, 2)``, of the means.
-        level: How often it covers the true ratio.
         replicates: How many the covariance was estimated from, for the t distribution; by default
             it is taken as known, for the normal one.
 
@@ -297,8 +291,7 @@ def ratio_interval(
 
     Source: Fieller 1954, Journal of the Royal Statistical Society B 16, 175-185.
     """
-    edge = 0.5 + level / 2
-    squared = (t.ppf(edge, replicates - 1) if replicates else norm.ppf(edge)) ** 2
+    squared = (t.ppf(0.975, replicates - 1) if replicates else norm.ppf(0.975)) ** 2
     (a, b), (_, c) = np.asarray(covariance, dtype=float)
     square = second**2 - squared * c
     if square <= 0:

@@ -4,6 +4,8 @@ The judge is trained on tens of thousands of simulated slices, so it knows what 
 of 72 cannot teach. It cannot say whether a real slice shows a bleed: it never saw real slices.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers
@@ -101,8 +103,14 @@ def describe(images: np.ndarray, space: str = "imagenet") -> np.ndarray:
         ``(n, 1280)`` or ``(n, 64)``, each of length √d.
     """
     if space == "judge":
-        return judge_features(images, load_judge())
+        return judge_features(images, _loaded())
     return _scale(trunk.features(images))
+
+
+@functools.cache
+def _loaded() -> keras.Model:
+    """The judge, loaded once."""
+    return load_judge()
 
 
 def _scale(features: np.ndarray) -> np.ndarray:

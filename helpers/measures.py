@@ -126,15 +126,15 @@ def neighbour_measures(real: np.ndarray, generated: np.ndarray, k: int = 5) -> d
     }
 
 
-def expected_coverage(n: int, k: int = 5) -> float:
+def expected_coverage(n: int) -> float:
     """The coverage that two sets of n images of one distribution have on average.
 
     Args:
-        n: Images in each set, more than k.
-        k: As in `neighbour_measures`.
+        n: Images in each set, more than five.
 
     Source: Naeem et al. 2020, arXiv:2002.09797.
     """
+    k = 5  # the default of `neighbour_measures`
     return float(1 - np.prod([(n - j) / (2 * n - j) for j in range(1, k + 1)]))
 
 

@@ -44,11 +44,11 @@ class ExactBatchNorm(layers.BatchNormalization):
         axes = list(range(len(x.shape) - 1))
         mean = ops.mean(x, axes)
         variance = ops.mean(ops.square(x - mean), axes)
-        self.follow(mean, variance)
+        self.update_moving_averages(mean, variance)
         x = (x - mean) * ops.rsqrt(variance + self.epsilon) * self.gamma + self.beta
         return ops.cast(x, self.compute_dtype)
 
-    def follow(self, mean: keras.KerasTensor, variance: keras.KerasTensor) -> None:
+    def update_moving_averages(self, mean: keras.KerasTensor, variance: keras.KerasTensor) -> None:
         """Move the moving averages, each ``(channels,)``, towards the batch's."""
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(self.momentum * moving + (1.0 - self.momentum) * of_batch)

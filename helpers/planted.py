@@ -14,23 +14,22 @@ GRAIN, GRID, BLUR = 0.25, 0.12, 0.7  # standard deviation and amplitude of 2; pi
 COPY_NOISE, COPY_CONTRAST = 0.1, 0.1  # standard deviation of 2; share
 
 
-def draw_textures(
-    n: int, seed: int, kinds: np.ndarray | None = None, size: int = 32
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_textures(n: int, seed: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Draw textures that resemble ultrasound: layers, speckle, and a finding.
+
+    The finding is one of five kinds, as many of each as chance gives: dark mass, mass with a bright
+    back, shadow under a bright spot, bright band, three cysts.
 
     Args:
         n: How many, at least 1.
         seed: The same seed draws the same textures.
-        kinds: ``(n,)``, 0 to 4: dark mass, mass with a bright back, shadow under a bright spot,
-            bright band, three cysts; drawn where None, as many of each as chance gives.
         size: Height and width, pixels.
 
     Returns:
-        Images ``(n, size, size, 1)``, ``float32``, -1 to 1, and the kinds ``(n,)``.
+        Images ``(n, size, size, 1)``, ``float32``, -1 to 1, and the kinds ``(n,)``, 0 to 4.
     """
     rng = np.random.default_rng(seed)
-    kinds = rng.integers(KINDS, size=n) if kinds is None else np.asarray(kinds)
+    kinds = rng.integers(KINDS, size=n)
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     images = np.empty((n, size, size, 1), np.float32)
     for i, kind in enumerate(kinds):

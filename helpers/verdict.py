@@ -43,18 +43,15 @@ HEADLINES = {
 }
 
 
-def say(
-    answer: str, gains: dict[str, dict[str, Any]], replicates: int, where: str = "",
-    margin: float = MARGIN,
-) -> str:  # fmt: skip
+def say(answer: str, gains: dict[str, dict[str, Any]], replicates: int, where: str = "") -> str:
     """The answer in words: its headline, a colon or a full stop, and the numbers.
 
     Args:
         answer: From `decide`.
-        gains, replicates, margin: As `decide` had them.
+        gains, replicates: As `decide` had them, with the margin `MARGIN`.
         where: What comes after the gains of the oracle, as " at a quarter of these images".
     """
-    headline, points = HEADLINES[answer], f"{100 * margin:.0f} points"
+    headline, points = HEADLINES[answer], f"{100 * MARGIN:.0f} points"
     gain = {name: points_of(measured) for name, measured in gains.items()}
     exposure = (
         f"GAN images beside classic augmentation moved the balanced accuracy by {gain['exposure']}"
@@ -71,7 +68,7 @@ def say(
     if answer == "no_gain":
         larger = (
             f" So with all images a gain of {points} is not ruled out."
-            if where and gains["exposure"]["ci"][1] >= margin
+            if where and gains["exposure"]["ci"][1] >= MARGIN
             else ""
         )
         return (
@@ -80,19 +77,19 @@ def say(
         )
     if replicates < FEWEST_REPLICATES:
         return f"{headline}: fewer than {FEWEST_REPLICATES} replicates. {exposure}."
-    return f"{headline}. {exposure}; {_why(gains, gain, margin, where)}."
+    return f"{headline}. {exposure}; {_why(gains, gain, where)}."
 
 
-def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], margin: float, where: str) -> str:
+def _why(gains: dict[str, dict[str, Any]], words: dict[str, str], where: str) -> str:
     """What keeps the answer open; `words` are the gains in points."""
     if gains["exposure"]["ci"][0] > 0:
         same = f"against the same effort without a GAN it is {words['compute']}"
         return f"{same}, which is not clearly above 0"
     if "missing" not in gains:
         return "the interval holds 0, and no GAN was set beside true new images"
-    small = bool(where) and gains["exposure"]["ci"][1] < margin  # with all images
-    points = f"{100 * margin:.0f} points"
-    if gains["stronger"]["ci"][1] >= margin:
+    small = bool(where) and gains["exposure"]["ci"][1] < MARGIN  # with all images
+    points = f"{100 * MARGIN:.0f} points"
+    if gains["stronger"]["ci"][1] >= MARGIN:
         ruled_out = "ruled out with all images, but not" if small else "not ruled out"
         return f"a gain of {points} is {ruled_out}{where} ({words['stronger']})"
     ends = f"{where.strip()} the interval ends below {points}"

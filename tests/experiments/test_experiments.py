@@ -12,7 +12,15 @@ import side_by_side
 from scipy import stats
 
 from benchmarks import gan_step, resnet_step
-from experiments import ablation, edits, failures, pilot_resnet50, resolution, simulator
+from experiments import (
+    ablation,
+    copying,
+    edits,
+    failures,
+    pilot_resnet50,
+    resolution,
+    simulator,
+)
 from helpers import files
 
 # --- The ablation --------------------------------------------------------------------------------
@@ -86,6 +94,18 @@ def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path
         ("paper", "together"), ("5e-4, averaged", "together"), ("no dropout", "rest"),
     ]  # fmt: skip
     assert not list(scratch.iterdir())
+
+
+# --- Copies among real slices ---------------------------------------------------------------------
+
+
+def test_any_persons_slices_may_be_held_out():
+    groups = np.repeat(np.arange(20), 3)
+    for seed in range(5):
+        known = copying.choose_known(groups, np.random.default_rng(seed))
+        people = groups[known[::3]]
+        assert len(set(people)) == 12 and (groups[known] == np.repeat(people, 3)).all()
+        assert people[-3:].min() < people[:9].max(), "held out are the last files"
 
 
 # --- The simulator -------------------------------------------------------------------------------

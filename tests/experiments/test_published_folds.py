@@ -49,6 +49,7 @@ def test_folds_follow_their_seed_and_refuse_too_small_a_set():
 @pytest.mark.parametrize("seed", range(5))
 def test_a_quarter_is_a_quarter_of_whole_groups(seed):
     labels, groups = a_set(seed)
+    groups[80:90:3] = groups[100:110:3]  # people with slices of both classes
     train = published_gans.draw_folds(labels, groups, seed)[0] == "train"
     quarter = published_gans.draw_quarter(labels, groups, train, seed)
     assert not (quarter & ~train).any()
@@ -76,5 +77,7 @@ def test_the_kept_folds_of_the_real_set_keep_their_promises():
         assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
         assert len(fold["quarters"]) == 12
         for quarter in fold["quarters"]:
-            assert set(quarter) <= set(parts["train"])
+            rest = set(parts["train"]) - set(quarter)
+            assert len(rest) == len(parts["train"]) - len(quarter)
+            assert not {groups[f] for f in quarter} & {groups[f] for f in rest}
             assert abs(len(quarter) - len(parts["train"]) / 4) < 2

@@ -44,7 +44,7 @@ def test_the_sets_are_those_of_the_study_and_each_fit_has_its_steps(begun, monke
     found = files.read_json(begun / "results.json")
     assert [(row["images"], row["number"]) for row in found["rows"]] == [(40, 0), (40, 1)]
     assert {how["steps"] for _, how in fitted} == {10}, "36 for 144 slices"
-    assert [(arm.length, arm.synthetic_images is not None) for arm, _ in fitted[:4]] == [
+    assert [(arm.step_factor, arm.synthetic_images is not None) for arm, _ in fitted[:4]] == [
         (1, False), (2, False), (2, True), (2, True)
     ]  # fmt: skip
     settings = files.read_json(begun / "study" / "study.json")["settings"]

@@ -104,6 +104,18 @@ def test_with_imbalance_guessing_the_larger_class_is_worth_nothing(measure):
     )
 
 
+def test_a_long_series_counts_as_a_quarter_of_a_share_of_the_folds_that_there_are(measure):
+    """Four groups of class 1 make four folds, so the series counts 30 / 4 / 4 images, not one."""
+    features, labels = np.zeros((90, 60)), np.repeat([1, 0], [30, 60])
+    groups = np.r_[0, 1, 2, np.full(27, 3), np.arange(10, 70)]
+    features[:, 0] = labels + np.random.default_rng(6).normal(0, 0.05, 90)
+    features[3:30, 0] -= 1  # the series looks like the other class
+    found = measure(features, labels, groups)
+    right = found["probabilities"] >= 0.5
+    assert found["folds"] == 4 and right[:3].all() and not right[3:30].any()
+    assert found["sensitivity"]["value"] == pytest.approx(3 / (3 + 30 / 4 / 4))
+
+
 def test_small_sets_get_an_answer_or_a_reason(measure):
     features, labels = planted(24, 3.0)
     found = measure(features, labels, np.arange(24))

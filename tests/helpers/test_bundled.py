@@ -32,7 +32,7 @@ def gradient(head: bundled.Head, parts: list[bundled.Examples]) -> np.ndarray:
 def test_the_fit_has_converged_and_moves_nowhere(slices):
     images, labels = slices
     real = bundled.view_features(images, 4)
-    parts = [bundled.share(real, labels, len(images))]
+    parts = [bundled.weigh_classes(real, labels, len(images))]
     head = bundled.fit_head(parts, real)
     assert np.linalg.norm(head.regression.coef_) > 0.1
     assert np.abs(gradient(head, parts)).max() < 1e-4
@@ -60,7 +60,7 @@ def test_a_feature_that_hardly_varies_in_training_does_not_decide():
     real = rng.normal(size=(40, 1, 30))
     real[:, 0, 0] += 2 * labels
     real[:, 0, 29] = 1e-6 * (labels + rng.normal(size=40))  # all but constant
-    head = bundled.fit_head([bundled.share(real, labels, 40)], real)
+    head = bundled.fit_head([bundled.weigh_classes(real, labels, 40)], real)
     test = rng.normal(size=(20, 30))
     test[:, 29] = 0
     other = test.copy()
@@ -175,3 +175,5 @@ def test_notebook_arms_are_fitted_on_their_images_and_scored_on_the_test(slices,
     assert list(found.scores) == list(arms)
     with pytest.raises(KeyError, match="new_arm"):  # and not fitted as another one
         bundled.run_arms({"new_arm": Arm(images, labels)}, test=test, validation=more)
+    with pytest.raises(TypeError, match="frehs"):
+        bundled.run_arms(arms, test=test, validation=more, frehs=fresh)

@@ -156,7 +156,7 @@ def test_what_each_arm_is_made_of(run_folder, dose):
         assert np.array_equal(arms[name].synthetic_images, made.images)
         assert np.array_equal(arms[name].synthetic_labels, made.labels)
     assert arms["original"].synthetic_images is arms["classic"].synthetic_images is None
-    long = {name for name, arm in arms.items() if arm.length == 2}
+    long = {name for name, arm in arms.items() if arm.step_factor == 2}
     assert long == set(arms) - {"original", "gan_only", "classic"}
     assert arms["classic_long"].synthetic_images is None
 
@@ -320,7 +320,7 @@ def test_every_arm_shows_each_real_image_as_often(handed_over, slices, synthetic
         counts.clear()
     turns = []
     for arm in (Arm(*slices), Arm(*slices, *synthetic)):
-        images, _ = classifiers.draw_batches(arm, 10 * arm.length, seed=0)
+        images, _ = classifiers.draw_batches(arm, 10 * arm.step_factor, seed=0)
         found = which(images, slices[0])
         turns.append(np.bincount(found[found >= 0], minlength=40))
     assert (turns[0] == 8).all() and np.array_equal(*turns)
@@ -539,7 +539,7 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
     classifier = classifiers.build_classifier("resnet50")
     contrary = images, 1 - labels
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifiers.Classifier, "settle", lambda *_: None)
+        patch.setattr(classifiers.Classifier, "recalibrate_batch_norm", lambda *_: None)
         kept = classifiers.fit_with_patience(classifier, Arm(*slices), contrary, epochs=24, seed=0)
     unsettled = classifier.model.get_weights()
     classifier.learner.set_weights(kept.best_weights)
@@ -591,9 +591,13 @@ def test_a_trunk_from_scratch_settles_its_averages_and_nothing_else(small_trunk,
     assert norm.momentum == 0.8, "at Keras' own 0.99 a short fit ends with its first averages"
     assert model.get_layer("head").layers[0].rate == 0.4
     ends, moved = [], Arm(*slices, augment=classifiers.classic_augmentation(0))
-    for settle in (lambda _: None, classifier.settle):
+    for settle in (lambda _: None, classifier.recalibrate_batch_norm):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(classifiers.Classifier, "settle", lambda _, images, do=settle: do(images))
+            patch.setattr(
+                classifiers.Classifier,
+                "recalibrate_batch_norm",
+                lambda _, images, do=settle: do(images),
+            )
             classifiers.fit(classifier, moved, steps=20, seed=0)
         ends.append([weight.copy() for weight in model.get_weights()])
     trained = {variable.path for variable in model.trainable_variables}

@@ -7,7 +7,16 @@ import pytest
 from scipy.stats import ttest_rel
 
 from helpers import intervals
-from helpers.verdict import FACTORS, HEADLINES, decide, deciding, say, single_split_verdict
+from helpers.arms import ARMS, gain_titles
+from helpers.verdict import (
+    FACTORS,
+    HEADLINES,
+    STRONGER,
+    decide,
+    deciding,
+    say,
+    single_split_verdict,
+)
 
 
 def test_wilson_against_the_formula():
@@ -416,3 +425,15 @@ def test_undecided_says_what_is_ruled_out(exposure, stronger, words):
     of_sets = say("undecided", made, 12)
     assert ("a gain of 5 points is ruled out, but" in of_sets) == (stronger < 0.05)
     assert "quarter" not in of_sets and "all images" not in of_sets
+
+
+def test_the_titles_of_gains_name_the_stronger_baseline():
+    """They are written out, and `course.study` subtracts what `STRONGER` names."""
+    of_set, of_folds = gain_titles(folds=False), gain_titles(folds=True)
+    for where, titles in (
+        ("whole", [of_set["oracle"]]),
+        ("quarter", [of_folds["oracle"], of_folds["stronger"]]),
+    ):
+        baseline = ARMS[STRONGER[where]].title.replace(" augmentation", "")
+        beside = "a quarter: " if where == "quarter" else ""
+        assert all(beside + x.split(" − ")[1] == baseline for x in titles)

@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 
 from course import audit
 from course.replicate import plain_numbers
-from helpers import measures, planted, recipes, sampling, training
+from helpers import judge, measures, planted, recipes, sampling, training
 from helpers.files import CourseError
 from helpers.judge import describe, judge_features, load_judge
 
@@ -84,6 +84,16 @@ def test_features_tell_kinds_apart_and_fresh_slices_not():
     assert abs(value) < 3 * error
     value, error = (m(bleeds, clear) for m in (measures.kid, measures.kid_error))
     assert value > 20 * error
+
+
+def test_the_judge_is_loaded_once_for_all_descriptions(monkeypatch):
+    built = []
+    monkeypatch.setattr(judge, "load_judge", lambda: built.append(1) or load_judge())
+    judge._loaded.cache_clear()
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 1)).astype(np.float32)
+    first, again = describe(images, "judge"), describe(images, "judge")
+    assert len(built) == 1 and np.array_equal(first, again)
+    assert np.array_equal(first, judge_features(images, load_judge()))
 
 
 def test_both_spaces_are_measured_on_simulated_slices_and_one_elsewhere(pool):

@@ -156,12 +156,12 @@ def test_the_readme_shows_what_a_simulator_gave():
     content = kept("simulator")
     rows = pd.DataFrame(content["rows"])
     by_arm = rows.pivot(index="split", columns="arm", values="accuracy")
-    test, images = (rows[name].unique().item() for name in ("test_images", "images"))
+    test, train = (rows[name].unique().item() for name in ("test_images", "train_images"))
     assert f"{content['settings']['simulated']:,} simulated" in line
     assert f"{len(by_arm)} splits of {test} test images, {content['settings']['steps']} s" in line
     means = [100 * by_arm[arm].mean() for arm in ("simulated", "real")]
     assert "{:.1f} % against {:.1f} %: ".format(*means) in line
-    assert points(*interval(by_arm["simulated"] - by_arm["real"], test / (images - test))) in line
+    assert points(*interval(by_arm["simulated"] - by_arm["real"], test / train)) in line
 
 
 @pytest.mark.parametrize("name", ["study_36", "study_folds", "study_144"])
@@ -211,8 +211,8 @@ def test_the_readme_shows_what_finer_images_are_worth():
         by_edge = rows.pivot(index="replicate", columns="edge", values="accuracy")
         means = [100 * by_edge[edge].mean() for edge in (128, 32)]
         assert "{:.1f} % against {:.1f} %: ".format(*means) in line
-        test, images = (rows[name].unique().item() for name in ("test_images", "images"))
-        ratio = 0.0 if data == "simulated" else test / (images - test)
+        test, train = (rows[name].unique().item() for name in ("test_images", "train_images"))
+        ratio = 0.0 if data == "simulated" else test / train
         assert points(*interval(by_edge[128] - by_edge[32], ratio)) in line
         on = "simulated" if data == "simulated" else f"splits of {test} test images"
         assert f"| {len(by_edge)} {on}" in line

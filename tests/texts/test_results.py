@@ -318,14 +318,16 @@ def test_what_resolution_is_worth():
     for data, found in content["summary"].items():
         chosen = rows[rows["data"] == data]
         by_edge = chosen.pivot(index="replicate", columns="edge", values="accuracy").dropna()
-        test, images = (chosen[name].unique().item() for name in ("test_images", "images"))
-        ratio = 0.0 if data == "simulated" else test / (images - test)
+        test, train = (chosen[name].unique().item() for name in ("test_images", "train_images"))
+        ratio = 0.0 if data == "simulated" else test / train
         assert len(by_edge) == found["replicates"]
         for edge, values in by_edge.items():
-            accuracy, gain = (found[str(edge)][key] for key in ("accuracy", "gain"))
+            accuracy = found[str(edge)]["accuracy"]
             assert [accuracy["mean"], *accuracy["ci"]] == pytest.approx(interval(values, ratio))
+            assert set(accuracy) == {"mean", "sd", "ci"}, "a p-value of an accuracy says nothing"
+            assert ("gain" in found[str(edge)]) == (edge > 32)
             if edge > 32:
-                expected = interval(values - by_edge[32], ratio)
+                gain, expected = found[str(edge)]["gain"], interval(values - by_edge[32], ratio)
                 assert [gain["mean"], *gain["ci"]] == pytest.approx(expected)
 
 
