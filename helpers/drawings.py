@@ -11,7 +11,8 @@ from helpers import gan, measures, plots
 from helpers.classifiers import BATCH_SIZE
 
 NEIGHBOUR = 2  # the balls of the drawing reach to this one; those of the audit to the fifth
-POSITIONS = np.linspace(-4, 4, 81)  # of the one-dimensional discriminator
+POSITIONS = np.linspace(-6, 4, 101)  # of the one-dimensional discriminator
+GENERATED, REAL = -4.0, 2.0  # where its images lie
 UPDATES, PENALTY_WEIGHT = 800, 10.0  # of this discriminator
 STRIPS = 5  # permuted ones
 BATCHES = 4  # that are drawn of each arm
@@ -24,13 +25,13 @@ PENALTIES = ("no penalty", "slope 1 on mixtures", "slope 0 on real images")
 def fit_discriminator(penalty: str) -> np.ndarray:
     """Train a small discriminator of images that are one number, under a gradient penalty.
 
-    Real images lie around 2, generated ones around -2. Loss and penalty are those of notebook 03.
+    Real images lie around 2, generated ones around -4. Loss and penalty are those of notebook 03.
 
     Args:
         penalty: One of `PENALTIES`.
 
     Returns:
-        ``(81,)``: the logit at `POSITIONS`.
+        ``(101,)``: the logit at `POSITIONS`.
     """
     layers = [keras.layers.Flatten()]
     for units, act in ((32, "tanh"), (32, "tanh"), (1, None)):
@@ -40,8 +41,8 @@ def fit_discriminator(penalty: str) -> np.ndarray:
     optimizer = keras.optimizers.Adam(0.005)
     optimizer.build(critic.trainable_variables)
     spread = np.linspace(-0.5, 0.5, 11)
-    real, fake = (tf.constant(_as_images(at + spread)) for at in (2.0, -2.0))
-    places = np.random.default_rng(0).uniform(-2.5, 2.5, 64)
+    real, fake = (tf.constant(_as_images(at + spread)) for at in (REAL, GENERATED))
+    places = np.random.default_rng(0).uniform(GENERATED - 0.5, REAL + 0.5, 64)
     on_mixtures = tf.constant(_as_images(places))
 
     @tf.function
@@ -76,7 +77,7 @@ def show_penalties() -> Figure:
         found = fit_discriminator(penalty)
         logit.plot(POSITIONS, found, color=plots.DARK)
         slope.plot(POSITIONS, np.gradient(found, POSITIONS), color=plots.DARK)
-        for at, colour in ((-2, plots.LIGHT), (2, plots.DARK)):
+        for at, colour in ((GENERATED, plots.LIGHT), (REAL, plots.DARK)):
             for axis in (logit, slope):
                 axis.axvspan(at - 0.5, at + 0.5, color=colour, alpha=0.15, lw=0)
         logit.set_title(penalty)
@@ -84,8 +85,9 @@ def show_penalties() -> Figure:
         slope.set_xlabel("image (one number)")
     axes[0, 0].set_ylabel("logit: real?")
     axes[1, 0].set_ylabel("slope")
-    axes[0, 0].text(-2, axes[0, 0].get_ylim()[1], "generated", ha="center", va="top")
-    axes[0, 0].text(2, axes[0, 0].get_ylim()[0], "real", ha="center", va="bottom")
+    for logit in axes[0]:
+        for at, name, height in ((GENERATED, "generated", 0.92), (REAL, "real", 0.03)):
+            logit.text(at, height, name, ha="center", transform=logit.get_xaxis_transform())
     return figure
 
 
