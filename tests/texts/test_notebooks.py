@@ -210,7 +210,7 @@ def test_committed_outputs(path):
     """Of this very code, with pictures, small, in order; no errors, bars, paths or addresses."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.get("outputs_of") == code_hash(notebook), "run `make outputs`"
-    assert path.stat().st_size < 1.5e6
+    assert path.stat().st_size < 1.6e6
     code = cells(path)
     assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
