@@ -580,6 +580,8 @@ def run_study(
         print(begun["foreseen"], flush=True)
     held = files.lock(files.make_folder(folder) / ".lock")
     try:
+        if not begun:  # the folder is a study's before anything else is in it
+            collect(tasks, settings, folder, **parts)
         if data:
             pixels = preprocessing.prepare(examined.slices.greys)
             _keep_prepared(folder, pixels, labels, groups, plan_of_folds)

@@ -475,6 +475,22 @@ def test_other_data_under_the_same_path_is_another_study(
     assert "other settings or data" in capsys.readouterr().err
 
 
+def test_a_study_that_is_stopped_before_its_first_unit_resumes(
+    chosen, folder, tmp_path, monkeypatch, capsys
+):
+    ask = ["--data", str(folder), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(study, "run_with_dask", stopped)
+    measured = {"measure_without_gan": stopped, "_keep_prepared": stopped}
+    for name, stop in measured.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(study, name, stop)
+            assert study.main(ask) == 130
+    monkeypatch.setattr(study, "measure_without_gan", lambda *_: {"seed": 1})
+    assert study.main(ask) == 130, capsys.readouterr().err
+    kept = read_json(tmp_path / "out" / "study.json")
+    assert kept["base"] == {"seed": 1} and kept["foreseen"] and kept["data"]
+
+
 def test_a_damaged_study_is_refused_in_one_line(chosen, tmp_path, capsys):
     """As the one file that moves a study to another machine, if the copy was cut off."""
     (tmp_path / "study.json").write_text('{"settings": {"profile": "stu')
