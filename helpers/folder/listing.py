@@ -109,6 +109,12 @@ def normalise_column(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
+def is_label_name(columns: str, options: Options) -> bool:
+    """Whether a column is the label by its name; several, one for each class, always are."""
+    name = normalise_column(columns)
+    return ", " in columns or name in LABEL_NAMES or name == normalise_column(options.positive)
+
+
 def choose_listing(files: Files, asked: str) -> str:
     """The listing's path from the folder on, or nothing where there is none.
 
@@ -138,7 +144,8 @@ def choose_listing(files: Files, asked: str) -> str:
             if len(group) > 1:
                 raise CourseError(
                     f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one "
-                    f"lists the images, as listing: {group[0]}."
+                    f"lists the images, as listing: {group[0]}, or, if the folders are the "
+                    "classes, listing: none."
                 )
             if group:
                 return group[0]

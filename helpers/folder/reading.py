@@ -71,7 +71,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         )
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}
-        reading.conflicts = compare_with_folders(files, labels, classes, asked)
+        reading.conflicts = compare_with_folders(files, labels, classes, asked, reading)
     if asked.patient_pattern:
         read_pattern(entries, asked.patient_pattern)
         sources = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]

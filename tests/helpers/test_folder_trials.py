@@ -82,6 +82,18 @@ def test_a_split_column_is_kept_on_request_and_otherwise_said_to_be_dropped(tmp_
     assert "given split (split): not kept; given_split: true keeps it" in said
 
 
+def test_another_given_split_is_other_data_only_where_it_is_kept(tmp_path):
+    rows = plain(tmp_path, 90)
+    found = {}
+    for start in (0, 20):
+        parts = ["test" if start <= i < start + 20 else "train" for i in range(90)]
+        listed = [(*row, part) for row, part in zip(rows, parts, strict=True)]
+        write_csv(tmp_path / "labels.csv", ("file", "label", "split"), listed)
+        for kept in (True, False):
+            found[start, kept] = read_folder(tmp_path, given_split=kept).fingerprint
+    assert found[0, True] != found[20, True] and found[0, False] == found[20, False]
+
+
 def test_a_patient_across_a_given_split_is_named(tmp_path):
     rows = plain(tmp_path, 90)
     write_csv(
@@ -150,6 +162,49 @@ def test_a_listing_that_contradicts_the_folders(tmp_path, words):
         warning, of_patients = examine(tmp_path, 0, {}).warnings
         assert warning["kind"] == "folders" and warning["text"].startswith("5 images are in")
         assert of_patients["kind"] == "unknown_patients"
+
+
+@pytest.mark.parametrize("words", [("healthy", "tumour"), ("normal", "benign", "malignant")])
+@pytest.mark.parametrize("where", ["info.csv", "healthy/info.csv"])
+def test_a_table_of_something_else_beside_class_folders_is_no_label(tmp_path, words, where):
+    """As who smokes: the classes could be the folders, or this column."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(80)):
+        path = f"{words[k + (i % 3 > 1 if len(words) > 2 else 0)]}/{i:03}.png"
+        save(tmp_path / path, grey)
+        rows.append((path, int(i % 4 > 1)))
+    several = len(words) > 2
+    inside = [row for row in rows if row[0].startswith(where.split("/")[0])]
+    table = tmp_path / where.replace("healthy", words[0])
+    write_csv(table, ("file", "smoker"), inside if inside and not several else rows)
+    asked = [{"positive": words[-1]}] + [{}] * (not several)
+    for options in asked:
+        with pytest.raises(CourseError, match=r"listing: none .* label_column: smoker"):
+            read_folder(tmp_path, **options)
+    read = read_folder(tmp_path, positive=words[-1], listing="none")
+    assert labels_of(read) == {path: int(path.startswith(words[-1])) for path, _ in rows}
+    read = read_folder(tmp_path, label_column="smoker")
+    assert labels_of(read).items() <= dict(rows).items()
+
+
+def test_a_positive_folder_that_the_table_calls_0_is_two_readings(tmp_path):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('left', 'right')[k]}/{i}.png", 1 - k))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path, positive="left")) == dict(rows)
+    with pytest.raises(CourseError, match=r"folders .*left.* or the values in column label"):
+        read_folder(tmp_path, positive="right")
+
+
+def test_tables_in_each_class_folder_may_be_none(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{('no', 'yes')[k]}/{i}.png", grey)
+    for name in ("no", "yes"):
+        write_csv(tmp_path / name / "info.csv", ("file", "age"), [("1.png", 7)])
+    with pytest.raises(CourseError, match=r"if the folders are the classes, listing: none"):
+        read_folder(tmp_path)
 
 
 # --- Columns -------------------------------------------------------------------------------------
