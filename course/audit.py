@@ -53,6 +53,9 @@ def run(
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))
     generated = read_samples(samples, positive=positive)
+    if generated.scale:
+        black, white = generated.scale
+        print(f"{samples}: {black} becomes black and {white} white", flush=True)
     if generated.labels is None and sample_class not in (positive, negative):
         raise CourseError(
             f"{samples} doesn't say of which class its images are: say it, as --class {positive} "

@@ -28,6 +28,7 @@ from helpers.folder.options import Options
 from helpers.folder.patients import propose_pattern, read_pattern
 from helpers.folder.slices import Slices
 
+ROUNDING = 0.02  # how far an array's values may lie outside of their range
 LARGEST_ARRAYS = 4_000_000_000  # bytes of an NPY's or NPZ's arrays in memory
 
 
@@ -200,10 +201,14 @@ def _leave_out(
 
 @dataclass(frozen=True)
 class Samples:
-    """Images to be audited: `greys` as in `Slices`; `labels` None where they are of one class."""
+    """Images to be audited: `greys` as in `Slices`; `labels` None where they are of one class.
+
+    `scale` are the values of an array that became black and white, if it was rescaled.
+    """
 
     greys: list[np.ndarray]
     labels: np.ndarray | None
+    scale: tuple[int, int] | None = None
 
 
 def read_samples(path: str | Path, positive: str = "") -> Samples:
@@ -282,17 +287,19 @@ def _read_array(path: Path) -> Samples:
     if not array.size or array.dtype.kind not in "uif" or wrong_labels:
         what = "labels that are no 0 and 1 for each image" if wrong_labels else "no grey images"
         raise CourseError(f"{path} holds {what}: save an array (n, height, width) of numbers.")
-    if array.dtype != np.uint8:
-        array = array.astype(float)
-        if not np.isfinite(array).all():
-            raise CourseError(f"{path} holds values that are NaN or infinite: save images.")
-        low, high = array.min(), array.max()
-        if low < -1 or high > (1 if low < 0 else 255):
-            raise CourseError(
-                f"{path} holds values from {low:.3g} to {high:.3g}: save them from -1 to 1, 0 to 1 "
-                "or 0 to 255."
-            )
-        # Images have some black: values from 0 on are not those of the range from -1 on.
-        least, most = (-1 if low < 0 else 0), (255 if high > 1 else 1)
-        array = np.round((array - least) * (255 / (most - least))).astype(np.uint8)
-    return Samples(list(array), None if labels is None else labels.astype(int))
+    labels = None if labels is None else labels.astype(int)
+    if array.dtype == np.uint8:
+        return Samples(list(array), labels)
+    array = array.astype(float)
+    if not np.isfinite(array).all():
+        raise CourseError(f"{path} holds values that are NaN or infinite: save images.")
+    low, high = array.min(), array.max()
+    # Images have some black: values from 0 on are not those of the range from -1 on.
+    least, most = (0, 255) if high >= 2 else (-1, 1) if low <= -ROUNDING else (0, 1)
+    if low <= least - ROUNDING or high >= most + ROUNDING:
+        raise CourseError(
+            f"{path} holds values from {low:.3g} to {high:.3g}: save them from -1 to 1, 0 to 1 "
+            "or 0 to 255."
+        )
+    array = ((array - least) * (255 / (most - least))).clip(0, 255)
+    return Samples(list(np.round(array).astype(np.uint8)), labels, (least, most))
