@@ -10,7 +10,7 @@ from pathlib import Path
 from course.commands import add_folder_options, folder_command, merge_params, say_how
 from helpers import parameters
 from helpers.files import CourseError, project_path
-from helpers.folder import draw_sheet, examine, fields, lines
+from helpers.folder import draw_sheet, examine, fields, is_sheet, lines
 
 
 @folder_command
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise CourseError(f"{sheet} is in {folder}, where nothing is written: choose another.")
     if sheet and sheet.suffix.lower() != ".png":
         raise CourseError(f"--sheet {sheet} is no PNG file: give a name that ends in .png.")
+    if sheet and project_path(sheet).exists() and not is_sheet(project_path(sheet)):
+        raise CourseError(f"{sheet} is there and was not drawn by check: choose another name.")
     examined = examine(folder, seed, asked, strict=False)
     if as_json:
         print(json.dumps(fields(examined), indent=2, ensure_ascii=False))

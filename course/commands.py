@@ -69,6 +69,26 @@ def merge_params(asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def require_own(out: Path, name: str) -> None:
+    """Refuse a folder with files that the command did not write, before anything is computed.
+
+    Args:
+        out: Folder for the command's results; missing, empty or one of its own.
+        name: Of the file that the command writes first.
+
+    Raises:
+        CourseError: It is a file, cannot be read, or holds something else.
+    """
+    try:
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+    except OSError as error:
+        raise CourseError(
+            f"{out} cannot be a folder ({error.strerror}): choose another OUT."
+        ) from None
+    if name not in names and any(not each.startswith(".") for each in names):
+        raise CourseError(f"{out} is not empty and holds no {name}: choose another OUT.")
+
+
 def command(
     main: Callable[[list[str] | None], None], hint: Callable[[str], str] = lambda _: ""
 ) -> Callable[..., int]:

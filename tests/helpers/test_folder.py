@@ -299,6 +299,38 @@ def test_a_sheet_is_a_png_file_or_is_refused_before_all_else(folder, tmp_path, n
     assert "ends in .png" in said.err and not said.out
 
 
+def test_a_sheet_overwrites_sheets_only(folder, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    arguments = [str(folder), "--sheet", str(sheet)]
+    assert check.main(arguments) == check.main(arguments) == 0
+    Image.new("L", (9, 9)).save(sheet)
+    before = sheet.read_bytes()
+    capsys.readouterr()
+    assert check.main(arguments) == 2
+    assert "was not drawn by check: choose another name" in capsys.readouterr().err
+    assert sheet.read_bytes() == before
+
+
+def test_a_baseline_overwrites_its_own_files_only(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        baseline.baseline, "measure_baseline",
+        lambda *_: {"text": "measured", "probabilities": np.zeros(60)},
+    )  # fmt: skip
+    monkeypatch.setattr(baseline.baseline, "draw_curve", lambda _: Image.new("L", (9, 9)))
+    monkeypatch.setattr(Image.Image, "savefig", lambda self, path, **_: self.save(path), False)
+    out = tmp_path / "out"
+    arguments = [str(folder), "--out", str(out)]
+    assert baseline.main(arguments) == baseline.main(arguments) == 0
+    (out / "baseline.json").unlink()
+    (out / "baseline.csv").write_text("mine")
+    before = snapshot(out)
+    for target in (out, out / "baseline.csv", out / "baseline.csv" / "x"):
+        assert baseline.main([str(folder), "--out", str(target)]) == 2
+        assert "choose another OUT" in (said := capsys.readouterr()).err
+        assert "measured" not in said.out.replace("measured\nmeasured\n", "")
+    assert snapshot(out) == before
+
+
 def test_a_pattern_names_patients_that_the_table_does_not_know(folder):
     """The warning of unknown patients is then gone, too."""
     lines = [(i, int(i < 30), f"P{i}" if i else "unknown") for i in range(60)]
