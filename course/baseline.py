@@ -25,12 +25,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", help="folder of the images; nothing is written there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
-    seed = parameters.NOTEBOOKS["seed"].default
-    parser.add_argument("--seed", type=int, default=seed, help="seed of folds and learning curve")
+    usual = parameters.NOTEBOOKS["seed"].default
+    words = f"seed of folds and learning curve (default: seed of --params, or {usual})"
+    parser.add_argument("--seed", type=int, help=words)
     add_folder_options(parser)
-    asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments))))
-    if asked.seed < 0:
-        raise files.CourseError(f"seed is {asked.seed}: use a whole number, 0 or more.")
+    asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments)), "seed"))
     if asked.out:
         refuse_inside(asked.out, asked.folder)
         require_own(out := files.project_path(asked.out), "baseline.json")

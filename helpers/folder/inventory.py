@@ -27,6 +27,11 @@ OPEN_IN_EXCEL = "~$"  # begins the name of what Excel keeps beside an open workb
 NUMBER = re.compile(r"\d+(\.0+)?")  # pandas writes whole numbers beside empty cells as 7.0
 
 
+def plain_number(digits: str) -> str:
+    """A whole number in digits of any script and any length, as 7 for 007."""
+    return "".join(str(int(digit)) for digit in digits).lstrip("0") or "0"
+
+
 def plain(text: str) -> str:
     """One form for names that people take for the same: Unicode composed, case folded."""
     return unicodedata.normalize("NFC", text).casefold()
@@ -66,7 +71,7 @@ class Files:
             by_name[plain(name)].append(path)
             by_stem[plain(stem(name))].append(path)
             if stem(name).isdecimal():
-                by_number[int(stem(name))].append(path)
+                by_number[plain_number(stem(name))].append(path)
         return {"name": by_name, "stem": by_stem, "number": by_number}
 
     def find(self, value: str, base: str = "") -> list[str]:
@@ -99,7 +104,8 @@ class Files:
             if _same_end(bare, (*_parts(path)[:-1], stem(_parts(path)[-1])))
         ]
         if not fitting and len(wanted) == 1 and NUMBER.fullmatch(value.strip()):
-            fitting = self._index["number"].get(int(value.strip().partition(".")[0]), [])
+            number = plain_number(value.strip().partition(".")[0])
+            fitting = self._index["number"].get(number, [])
         pictures = [path for path in fitting if ending(path) not in VOLUMES]
         return pictures or fitting
 

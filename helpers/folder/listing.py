@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from helpers.files import CourseError
 from helpers.folder.faults import Faults
-from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
+from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending, plain_number
 from helpers.folder.labels import (
     STANDARD,
     Classes,
@@ -577,4 +577,4 @@ def is_patient_unknown(value: str) -> bool:
 def patient_key(value: str) -> str:
     """A patient's name as it is compared: case, and zeros before a number, don't part them."""
     text = normalise_label(value)
-    return str(int(text)) if text.isdecimal() else text
+    return plain_number(text) if text.isdecimal() else text
