@@ -430,9 +430,16 @@ def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, 
     for option, value, words in (
         ("--seeds", "0", "seeds is 0: use a whole number"),
         ("--quarters", "9", "quarters is 9: use a whole number from 0 to 8"),
-        ("--images", "3", "images is 3"),
+        ("--images", "36", "--images is an option for studies of simulated sets, not of a folder"),
+        ("--sets", "12", "--sets is an option for studies of simulated sets"),
     ):
         assert study.main([*ask, str(tmp_path / "out"), option, value]) == 2
+        assert words in capsys.readouterr().err
+    for option, value, words in (
+        ("--images", "3", "images is 3"),
+        ("--quarters", "1", "--quarters is an option for studies of a folder"),
+    ):
+        assert study.main(["--out", str(tmp_path / "out"), option, value]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
