@@ -21,6 +21,7 @@ VOLUMES = (
     ".npz", ".h5", ".hdf5", ".mat", ".svs", ".ndpi", ".czi", ".mp4", ".avi",
 )  # fmt: skip
 TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
+TEXTS = (".txt", ".md", ".rst", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".py")
 # What operating systems, archives and file servers leave behind.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
 OPEN_IN_EXCEL = "~$"  # begins the name of what Excel keeps beside an open workbook
@@ -50,12 +51,18 @@ def stem(name: str) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """What is in a folder: paths from the folder on, with `/`, sorted."""
+    """What is in a folder: paths from the folder on, with `/`, sorted.
+
+    `others` are files of kinds that are not read, and `broken` are links to files that are not
+    there.
+    """
 
     folder: Path
     pictures: list[str]
     volumes: list[str]
     tables: list[str]
+    others: list[str]
+    broken: list[str]
 
     def outside(self, names: Iterable[str]) -> list[str]:
         """Those of the files that links lead to, out of the folder."""
@@ -116,12 +123,14 @@ def list_files(folder: Path) -> Files:
     Raises:
         CourseError: A folder in it cannot be read, or a name has characters that cannot be shown.
     """
-    pictures, volumes, tables = [], [], []
-    for path in sorted(_walk(folder, "", (os.path.realpath(folder),))):
+    pictures, volumes, tables, others, broken = [], [], [], [], []
+    for path, is_there in sorted(_walk(folder, "", (os.path.realpath(folder),))):
         kind = ending(path)
         if kind in PICTURES and not path.isprintable():
             raise CourseError(f"{folder}: the file name {path!a} cannot be shown: rename it.")
-        if kind in PICTURES:
+        if not is_there:
+            broken.append(path)
+        elif kind in PICTURES:
             pictures.append(path)
         elif kind in VOLUMES:
             volumes.append(path)
@@ -129,7 +138,9 @@ def list_files(folder: Path) -> Files:
             tables.append(path)
         elif _is_dicom(folder / path):  # scanners give their files any name
             pictures.append(path)
-    return Files(folder, pictures, volumes, tables)
+        else:
+            others.append(path)
+    return Files(folder, pictures, volumes, tables, others, broken)
 
 
 def _walk(folder: Path, inside: str, above: tuple[str, ...]):
@@ -149,8 +160,8 @@ def _walk(folder: Path, inside: str, above: tuple[str, ...]):
             real = os.path.realpath(entry.path)
             if real not in above:  # a link to a folder around it would never end
                 yield from _walk(folder, path, (*above, real))
-        elif is_file:
-            yield path
+        elif is_file or entry.is_symlink():
+            yield path, is_file
 
 
 def _is_dicom(path: Path) -> bool:

@@ -15,12 +15,12 @@ from helpers.folder.labels import (
     two_classes,
 )
 from helpers.folder.listing import (
-    PART_OF,
     Entry,
     Labelled,
     Reading,
     folder_part,
     is_label_name,
+    part_folders,
 )  # fmt: skip
 from helpers.folder.options import Options
 
@@ -34,9 +34,12 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
     Raises:
         CourseError: Two levels can be.
     """
-    above = {path: _class_folders(path) for path in files.pictures}
+    levels = part_folders(files.pictures)
+    above = {path: _class_folders(path, levels) for path in files.pictures}
     placed = {path: folders for path, folders in above.items() if folders}
-    strays = [path for path in files.pictures if path not in placed and not folder_part(path)]
+    strays = [
+        path for path in files.pictures if path not in placed and not folder_part(path, levels)
+    ]
     if not placed or len(strays) > 0.2 * len(above):  # in test/ there may be images without labels
         return None
     chosen = _choose(files.folder, _readings([*placed.values()], options), options)
@@ -46,7 +49,8 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
     if len(placed) < len(above):
         reading.notes.append(f"{len(above) - len(placed)} images are in no class's folder")
     entries = [
-        Entry(path, name, part=folder_part(path)) for path, name in zip(placed, chosen, strict=True)
+        Entry(path, name, part=folder_part(path, levels))
+        for path, name in zip(placed, chosen, strict=True)
     ]
     if any(entry.part for entry in entries):
         reading.columns["split"] = "folder"
@@ -126,8 +130,13 @@ def compare_with_folders(
     return odd if alike else []
 
 
-def _class_folders(path: str) -> list[str]:
-    return [name for name in path.split("/")[:-1] if normalise_label(name) not in PART_OF]
+def _class_folders(path: str, levels: list[dict[str, str]]) -> list[str]:
+    names = path.split("/")[:-1]
+    return [
+        name
+        for name, parts in zip(names, levels, strict=False)
+        if normalise_label(name) not in parts
+    ]
 
 
 def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:

@@ -69,6 +69,11 @@ PARTS = {
     "test": ("test", "testing", "tst", "holdout", "hold-out", "heldout", "held-out"),
 }
 PART_OF = {name: part for part, names in PARTS.items() for name in names}
+SHORT = {"trn", "tr", "val", "valid", "dev", "tst"}  # a class may be called so, too
+
+
+class NoLabel(CourseError):
+    """A table in which no column can hold the label."""
 
 
 @dataclass
@@ -98,6 +103,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     proposals: list[str] = field(default_factory=list)  # columns that may hold patients
     conflicts: list[str] = field(default_factory=list)  # files in the folder of another class
+    groups: str = ""  # path of groups.csv from the folder on, if there is one
 
 
 # One entry per image; what decided; and a function that makes `Classes` of the entries' words.
@@ -121,9 +127,7 @@ def choose_listing(files: Files, asked: str) -> str:
     Raises:
         CourseError: The one asked for is missing, or there are several and none is `labels.csv`.
     """
-    tables = [
-        path for path in files.tables if normalise_column(PurePosixPath(path).name) != "groupscsv"
-    ]
+    tables = [path for path in files.tables if not _holds_groups(path)]
     if asked.casefold() == "none":
         return ""
     if asked:
@@ -150,6 +154,26 @@ def choose_listing(files: Files, asked: str) -> str:
             if group:
                 return group[0]
     return ""
+
+
+def choose_groups(files: Files, listing: str) -> str:
+    """The path of `groups.csv` from the folder on, or nothing where there is none.
+
+    Raises:
+        CourseError: There are several, or it is neither in the folder nor beside the listing.
+    """
+    found = [path for path in files.tables if _holds_groups(path)]
+    places = {"."} | ({str(PurePosixPath(listing).parent)} if listing else set())
+    if len(found) > 1 or any(str(PurePosixPath(path).parent) not in places for path in found):
+        raise CourseError(
+            f"{files.folder} holds {', '.join(found[:5])}: keep one groups.csv, and put it into "
+            "the folder itself."
+        )
+    return found[0] if found else ""
+
+
+def _holds_groups(path: str) -> bool:
+    return normalise_column(PurePosixPath(path).name) == "groupscsv"
 
 
 def read_listing(files: Files, path: str, options: Options, faults: Faults) -> Labelled | None:
@@ -192,7 +216,8 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     reading.proposals = _propose_patients(table, others | set(label_columns))
     if table.encoding == "Latin-1":
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
-    rows = _Rows(table, file_column, parts_column, patient_columns, words)
+    levels = part_folders(files.pictures)
+    rows = _Rows(table, file_column, parts_column, patient_columns, words, levels)
     entries = rows.match(hits[file_column], faults, reading)
     if not (options.classes or normalise_label(positive) in map(normalise_label, words)):
         rows.refuse_odd_words(entries, faults)
@@ -383,14 +408,14 @@ def _refuse_candidates(table: Table, candidates: list[str], columns: list[str]) 
     """Refuse a table without a column for the label, or with none but such as `sex` and `age`."""
     if not candidates:
         left = ", ".join(columns) or "no other column"
-        raise CourseError(
+        raise NoLabel(
             f"{table.path}: no column holds labels of two classes ({left}): name it as "
             "label_column, or add a column label with 0 and 1."
         )
     if all(words_in(name) & NO_LABELS and words_in(name) <= NO_LABELS | FILLERS
            for name in candidates):  # fmt: skip
         name = candidates[0]
-        raise CourseError(
+        raise NoLabel(
             f"{table.path}: only column {name} could hold the label, and by its name it does not: "
             f"add a column label, or, if {name} is the label, give label_column: {name}."
         )
@@ -479,6 +504,7 @@ class _Rows:
     parts_column: str | None
     patient_columns: list[str]
     words: list[str]
+    levels: list[dict[str, str]]  # of the folders that are parts
     first_line: dict[str, int] = field(default_factory=dict)
 
     def match(self, hits: list[list[str]], faults: Faults, reading: Reading) -> list[Entry]:
@@ -492,7 +518,7 @@ class _Rows:
                 in_part = [
                     path
                     for path in found
-                    if folder_part(path) == PART_OF[normalise_label(parts[row])]
+                    if folder_part(path, self.levels) == PART_OF[normalise_label(parts[row])]
                 ]
                 found = in_part if len(in_part) == 1 else found
             if not ids[row]:
@@ -560,9 +586,36 @@ class _Rows:
                 faults.add(kind, f"line {line} ({entry.file}: {entry.word!r})")
 
 
-def folder_part(path: str) -> str:
-    """The part that a file's folders name, if they name one."""
-    named = {PART_OF[f] for f in map(normalise_label, path.split("/")[:-1]) if f in PART_OF}
+def part_folders(paths: Sequence[str]) -> list[dict[str, str]]:
+    """The names of folders that are parts, with their part, at each depth from the top.
+
+    A short name, such as `TR`, is a part only where another part stands at the same depth.
+
+    Args:
+        paths: Of all images, from the folder on.
+    """
+    levels: list[dict[str, str]] = []
+    for path in paths:
+        for depth, name in enumerate(map(normalise_label, path.split("/")[:-1])):
+            if depth == len(levels):
+                levels.append({})
+            word = re.sub(r"[_ -]?(set|data|images?|imgs?)$", "", name)
+            if word in PART_OF:
+                levels[depth][name] = PART_OF[word]
+    return [
+        {
+            name: part
+            for name, part in level.items()
+            if name not in SHORT or len(set(level.values())) > 1
+        }
+        for level in levels
+    ]
+
+
+def folder_part(path: str, levels: list[dict[str, str]]) -> str:
+    """The part that a file's folders name, if they name one; `levels` as of `part_folders`."""
+    names = map(normalise_label, path.split("/")[:-1])
+    named = {level[name] for name, level in zip(names, levels, strict=False) if name in level}
     return named.pop() if len(named) == 1 else ""
 
 

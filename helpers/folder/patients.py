@@ -73,8 +73,8 @@ def find_groups(slices: Slices) -> Grouping:
     """Join identical pixels, look-alikes, augmented copies, and what is known about the data.
 
     A wrong pair does little harm: it only keeps two people's slices together. A missed pair would
-    leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
-    real set the list in `data/`, found by the files' hashes.
+    leak. Known are: patients, a `groups.csv` (`file,group`) in the folder, and for the real set
+    the list in `data/`, found by the files' hashes.
 
     Raises:
         CourseError: `groups.csv` cannot be read, or names a file that is not there.
@@ -106,9 +106,9 @@ def find_groups(slices: Slices) -> Grouping:
 
 def _read_groups(slices: Slices, by_key: dict[tuple[str, str], list[int]]) -> None:
     """Add what `groups.csv` says."""
-    beside = slices.folder / "groups.csv"
-    if not beside.is_file():
+    if not slices.reading.groups:
         return
+    beside = slices.folder / slices.reading.groups
     faults = Faults()
     table = read_table(beside, faults)
     names = [name.casefold() for name in table.header]

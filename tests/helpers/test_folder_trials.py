@@ -198,6 +198,103 @@ def test_a_positive_folder_that_the_table_calls_0_is_two_readings(tmp_path):
         read_folder(tmp_path, positive="right")
 
 
+@pytest.mark.parametrize("option", ["id_column", "label_column", "patient_column"])
+def test_a_column_is_refused_where_no_table_is_read(tmp_path, option):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{('no', 'yes')[k]}/{i}.png", grey)
+    for more in ({}, {"listing": "none"}):
+        with pytest.raises(CourseError, match=f"{option} is who, but the folders are the classes"):
+            read_folder(tmp_path, **{option: "who"}, **more)
+        rows = [(f"{i}.png", i // 2) for i in range(40)]
+        write_csv(tmp_path / "info.csv", ("file", "who"), rows)
+
+
+@pytest.mark.parametrize("more", [(), ("sex",)])
+def test_a_table_of_patients_beside_class_folders_names_the_way_out(tmp_path, more):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('no', 'yes')[k]}/{i}.png", f"P{i // 2}", *("mf"[i % 2] for _ in more)))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "patients.csv", ("file", "patient", *more), rows)
+    with pytest.raises(CourseError, match=r"listing: none, .* groups.csv \(header file,group\)"):
+        read_folder(tmp_path)
+    write_csv(tmp_path / "groups.csv", ("file", "group"), [row[:2] for row in rows])
+    slices = read_folder(tmp_path, listing="none")
+    assert groups_of(slices) == len({group for _, group, *_ in rows})
+    assert "tables that are not used: patients.csv" in slices.reading.notes
+
+
+@pytest.mark.parametrize("name", ["groups.csv", "Groups.csv", "GROUPS.CSV", "meta/groups.csv"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_groups_are_read_or_refused_wherever_they_are(tmp_path, name, listed):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('no', 'yes')[k]}/{i}.png", k))
+        save(tmp_path / rows[-1][0], grey)
+    if listed:
+        write_csv(tmp_path / "meta/labels.csv", ("file", "label"), rows)
+    write_csv(tmp_path / name, ("file", "group"), [(f, i // 2) for i, (f, _) in enumerate(rows)])
+    if "/" in name and not listed:
+        with pytest.raises(
+            CourseError, match=r"holds meta/groups\.csv: keep one groups\.csv, and put"
+        ):
+            read_folder(tmp_path)
+    else:
+        slices = read_folder(tmp_path)
+        assert groups_of(slices) == 20 and not slices.reading.notes
+    write_csv(tmp_path / "no/groups.csv", ("file", "group"), [(rows[0][0], 1)])
+    with pytest.raises(CourseError, match=r"no/groups\.csv.*: keep one"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("words", [("TR", "normal"), ("normal", "DEV"), ("valid", "invalid")])
+def test_a_class_called_as_a_part_is_a_class(tmp_path, words):
+    truth = {}
+    for i, (grey, k) in enumerate(pictures(40)):
+        truth[f"{words[k]}/{i}.png"] = k
+        save(tmp_path / f"{words[k]}/{i}.png", grey)
+    assert labels_of(read_folder(tmp_path, positive=words[1])) == truth
+
+
+@pytest.mark.parametrize(
+    "parts", [("train_set", "test_set"), ("TRN", "VAL"), ("Training data", "test-images")]
+)
+def test_parts_by_other_names(tmp_path, parts):
+    for i, (grey, k) in enumerate(pictures(60)):
+        save(tmp_path / f"{parts[i % 3 == 0]}/{('healthy', 'tumour')[k]}/{i}.png", grey)
+    slices = read_folder(tmp_path, positive="tumour")
+    assert set(slices.table["given"]) == {"train", "validation" if parts[1] == "VAL" else "test"}
+
+
+def test_a_text_of_labels_is_not_passed_by(tmp_path):
+    """The folders beside it may be folds."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{i % 2}/{i}.png", k))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "labels.txt", ("file", "label"), rows)
+    with pytest.raises(CourseError, match=r"give listing: labels\.txt, or, .* listing: none"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, listing="labels.txt")) == dict(rows)
+    assert labels_of(read_folder(tmp_path, listing="none")) == {f: int(f[0]) for f, _ in rows}
+    (tmp_path / "labels.txt").rename(tmp_path / "labels.json")
+    with pytest.raises(CourseError, match=r"labels\.json, which is no CSV: save it as CSV"):
+        read_folder(tmp_path)
+
+
+def test_files_that_are_not_read_are_counted(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{k}/{i}.png", grey)
+        (tmp_path / f"{k}/{i}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+        if i < 10:
+            (tmp_path / f"{k}/IM{i}").write_bytes(b"\x89PNG")
+            (tmp_path / f"{k}/x{i}.png").symlink_to(tmp_path / ".git/annex/objects/x")
+    (tmp_path / "README.md").write_text("mine")
+    kinds, links = read_folder(tmp_path).reading.notes
+    assert kinds == "files of other kinds, which are not read: .heic (40), no ending (10)"
+    assert links.startswith("links to files that are not there: 10, such as 0/x")
+
+
 def test_tables_in_each_class_folder_may_be_none(tmp_path):
     for i, (grey, k) in enumerate(pictures(40)):
         save(tmp_path / f"{('no', 'yes')[k]}/{i}.png", grey)
