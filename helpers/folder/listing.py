@@ -27,18 +27,26 @@ LABEL_NAMES = {
     "category", "groundtruth", "gt", "truth", "outcome", "classname", "labelname",
 }  # fmt: skip
 # Names of columns that hold patients, with any of the suffixes; case, spaces and marks don't count.
-# A lesion, a study or a series is one patient's, so it joins no strangers.
 PATIENT_WORDS = (
     "patient", "patients", "patienten", "paciente", "paziente", "subject", "subj", "case",
     "participant", "person", "individual", "donor", "animal", "lesion", "study", "series", "exam",
     "examination", "pat", "pt", "volume",
 )  # fmt: skip
+# A lesion, a study or a series is one patient's, so it joins no strangers. But such columns may
+# also number the lesions of each patient, or name the kind of examination.
+PART_WORDS = ("lesion", "study", "series", "exam", "examination", "volume")
+FEWEST_PARTS = 5  # values that such a column has, if it is the only one
 PATIENT_NAMES = {
     base + suffix
     for base in PATIENT_WORDS
     for suffix in ("", "id", "ids", "no", "nr", "number", "num", "code", "key", "name", "uid",
                    "index", "identifier", "instanceuid")
 } | {"pid", "ptid", "mrn", "subid"}  # fmt: skip
+# Parts of other names that patients' columns have: these are proposed, and not taken.
+SAYS_PATIENT = (
+    r"id$|uid|code|group|source|series|patient|pazient|pacient|subj|pseudonym|nummer|number|hash|"
+    r"accession|barcode"
+)
 # Names of columns whose numbers may be those of images, and of columns that are no labels.
 ID_NAME = re.compile(
     r"id$|^id|file|image|img|name|path|slice|scan|pic|photo|foto|frame|number|key|serial|ref|"
@@ -203,8 +211,8 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     if file_column is None:
         return None
     parts_column = _find_parts(table, file_column, options)
-    patient_columns = _find_patients(table, file_column, parts_column, options)
-    others = {file_column, parts_column, *patient_columns}
+    patient_columns, doubtful = _find_patients(table, file_column, parts_column, options)
+    others = {file_column, parts_column, *patient_columns, *doubtful}
     label_columns, words, positive = _find_labels(table, others, options)
     reading = Reading(path, table.separator, table.encoding)
     reading.columns = {
@@ -213,7 +221,13 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         "patient": ", ".join(patient_columns) or None,
         "split": parts_column,
     }
-    reading.proposals = _propose_patients(table, others | set(label_columns))
+    alone = [] if patient_columns else doubtful
+    reading.proposals = _propose_patients(table, others | set(label_columns), alone)
+    if doubtful and not alone:
+        reading.notes.append(
+            f"columns that are not read as the patient, since one value is in several patients: "
+            f"{', '.join(doubtful)}"
+        )
     if table.encoding == "Latin-1":
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
     levels = part_folders(files.pictures)
@@ -319,10 +333,10 @@ def _find_parts(table: Table, file_column: str, options: Options) -> str | None:
 
 def _find_patients(
     table: Table, file_column: str, parts_column: str | None, options: Options
-) -> list[str]:
-    """The columns that name the patient of an image."""
+) -> tuple[list[str], list[str]]:
+    """The columns that name the patient of an image; and those that only their names speak for."""
     if options.patient_column:
-        return [_asked(table, options.patient_column, "patient_column")]
+        return [_asked(table, options.patient_column, "patient_column")], []
     columns = []
     for name in table.header:
         if name in ("", file_column, parts_column) or normalise_column(name) == normalise_column(
@@ -338,21 +352,38 @@ def _find_patients(
             and (surely or not is_standard_pair(known))
         ):
             columns.append(name)
-    return columns
+    persons = [name for name in columns if not normalise_column(name).startswith(PART_WORDS)]
+    doubtful = [
+        name for name in columns if name not in persons and not _is_of_one(table, name, persons)
+    ]
+    return [name for name in columns if name not in doubtful], doubtful
 
 
-def _propose_patients(table: Table, used: set) -> list[str]:
+def _is_of_one(table: Table, name: str, persons: list[str]) -> bool:
+    """Whether each value is in one patient only, or there are several where no patients are."""
+    values = [*map(patient_key, table.column(name))]
+    if not persons:
+        return len({value for value in values if not is_unknown(value)}) >= FEWEST_PARTS
+    for person in persons:
+        owners = defaultdict(set)
+        for value, owner in zip(values, table.column(person), strict=True):
+            if not (is_unknown(value) or is_patient_unknown(owner)):
+                owners[value].add(patient_key(owner))
+        if any(len(found) > 1 for found in owners.values()):
+            return False
+    return True
+
+
+def _propose_patients(table: Table, used: set, doubtful: list[str]) -> list[str]:
     """Columns that may hold patients under another name."""
     proposals = []
     for name in table.header:
-        if not name or name in used:
+        if not name or (name in used and name not in doubtful):
             continue
         values = [value for value in table.column(name) if not is_unknown(value)]
         count = len(set(values))
-        says = normalise_column(name) == "group" or re.search(
-            r"id$|uid|code|group|source|series", name, re.I
-        )
-        if says and 5 <= count <= 0.75 * len(values):
+        says = normalise_column(name) == "group" or re.search(SAYS_PATIENT, name, re.I)
+        if name in doubtful or (says and 5 <= count <= 0.75 * len(values)):
             proposals.append(
                 f"column {name} has {count} values for {len(values)} images: if they are patients, "
                 f"give patient_column: {name}"

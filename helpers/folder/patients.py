@@ -200,8 +200,12 @@ def _original(name: str, present: Callable[[str], bool]) -> tuple[str, bool]:
                 rest = keras[1] if one else f"{keras[1]}_{keras[2]}"
             elif root.startswith("aug") and re.fullmatch(r"\d+_\d+", rest) and not present(rest):
                 rest = rest.split("_")[0]
-        elif (match := AFTER.match(root)) or ((match := COPY.match(root)) and present(match[1])):
-            rest = match[1]
         else:
-            return root, is_copy
+            match = AFTER.match(root)
+            # A whole set may be called ct_contrast: a name without a number is no picture's own.
+            numbered = match and re.search(r"\d", match[1])
+            match = match or COPY.match(root)
+            if not (match and (numbered or present(match[1]))):
+                return root, is_copy
+            rest = match[1]
         root, is_copy = rest, True

@@ -564,6 +564,41 @@ def test_patient_columns_whatever_they_are_called(tmp_path, name):
     assert groups_of(read_folder(tmp_path)) == 20
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SeriesNumber", lambda i: i % 4 + 1), ("lesion_no", lambda i: i % 2 + 1),
+        ("volume", lambda i: i * 7 % 29), ("exam", lambda i: ("CT", "MR")[i % 2]),
+    ],
+)  # fmt: skip
+def test_what_numbers_things_within_a_patient_joins_no_patients(tmp_path, name, value):
+    rows = plain(tmp_path, 80)
+    listed = [(file, k, f"P{i // 2}", value(i)) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient_id", name), listed)
+    slices = read_folder(tmp_path)
+    assert groups_of(slices) == 40 and slices.reading.columns["patient"] == "patient_id"
+    assert [note for note in slices.reading.notes if note.endswith(f"several patients: {name}")]
+    assert not slices.reading.proposals
+    own = [(*row[:3], f"{row[2]}-{i % 2}") for i, row in enumerate(listed)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient_id", name), own)
+    slices = read_folder(tmp_path)
+    assert slices.reading.columns["patient"] == f"patient_id, {name}" and groups_of(slices) == 40
+
+
+@pytest.mark.parametrize("name", ["study", "exam", "lesion_no", "Series"])
+def test_a_kind_of_study_is_no_patient_but_may_be_named_as_one(tmp_path, name):
+    rows = plain(tmp_path, 80)
+    listed = [(file, k, "ABC"[i % 3]) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", name), listed)
+    slices = read_folder(tmp_path)
+    assert groups_of(slices) == 80
+    (proposal,) = slices.reading.proposals
+    assert f"{name} has 3 values" in proposal and f"give patient_column: {name}" in proposal
+    slices = read_folder(tmp_path, patient_column=name)
+    with pytest.raises(CourseError, match=r"if others were read as such, .* as patient_column"):
+        choose_parts(slices, find_groups(slices).groups, 0)
+
+
 @pytest.mark.parametrize("name", ["group", "Group", "site", "batch"])
 def test_other_columns_are_no_patients_unless_they_are_named(tmp_path, name):
     rows = plain(tmp_path, 80)
@@ -766,6 +801,33 @@ def test_a_word_before_the_name_may_have_a_second_part(tmp_path, prefix):
     files = [name.split("/")[-1] for name in slices.table["file"]]
     named = {frozenset(files[i] for i in group) for group in find_groups(slices).named}
     assert named == {frozenset((f"{i:03}.png", f"{prefix}_{i:03}.png")) for i in range(40)}
+
+
+@pytest.mark.parametrize("name", ["ct_contrast_{:03}", "breast_zoom_{:03}", "IM_crop_{:03}"])
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_word_in_the_name_of_a_whole_set_tells_no_copies(tmp_path, name, step):
+    for i, (grey, k) in enumerate(pictures(40)):
+        words = name if i % step == 0 else "ct_plain_{:03}"
+        save(tmp_path / f"{('no', 'yes')[k]}/{words.format(i)}.png", grey)
+    grouping = find_groups(read_folder(tmp_path))
+    assert not grouping.named and len(set(grouping.groups)) == 40
+
+
+def test_a_word_behind_a_name_tells_copies_of_what_is_there(tmp_path):
+    for k, word in enumerate(("no", "yes")):
+        for i in range(20):
+            save(tmp_path / f"{word}/{i}.png", picture(np.random.default_rng(100 * k + i), k))
+        for name in ("scan", "scan_flip_1", "scan_crop_2", "7_flip"):
+            rng = np.random.default_rng(len(name) + 300 * k)
+            save(tmp_path / f"{word}/{name}.png", picture(rng, k))
+    slices = read_folder(tmp_path)
+    files = slices.table["file"].tolist()
+    named = {frozenset(files[i] for i in group) for group in find_groups(slices).named}
+    assert named == {
+        frozenset(f"{word}/{name}.png" for name in names)
+        for word in ("no", "yes")
+        for names in (("scan", "scan_flip_1", "scan_crop_2"), ("7", "7_flip"))
+    }
 
 
 def test_numbered_pictures_are_no_copies(tmp_path):
