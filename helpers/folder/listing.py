@@ -26,6 +26,7 @@ LABEL_NAMES = {
     "label", "labels", "class", "target", "y", "hemorrhage", "haemorrhage", "diagnosis", "dx",
     "category", "groundtruth", "gt", "truth", "outcome", "classname", "labelname",
 }  # fmt: skip
+FINDINGS = {"hemorrhage", "haemorrhage", "outcome"}  # beside others, one of several labels
 # Names of columns that hold patients, with any of the suffixes; case, spaces and marks don't count.
 PATIENT_WORDS = (
     "patient", "patients", "patienten", "paciente", "paziente", "subject", "subj", "case",
@@ -148,20 +149,18 @@ def choose_listing(files: Files, asked: str) -> str:
             many = "several" if matches else "no"
             raise CourseError(f"{files.folder} holds {many} {asked}: give listing as a path in it.")
         return matches[0]
-    for depth in range(3):
-        level = [path for path in tables if path.count("/") == depth]
-        named = [path for path in level if PurePosixPath(path).name.casefold() == "labels.csv"]
-        text = [path for path in level if ending(path) in (".csv", ".tsv")]
-        for group in (named, text, level):
-            if len(group) > 1:
-                raise CourseError(
-                    f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one "
-                    f"lists the images, as listing: {group[0]}, or, if the folders are the "
-                    "classes, listing: none."
-                )
-            if group:
-                return group[0]
-    return ""
+    levels = [[path for path in tables if path.count("/") == depth] for depth in range(3)]
+    groups = [[p for p in level if p.split("/")[-1].casefold() == "labels.csv"] for level in levels]
+    for level in levels:
+        groups += [[path for path in level if ending(path) in (".csv", ".tsv")], level]
+    group = next(filter(None, groups), [""])
+    if len(group) > 1:
+        raise CourseError(
+            f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one lists "
+            f"the images, as listing: {group[0]}, or, if the folders are the classes, listing: "
+            "none."
+        )
+    return group[0]
 
 
 def choose_groups(files: Files, listing: str) -> str:
@@ -228,6 +227,13 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
             f"columns that are not read as the patient, since one value is in several patients: "
             f"{', '.join(doubtful)}"
         )
+    if not options.label_column and (
+        left := _other_labels(table, others | set(label_columns), words)
+    ):
+        reading.notes.append(
+            f"other columns of 0 and 1, which are not read: {', '.join(left)}; label_column: "
+            f"{left[0]} reads that one"
+        )
     if table.encoding == "Latin-1":
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
     levels = part_folders(files.pictures)
@@ -270,13 +276,13 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
         strength[name] = 1 if numbers else 2
     best = [name for name, rank in strength.items() if rank == max(strength.values())]
     if best and strength[best[0]] == 1:
-        for name in best:
-            padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
-            if not ID_NAME.search(normalise_column(name)) and padded < 0.1 * len(table.rows):
-                raise CourseError(
-                    f"{table.path}: the numbers in column {name} could be those of images here: if "
-                    f"so, give id_column: {name}; if not, add a column file with their names."
-                )
+        sure = [name for name in best if _looks_like_ids(table, name)]
+        if not sure:
+            raise CourseError(
+                f"{table.path}: the numbers in column {best[0]} could be those of images here: if "
+                f"so, give id_column: {best[0]}; if not, add a column file with their names."
+            )
+        best = sure
         for name in hits:
             values = [value for value in table.column(name) if value]
             if sum(bool(ending(value)) for value in values) > 0.5 * len(values):
@@ -301,6 +307,12 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
                 f"meant, as id_column: {best[0]}."
             )
     return best[0]
+
+
+def _looks_like_ids(table: Table, name: str) -> bool:
+    """Whether numbers are those of images: by the column's name, or since zeros begin them."""
+    padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
+    return bool(ID_NAME.search(normalise_column(name))) or padded >= 0.1 * len(table.rows)
 
 
 def _all_numbers(values: list[str]) -> bool:
@@ -427,8 +439,15 @@ def _label_candidates(
     """
     most = min(20, max(2, rows / 4))
     few = [name for name, known in words.items() if name in binary or 2 <= len(known) <= most]
-    called = [name for name in words if normalise_column(name) in LABEL_NAMES]
+    # Of two columns with one name, pandas calls the second label.1.
+    called = [
+        name for name in words if normalise_column(re.sub(r"\.\d+$", "", name)) in LABEL_NAMES
+    ]
     called = [name for name in called if name in few] or called  # y may be where a box begins
+    if {normalise_column(name) for name in called} <= FINDINGS and any(
+        name not in called and len(words[name]) == 2 and not _is_no_label(name) for name in binary
+    ):
+        called = []
     if options.positive and not options.classes:
         wanted = normalise_column(options.positive)
         called += [name for name in binary if normalise_column(name) == wanted]
@@ -443,13 +462,31 @@ def _refuse_candidates(table: Table, candidates: list[str], columns: list[str]) 
             f"{table.path}: no column holds labels of two classes ({left}): name it as "
             "label_column, or add a column label with 0 and 1."
         )
-    if all(words_in(name) & NO_LABELS and words_in(name) <= NO_LABELS | FILLERS
-           for name in candidates):  # fmt: skip
+    if all(map(_is_no_label, candidates)):
         name = candidates[0]
         raise NoLabel(
             f"{table.path}: only column {name} could hold the label, and by its name it does not: "
             f"add a column label, or, if {name} is the label, give label_column: {name}."
         )
+
+
+def _is_no_label(name: str) -> bool:
+    """Whether a column's name says that it holds something else, such as the sex."""
+    return bool(words_in(name) & NO_LABELS) and words_in(name) <= NO_LABELS | FILLERS
+
+
+def _other_labels(table: Table, used: set, label: list[str]) -> list[str]:
+    """Columns of 0 and 1 that divide the images in another way than the label does."""
+    words = [*map(normalise_label, label)]
+    found = []
+    for name in table.header:
+        values = [*map(normalise_label, table.column(name))] if name and name not in used else []
+        known = {value for value in values if not is_unknown(value)}
+        if len(known) == 2 and is_standard_pair(known) and not _is_no_label(name):
+            pairs = set(zip(values, words, strict=True))
+            if len(pairs) > max(len({a for a, _ in pairs}), len({b for _, b in pairs})):
+                found.append(name)
+    return found
 
 
 def _one_column_per_class(table: Table, candidates: list[str]) -> list[str]:

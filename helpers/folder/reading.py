@@ -160,10 +160,12 @@ def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
         )
     if listing:
         example = files.pictures[0] if files.pictures else "none"
+        others = [name for name in files.tables if name != listing]
+        other = f", or name another table as listing: {others[0]}" if others else ""
         raise CourseError(
             f"{files.folder / listing}: no named column holds the names of images in this folder "
             f"(the first is {example}): write one line per image, with its name in a column file, "
-            "or name the column that has the names as id_column."
+            f"or name the column that has the names as id_column{other}."
         )
     raise CourseError(
         f"{files.folder / 'labels.csv'} is missing: write one line per image, its file and 0 or 1, "

@@ -115,6 +115,18 @@ def test_any_single_listing_is_found(tmp_path, name):
     assert slices.reading.listing == name
 
 
+def test_labels_csv_is_found_below_another_table(tmp_path):
+    rows = plain(tmp_path / "images", name="{}.png")
+    (tmp_path / "images/labels.csv").unlink()
+    write_csv(tmp_path / "people.csv", ("patient", "age"), [(f"P{i}", i) for i in range(60)])
+    write_csv(tmp_path / "meta/labels.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path)) == {f"images/{file}": k for file, k in rows}
+    (tmp_path / "meta/labels.csv").rename(tmp_path / "meta/truth.csv")
+    write_csv(tmp_path / "people.csv", ("patient", "height"), [(f"P{i}", 180) for i in range(60)])
+    with pytest.raises(CourseError, match=r"no named column .* as listing: meta/truth\.csv"):
+        read_folder(tmp_path)
+
+
 def test_of_several_listings_one_has_to_be_named(tmp_path):
     rows = plain(tmp_path)
     (tmp_path / "labels.csv").rename(tmp_path / "one.csv")
@@ -941,6 +953,48 @@ def test_ages_are_no_file_names(tmp_path, others):
         read_folder(tmp_path)
     write_csv(tmp_path / "labels.csv", ("image_no", *others, "label"), listed)
     assert labels_of(read_folder(tmp_path)) == {f"{n}.png": k for n, *_, k in listed}
+
+
+def test_ages_beside_ids_do_not_spoil_a_clear_listing(tmp_path):
+    rows = plain(tmp_path, 60, name="{}.png")
+    for heads in (("id", "age"), ("age", "id")):
+        listed = [({"id": i, "age": 7 * i % 60}, k) for i, (_, k) in enumerate(rows)]
+        write_csv(
+            tmp_path / "labels.csv", (*heads, "label"),
+            [(*(of[head] for head in heads), k) for of, k in listed],
+        )  # fmt: skip
+        slices = read_folder(tmp_path)
+        assert labels_of(slices) == dict(rows) and slices.reading.columns["file"] == "id"
+
+
+@pytest.mark.parametrize("heads", [
+    ("hemorrhage", "fracture"), ("outcome", "tumour"), ("fracture", "Haemorrhage"),
+    ("label", "label.1"),
+])  # fmt: skip
+def test_a_finding_beside_another_is_one_of_two_labels(tmp_path, heads):
+    rows = plain(tmp_path)
+    listed = [(file, k, i % 2) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", *heads), listed)
+    with pytest.raises(CourseError, match=f"columns {heads[0]}, {heads[1]} could hold the label"):
+        read_folder(tmp_path)
+    for name, place in zip(heads, (1, 2), strict=True):
+        read = labels_of(read_folder(tmp_path, label_column=name))
+        assert read == {row[0]: row[place] for row in listed}
+    agreeing = [(file, k, k) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", *heads), agreeing)
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+    write_csv(tmp_path / "labels.csv", ("file", heads[0], "sex"), listed)
+    if heads[0] != "fracture":
+        assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+def test_other_columns_of_0_and_1_beside_the_label_are_named(tmp_path):
+    rows = plain(tmp_path)
+    listed = [(file, k, i % 2, k, "MF"[i % 2]) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "target", "malignant", "again", "sex"), listed)
+    (note,) = read_folder(tmp_path).reading.notes
+    assert note.startswith("other columns of 0 and 1, which are not read: malignant; label_column")
+    assert not read_folder(tmp_path, label_column="target").reading.notes
 
 
 @pytest.mark.parametrize("name", ["is_healthy", "isHealthy", "no_tumor", "Healthy?", "tumor free"])
