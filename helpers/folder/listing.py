@@ -1,7 +1,7 @@
 """Which listing a folder has, and what its columns hold, by evidence."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -200,7 +200,7 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     base = "" if parent == "." else parent
     header = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
     table = replace(table, header=header)
-    _refuse_missing_header(table)
+    _refuse_missing_header(table, any(name and files.find(name, base) for name in header))
     hits = {
         name: [files.find(value, base) if value else [] for value in table.column(name)]
         for name in table.header
@@ -236,8 +236,15 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         )
     if table.encoding == "Latin-1":
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
+    pair = _pair_with_none(words)
+    if pair and not {*map(normalise_label, [positive, *options.classes])} & set(pair):
+        raise CourseError(
+            f"{table.path}, column {reading.columns['label']}: {pair[0]!r} is read as unknown: if "
+            f"it is a class, say which label is positive, as positive: '{pair[1]}'; if not, "
+            "delete these lines."
+        )
     levels = part_folders(files.pictures)
-    rows = _Rows(table, file_column, parts_column, patient_columns, words, levels)
+    rows = _Rows(table, file_column, parts_column, patient_columns, words, levels, pair)
     entries = rows.match(hits[file_column], faults, reading)
     if not (options.classes or normalise_label(positive) in map(normalise_label, words)):
         rows.refuse_odd_words(entries, faults)
@@ -245,12 +252,17 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     return entries, reading, lambda given: two_classes(given, where, positive, options.classes)
 
 
-def _refuse_missing_header(table: Table) -> None:
-    """Refuse a first line that is data: a cell ends as a file name, or is below itself again."""
+def _refuse_missing_header(table: Table, names_file: bool) -> None:
+    """Refuse a first line that is data: a cell ends as a file name, or is below itself again.
+
+    A column may be called after one of its two words, as `case` above case and control, if the line
+    `names_file` nowhere.
+    """
     line = table.lines[0] - 1 if table.lines else 1
     for place, name in enumerate(table.header):
         below = {normalise_label(row[place]) for row in table.rows}
-        if name and (ending(name) or normalise_label(name) in below):
+        is_word = len(below) == 2 and not (names_file or is_standard_pair(below))
+        if name and (ending(name) or (normalise_label(name) in below and not is_word)):
             raise CourseError(
                 f"{table.path} line {max(line, 1)}: {name!r} is no column's name: begin with a "
                 "header such as file,label, and have it once."
@@ -362,6 +374,7 @@ def _find_patients(
             normalise_column(name) in PATIENT_NAMES
             and known
             and (surely or not is_standard_pair(known))
+            and normalise_label(name) not in known
         ):
             columns.append(name)
     persons = [name for name in columns if not normalise_column(name).startswith(PART_WORDS)]
@@ -559,6 +572,16 @@ def _refuse_absent(table: Table, name: str, options: Options) -> None:
         )
 
 
+def _pair_with_none(words: list[str]) -> tuple[str, ...]:
+    """`none` or `-` and the other word, where they are the only two and neither is rare."""
+    nones = ("none", "-")
+    counts = Counter(map(normalise_label, words))
+    known = [word for word in counts if word in nones or not is_unknown(word)]
+    none = [word for word in nones if counts[word] > 0.1 * len(words)]
+    others = [word for word in known if word not in none]
+    return (none[0], others[0]) if len(none) == len(others) == 1 else ()
+
+
 def _is_positive_word(text: str) -> bool:
     return text in {pair[1] for pair in STANDARD}
 
@@ -573,6 +596,7 @@ class _Rows:
     patient_columns: list[str]
     words: list[str]
     levels: list[dict[str, str]]  # of the folders that are parts
+    classes: tuple[str, ...]  # words that are classes, whatever else they mean
     first_line: dict[str, int] = field(default_factory=dict)
 
     def match(self, hits: list[list[str]], faults: Faults, reading: Reading) -> list[Entry]:
@@ -603,7 +627,9 @@ class _Rows:
                     "a volume or array, and no image, in {}: save its slices as PNG, one file per "
                 )
                 faults.add(kind + "slice, and list all of a volume under one patient", place)
-            elif is_unknown(self.words[row]):
+            elif is_unknown(self.words[row]) and normalise_label(self.words[row]) not in (
+                self.classes
+            ):
                 faults.add("the label is missing in {}: write it, or delete the line", place)
             else:
                 of_file[found[0]].append(row)

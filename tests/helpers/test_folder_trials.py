@@ -471,6 +471,7 @@ def test_two_paths_of_one_file_are_no_repetition(tmp_path):
 # --- Text ----------------------------------------------------------------------------------------
 
 TEXTS = {
+    "end of DOS": lambda text: text.encode() + b"\x1a",
     "sep": lambda text: ("sep=;\n" + text).encode(),
     "tabs": lambda text: text.replace(";", "\t").encode(),
     "bars": lambda text: text.replace(";", "|").encode(),
@@ -505,6 +506,11 @@ def test_separators_and_encodings(tmp_path, way):
         (b"file,label,label\n000.png,0,1\n", "two columns are called 'label'"),
         (b"a;b,c\n000.png;0,1\n001.png;1,1\n", "separated by comma or semicolon"),
         (bytes(range(256)), "is no text"),
+        (b"# exported 2024, by X\nfile,label\n000.png,0\n", "begins with #, as a comment"),
+        (b"# exported by X\nfile,label\n000.png,0\n", "begins with #, as a comment"),
+        (b"0,000\n1,001\n0,002\n", "'0' is no column's name"),
+        (b"000,ill\n001,well\n002,ill\n", "'ill' is no column's name"),
+        (b"patient,label\nP00,0\nP01,1\n", "write one line per image, with its name in a col"),
     ],
 )
 def test_listings_that_cannot_be_read_say_why(tmp_path, data, reason):
@@ -620,6 +626,39 @@ def test_other_columns_are_no_patients_unless_they_are_named(tmp_path, name):
     assert groups_of(read_folder(tmp_path, patient_column=name)) == 20
 
 
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        ("malignant", ("benign", "malignant")),
+        ("case", ("control", "case")),
+        ("Tumour", ("0", "tumour")),
+    ],
+)
+def test_a_column_may_be_called_after_one_of_its_words(tmp_path, head, words):
+    rows = plain(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("file", head), [(file, words[k]) for file, k in rows])
+    with pytest.raises(CourseError, match="say which one is positive"):
+        read_folder(tmp_path)
+    slices = read_folder(tmp_path, positive=words[1])
+    assert labels_of(slices) == dict(rows) and groups_of(slices) == 60
+
+
+def test_a_name_with_a_narrow_space_is_found(tmp_path):
+    """As a Mac calls screenshots."""
+    rows = plain(tmp_path, name="Screenshot at 9.41.{:03}\u202fAM.png")
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+def test_a_broken_file_in_class_folders_has_no_line_to_delete(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{k}/{i}.png", grey)
+    (tmp_path / "0/x.png").write_bytes(b"")
+    with pytest.raises(
+        CourseError, match="replace the file, or remove it, and its line in a table"
+    ):
+        read_folder(tmp_path)
+
+
 def test_a_case_column_of_0_and_1_is_a_label(tmp_path):
     rows = plain(tmp_path)
     write_csv(tmp_path / "labels.csv", ("file", "case"), rows)
@@ -627,7 +666,10 @@ def test_a_case_column_of_0_and_1_is_a_label(tmp_path):
     assert labels_of(slices) == dict(rows) and groups_of(slices) == 60
 
 
-@pytest.mark.parametrize("word", ["nan", "NA", "None", "unknown", "-", "", "N/A", "Anonymous", "?"])
+@pytest.mark.parametrize(
+    "word", ["nan", "NA", "None", "unknown", "-", "", "N/A", "Anonymous", "?", "k.A.", "n.d.",
+             "not available", "n/k", "not known"],
+)  # fmt: skip
 def test_unknown_patients_are_each_their_own(tmp_path, word):
     rows = plain(tmp_path, 80)
     listed = [(f, k, word if i % 5 < 2 else f"P{i // 10}") for i, (f, k) in enumerate(rows)]
@@ -995,6 +1037,26 @@ def test_other_columns_of_0_and_1_beside_the_label_are_named(tmp_path):
     (note,) = read_folder(tmp_path).reading.notes
     assert note.startswith("other columns of 0 and 1, which are not read: malignant; label_column")
     assert not read_folder(tmp_path, label_column="target").reading.notes
+
+
+@pytest.mark.parametrize("words", [("-", "+"), ("none", "glioma"), ("None", "yes")])
+def test_a_word_that_mostly_means_unknown_may_be_a_class(tmp_path, words):
+    rows = plain(tmp_path)
+    listed = [(file, words[k]) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    with pytest.raises(CourseError, match=r"is read as unknown: if it is a class, .* positive: '"):
+        read_folder(tmp_path)
+    for positive in (words[1], words[1].upper()):
+        slices = read_folder(tmp_path, positive=positive)
+        assert labels_of(slices) == dict(rows) and slices.names == words
+    listed[0] = (listed[0][0], "")
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    with pytest.raises(CourseError, match=r"the label is missing in line 2 \("):
+        read_folder(tmp_path, positive=words[1])
+    few = [(file, words[0] if i < 2 else k) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), few)
+    with pytest.raises(CourseError, match=r"2 faults: the label is missing in line 2 \("):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["is_healthy", "isHealthy", "no_tumor", "Healthy?", "tumor free"])
