@@ -653,9 +653,7 @@ def test_a_broken_file_in_class_folders_has_no_line_to_delete(tmp_path):
     for i, (grey, k) in enumerate(pictures(40)):
         save(tmp_path / f"{k}/{i}.png", grey)
     (tmp_path / "0/x.png").write_bytes(b"")
-    with pytest.raises(
-        CourseError, match="replace the file, or remove it, and its line in a table"
-    ):
+    with pytest.raises(CourseError, match="replace the file, or remove it here and in the table"):
         read_folder(tmp_path)
 
 
