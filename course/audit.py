@@ -72,9 +72,9 @@ def run(
         drawn_labels = np.full(len(generated.greys), int(sample_class == positive))
     slices = read_folder(data, positive=positive, **options)
     table = slices.table.join(_read_split(split, slices.table, data), on="file")
-    train = table["split"] == "train"
+    trained = table["split"] == "train"
     for name, label in ((positive, 1), (negative, 0)):
-        if (drawn_labels == label).any() and not (train & (table["label"] == label)).any():
+        if (drawn_labels == label).any() and not (trained & (table["label"] == label)).any():
             raise CourseError(
                 f"{split} names no image of class {name} as train: name those that the generator "
                 "was trained on."
