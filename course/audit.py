@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from course.commands import add_folder_options, folder_command, merge_params
+from course.commands import add_folder_options, folder_command, merge_params, require_own
 from helpers import files, measures, preparation, preprocessing
 from helpers.files import CourseError
 from helpers.folder import check_names, read_folder, read_samples, refuse_inside
+from helpers.folder.labels import normalise_label
+from helpers.folder.listing import patient_key
 from helpers.judge import SPACES
 
 SIMULATED = "simulated.txt"  # what `phantom.write_dataset` leaves in its folder
@@ -33,7 +35,7 @@ def run(
         samples: A folder that meets the data contract; or, of one class, a folder of images alone,
             or an array, as `folder.read_samples` takes them.
         data: A folder that meets the data contract.
-        split: `split.csv` with file, label, group, split: of `data`.
+        split: `split.csv` with file, group, split: of `data`. A column label must agree with it.
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
             that are most likely copies, above the real image that is nearest.
         positive, negative: Names of label 1 and label 0; by default those of the notebooks.
@@ -45,26 +47,41 @@ def run(
         preparation of the samples differs from that of the data.
 
     Raises:
-        CourseError: Whatever is wrong with a folder, the split or the names.
+        CourseError: Whatever is wrong with a folder, the split or the names; `out` holds files of
+            others.
     """
     positive, negative = positive or "haemorrhage", negative or "clear"
     check_names(positive, negative)
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))
+    require_own(out, "audit.json")
     generated = read_samples(samples, positive=positive)
+    if generated.scale:
+        black, white = generated.scale
+        print(f"{samples}: {black} becomes black and {white} white", flush=True)
     if generated.labels is None and sample_class not in (positive, negative):
         raise CourseError(
             f"{samples} doesn't say of which class its images are: say it, as --class {positive} "
             f"or --class {negative}."
         )
+    if generated.labels is not None and sample_class:
+        raise CourseError(f"{samples} says the class of each image itself: leave --class out.")
     drawn_labels = generated.labels
     if drawn_labels is None:
         drawn_labels = np.full(len(generated.greys), int(sample_class == positive))
     slices = read_folder(data, positive=positive, **options)
-    table = slices.table.join(_read_split(split, set(slices.table["file"]), data), on="file")
+    table = slices.table.join(_read_split(split, slices.table, data), on="file")
+    trained = table["split"] == "train"
+    for name, label in ((positive, 1), (negative, 0)):
+        if (drawn_labels == label).any() and not (trained & (table["label"] == label)).any():
+            raise CourseError(
+                f"{split} names no image of class {name} as train: name those that the generator "
+                "was trained on."
+            )
+    files.make_folder(out)
     real, drawn = preprocessing.prepare(slices.greys), preprocessing.prepare(generated.greys)
-    report = {}
+    report, sheets = {}, {}
     for name, label in ((positive, 1), (negative, 0)):
         images = drawn[drawn_labels == label]
         if not len(images):
@@ -89,20 +106,26 @@ def run(
             pairs = images[top], real[np.concatenate(parts)[copying["nearest"][top]]]
             sheet = np.concatenate([np.hstack(row[..., 0]) for row in pairs])
             grey = Image.fromarray(preprocessing.to_grey_levels(sheet))
-            with files.atomic_write(out / f"closest_{name}.png") as temporary:
-                grey.resize((grey.width * 3, grey.height * 3), 0).save(temporary)
-    files.write_json(out / "audit.json", report)
+            sheets[name] = grey.resize((grey.width * 3, grey.height * 3), 0)
+    files.write_json(out / "audit.json", report)  # first: it marks the folder as an audit's
+    for name, sheet in sheets.items():
+        with files.atomic_write(out / f"closest_{name}.png") as temporary:
+            sheet.save(temporary)
     return report
 
 
-def _read_split(path: Path, names: set[str], data: Path) -> pd.DataFrame:
-    """Group and part by file; each file of `names`, which are those of `data`, is in it once."""
+def _read_split(path: Path, real: pd.DataFrame, data: Path) -> pd.DataFrame:
+    """Group and part by file; each file of `real`, the table of `data`, is in it once."""
     try:
-        table = pd.read_csv(path, dtype={"file": str}).set_index("file")[["group", "split"]]
+        # Only an empty cell is unknown: a patient may be called NA.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("file")
+        table = table[["group", "split", *{"label"} & set(table)]]
     except (OSError, KeyError, ValueError) as error:
+        reason = str(error).split("\n")[0]
         raise CourseError(
-            f"{path} cannot be read as a split ({error}): it needs file, label, group, split."
+            f"{path} cannot be read as a split ({reason}): it needs file, group, split."
         ) from None
+    names = set(real["file"])
     if unknown := names - set(table.index):
         raise CourseError(f"{path} does not name {min(unknown)} of {data}: correct one of them.")
     if not table.index.is_unique:
@@ -111,7 +134,20 @@ def _read_split(path: Path, names: set[str], data: Path) -> pd.DataFrame:
     if odd := set(table["split"]) - set(preprocessing.PARTS):
         words = ", ".join(preprocessing.PARTS)
         raise CourseError(f"{path}: {min(odd, key=str)!r} is no part: write {words}.")
-    return table
+    if (empty := table.index[table["group"].str.strip() == ""]).size:
+        raise CourseError(
+            f"{path}: the group of {empty[0]} is empty: write its patient, or a group of its own."
+        )
+    if "label" in table:
+        told = real["file"].map(table.pop("label")).map(normalise_label)
+        if set(told) <= {"0", "1"} and (wrong := told != real["label"].astype(str)).any():
+            raise CourseError(
+                f"{path} gives {real['file'][wrong].iloc[0]} another label than {data} does: "
+                "correct one of them, or --positive."
+            )
+    people = table["group"].map(patient_key)
+    numbers = {key: i for i, key in enumerate(sorted(set(people), key=lambda key: (len(key), key)))}
+    return table.assign(group=people.map(numbers))
 
 
 @folder_command

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from course.commands import add_folder_options, folder_command, merge_params
+from course.commands import add_folder_options, folder_command, merge_params, require_own
 from helpers import baseline, files, parameters, preprocessing
 from helpers.folder import find_groups, from_parameters, read_folder, refuse_inside
 
@@ -25,22 +25,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", help="folder of the images; nothing is written there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--out", help="folder for baseline.json, baseline.png and baseline.csv")
-    seed = parameters.NOTEBOOKS["seed"].default
-    parser.add_argument("--seed", type=int, default=seed, help="seed of folds and learning curve")
+    usual = parameters.NOTEBOOKS["seed"].default
+    words = f"seed of folds and learning curve (default: seed of --params, or {usual})"
+    parser.add_argument("--seed", type=int, help=words)
     add_folder_options(parser)
-    asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments))))
-    if asked.seed < 0:
-        raise files.CourseError(f"seed is {asked.seed}: use a whole number, 0 or more.")
+    asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments)), "seed"))
     if asked.out:
         refuse_inside(asked.out, asked.folder)
+        require_own(out := files.project_path(asked.out), "baseline.json")
     slices = read_folder(asked.folder, **vars(from_parameters(vars(asked))))
     table = slices.table.assign(group=find_groups(slices).groups)
+    if asked.out:
+        files.make_folder(out)
     images = preprocessing.prepare(slices.greys)
     labels, groups = (table[name].to_numpy() for name in ("label", "group"))
     found = baseline.measure_baseline(images, labels, groups, asked.seed)
     table["probability"] = np.round(found.pop("probabilities"), 6)
     if asked.out:
-        out = files.make_folder(files.project_path(asked.out))
         files.write_json(out / "baseline.json", found)
         with files.atomic_write(out / "baseline.png") as temporary:
             baseline.draw_curve(found).savefig(temporary, dpi=120)

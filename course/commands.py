@@ -3,6 +3,7 @@
 import argparse
 import concurrent.futures
 import functools
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def say_how(text: str) -> str:
     )
 
 
-def merge_params(asked: dict[str, Any]) -> dict[str, Any]:
+def merge_params(asked: dict[str, Any], seed: str = "") -> dict[str, Any]:
     """The options of a folder, with those of the file that `--params` names.
 
     What was typed counts more. Parameters that say nothing about a folder are passed over, so that
@@ -57,16 +58,43 @@ def merge_params(asked: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         asked: Of the command line; `params` among them.
+        seed: The parameter that `--seed` sets, if the command has this option.
 
     Raises:
-        CourseError: The file cannot be read, or has a name that no notebook declares.
+        CourseError: The file cannot be read, or has a name that no notebook declares; or the seed
+            is no seed.
     """
     found = {name: value for name, value in asked.items() if name != "params"}
+    given = {}
     if asked["params"] is not None:
         given = read_parameters(files.project_path(asked["params"]))
-        for name in found.keys() & {*OPTIONS, "negative"}:
-            found[name] = found[name] or given.get(name, found[name])
+    for name in found.keys() & {*OPTIONS, "negative"}:
+        found[name] = found[name] or given.get(name, found[name])
+    if seed:
+        if found["seed"] is None:
+            found["seed"] = given.get(seed, parameters.NOTEBOOKS[seed].default)
+        parameters.check_values(**{seed: found["seed"]})
     return found
+
+
+def require_own(out: Path, name: str) -> None:
+    """Refuse a folder with files that the command did not write, before anything is computed.
+
+    Args:
+        out: Folder for the command's results; missing, empty or one of its own.
+        name: Of the file that the command writes first.
+
+    Raises:
+        CourseError: It is a file, cannot be read, or holds something else.
+    """
+    try:
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+    except OSError as error:
+        raise CourseError(
+            f"{out} cannot be a folder ({error.strerror}): choose another OUT."
+        ) from None
+    if name not in names and any(not each.startswith(".") for each in names):
+        raise CourseError(f"{out} is not empty and holds no {name}: choose another OUT.")
 
 
 def command(
@@ -82,6 +110,9 @@ def command(
     @functools.wraps(main)
     def run(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for stream in (sys.stdout, sys.stderr):  # a name may have letters that a terminal has not
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             main(arguments)
         except CourseError as error:
@@ -89,6 +120,13 @@ def command(
             return 2
         except PermissionError as error:
             print(f"{error.filename} is forbidden: change its permissions.", file=sys.stderr)
+            return 2
+        except OSError as error:
+            if not error.filename:
+                raise
+            name = str(error.filename)
+            name = name if len(name) < 200 else f"{name[:100]}…{name[-50:]}"
+            print(f"{name} cannot be used ({error.strerror}): correct the path.", file=sys.stderr)
             return 2
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
             print("\nStopped. The same command resumes from here.", file=sys.stderr)

@@ -83,8 +83,10 @@ def run(
     check_names(parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear"))
     settings = {"parameters": parameters, "data": fingerprint}
     before = files.read_json(folder / "run.json").get("settings")
-    # The second case: notebook 01 was run alone.
-    known = before or all((folder / name).exists() for name in (".lock", "prepared.npz"))
+    # The second case: notebook 01 was run alone. A study has such a lock and such slices, too.
+    by_hand = (".lock", "prepared.npz", "split.csv")
+    known = before or all((folder / name).exists() for name in by_hand)
+    known = known and not (folder / "study.json").exists()
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
     if before and gan_settings(**before) != gan_settings(**settings) and not fresh:

@@ -580,6 +580,8 @@ def run_study(
         print(begun["foreseen"], flush=True)
     held = files.lock(files.make_folder(folder) / ".lock")
     try:
+        if not begun:  # the folder is a study's before anything else is in it
+            collect(tasks, settings, folder, **parts)
         if data:
             pixels = preprocessing.prepare(examined.slices.greys)
             _keep_prepared(folder, pixels, labels, groups, plan_of_folds)
@@ -644,9 +646,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--params", dest="extra", type=Path, help="YAML file with values to change")
     for name, known in parameters.STUDY.items():
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, default=known.default, help=known.text)
+        parser.add_argument(flag, type=int, help=f"{known.text} (default: {known.default})")
     parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
+    for name in ("sets", "images") if asked["data"] else ("quarters",):
+        if asked[name] is not None:
+            which = "simulated sets, not of a folder" if asked["data"] else "a folder (--data)"
+            raise CourseError(f"--{name} is an option for studies of {which}: leave it out.")
+    for name, known in parameters.STUDY.items():
+        asked[name] = known.default if asked[name] is None else asked[name]
     study = run_study(**asked)
     if asked["only_plan"]:
         return

@@ -61,6 +61,7 @@ def open_run(out_dir: str | Path) -> Path:
         _held.append(lock(Path(os.environ[KERNEL_LOCK]), wait=10))
     else:
         is_run = (out / ".lock").exists() or read_json(out / "run.json").get("settings")
+        is_run = is_run and not (out / "study.json").exists()
         # Papermill may have begun to write its notebook here.
         if not is_run and any(path.suffix != ".ipynb" for path in out.glob("[!.]*")):
             raise CourseError(f"{out} is not empty and holds no run: choose another out_dir.")

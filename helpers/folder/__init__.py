@@ -12,11 +12,12 @@ from helpers.folder.parts import choose_parts
 from helpers.folder.paths import check_names, refuse_inside
 from helpers.folder.patients import KNOWN, Grouping, find_groups
 from helpers.folder.reading import Samples, read_folder, read_samples
-from helpers.folder.report import Examined, describe, draw_sheet, examine, fields, lines
+from helpers.folder.report import Examined, describe, draw_sheet, examine, fields, is_sheet, lines
 from helpers.folder.slices import Slices
 
 __all__ = [
     "KNOWN", "LEAVE_OUT", "OPTIONS", "Examined", "Grouping", "Options", "Samples", "Slices",
     "check_names", "choose_parts", "describe", "draw_sheet", "examine", "fields", "find_groups",
-    "from_parameters", "lines", "read_folder", "read_samples", "refuse_inside", "unpack",
+    "from_parameters", "is_sheet", "lines", "read_folder", "read_samples", "refuse_inside",
+    "unpack",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Unpacks a zip file with a folder of images, and refuses one that could do harm."""
 
+import re
 import shutil
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from helpers.files import CourseError, atomic_folder, project_path
@@ -33,20 +33,25 @@ def unpack(path: str | Path, out: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as packed:
             return _unpack(packed, path, out)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+    except (CourseError, OSError):
+        raise
+    except Exception as error:  # each way of packing raises its own
         raise CourseError(
             f"{path} cannot be unpacked ({error}): pack and upload it again."
         ) from None
 
 
 def _unpack(packed: zipfile.ZipFile, path: Path, out: Path) -> Path:
+    for item in packed.infolist():
+        item.filename = item.filename.replace("\\", "/")  # as some programs of Windows pack
     wanted = [
         item for item in packed.infolist()
         if not item.is_dir() and not set(PurePosixPath(item.filename).parts) & set(SYSTEM)
     ]  # fmt: skip
     for item in wanted:
-        inside = PurePosixPath(item.filename.replace("\\", "/"))
-        if inside.is_absolute() or ".." in inside.parts or ":" in item.filename:
+        inside = PurePosixPath(item.filename)
+        drive = re.match(r"[A-Za-z]:", item.filename)
+        if inside.is_absolute() or ".." in inside.parts or drive:
             raise CourseError(f"{path} holds {item.filename!r}, outside its folder: pack it again.")
         if item.flag_bits & 1:
             raise CourseError(f"{path} has a password: pack it again without one.")

@@ -7,7 +7,7 @@ import numpy as np
 
 ENDINGS = (".dcm", ".dicom", ".ima")
 MISSING = "DICOM needs pydicom (.venv/bin/pip install -e '.[dicom]'), and is in {}"
-NO_IMAGE = "no DICOM image in {}: replace the file, or delete its line"
+NO_IMAGE = "no DICOM image in {}: replace the file, or remove it here and in the table"
 VOLUME = (
     "several frames in {}: save one file per slice, and list all of a volume under one patient in "
     "the listing"

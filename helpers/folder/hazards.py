@@ -17,6 +17,7 @@ SHORTCUT_AUC = 0.8  # over this AUC, a property such as the file's size gives th
 LEVEL = 0.01  # of significance
 PERMUTATIONS = 119  # with the true labelling 120: the smallest p-value, 1/120, is under LEVEL
 IMBALANCE = 0.25  # share of the smaller class
+MANY = 5  # times as many images as patients usually have are worth a warning
 MASK_NAME = re.compile(r"(^|[/_ -])(masks?|seg|segmentations?|annotations?)([._ /-]|$)", re.I)
 
 
@@ -268,7 +269,8 @@ def _warn_of_patients(slices: Slices, grouping: Grouping) -> Warnings:
             "patient_column or patient_pattern says which images are of one patient",
         )
     patients = table["patient"][table["patient"] != ""].value_counts()
-    if len(patients) and patients.iloc[0] >= max(10, 0.25 * len(table)) and len(patients) > 1:
+    many = min(0.25 * len(table), MANY * patients.median()) if len(patients) else 0
+    if len(patients) > 1 and patients.iloc[0] >= max(10, many):
         yield (
             "large_patient",
             f"patient {patients.index[0]!r} has {patients.iloc[0]} of {len(table)} images: if this "

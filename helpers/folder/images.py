@@ -20,7 +20,7 @@ KEPT = 256_000_000  # bytes: greys of a whole set are kept as large as fits into
 EDGES = (2048, 1024, 512, 256, 128, 64)  # pixels; the networks see 32
 AT_ONCE = 45_000_000  # pixels that are decoded at the same time
 SAMPLED = 4096  # pixels of an image that tell the range of the stored values
-UNREADABLE = "no readable image in {}: replace the file, or delete its line"
+UNREADABLE = "no readable image in {}: replace the file, or remove it here and in the table"
 WIDE_COLOUR = "16 bits per colour in {}: save it as grey of 16 bits, or colour of 8"
 TOO_LARGE = "too many pixels for a slice in {}: shrink it first"
 

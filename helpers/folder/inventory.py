@@ -21,10 +21,16 @@ VOLUMES = (
     ".npz", ".h5", ".hdf5", ".mat", ".svs", ".ndpi", ".czi", ".mp4", ".avi",
 )  # fmt: skip
 TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
+TEXTS = (".txt", ".md", ".rst", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".py")
 # What operating systems, archives and file servers leave behind.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
 OPEN_IN_EXCEL = "~$"  # begins the name of what Excel keeps beside an open workbook
 NUMBER = re.compile(r"\d+(\.0+)?")  # pandas writes whole numbers beside empty cells as 7.0
+
+
+def plain_number(digits: str) -> str:
+    """A whole number in digits of any script and any length, as 7 for 007."""
+    return "".join(str(int(digit)) for digit in digits).lstrip("0") or "0"
 
 
 def plain(text: str) -> str:
@@ -45,12 +51,18 @@ def stem(name: str) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """What is in a folder: paths from the folder on, with `/`, sorted."""
+    """What is in a folder: paths from the folder on, with `/`, sorted.
+
+    `others` are files of kinds that are not read, and `broken` are links to files that are not
+    there.
+    """
 
     folder: Path
     pictures: list[str]
     volumes: list[str]
     tables: list[str]
+    others: list[str]
+    broken: list[str]
 
     def outside(self, names: Iterable[str]) -> list[str]:
         """Those of the files that links lead to, out of the folder."""
@@ -66,7 +78,7 @@ class Files:
             by_name[plain(name)].append(path)
             by_stem[plain(stem(name))].append(path)
             if stem(name).isdecimal():
-                by_number[int(stem(name))].append(path)
+                by_number[plain_number(stem(name))].append(path)
         return {"name": by_name, "stem": by_stem, "number": by_number}
 
     def find(self, value: str, base: str = "") -> list[str]:
@@ -99,7 +111,8 @@ class Files:
             if _same_end(bare, (*_parts(path)[:-1], stem(_parts(path)[-1])))
         ]
         if not fitting and len(wanted) == 1 and NUMBER.fullmatch(value.strip()):
-            fitting = self._index["number"].get(int(value.strip().partition(".")[0]), [])
+            number = plain_number(value.strip().partition(".")[0])
+            fitting = self._index["number"].get(number, [])
         pictures = [path for path in fitting if ending(path) not in VOLUMES]
         return pictures or fitting
 
@@ -110,12 +123,16 @@ def list_files(folder: Path) -> Files:
     Raises:
         CourseError: A folder in it cannot be read, or a name has characters that cannot be shown.
     """
-    pictures, volumes, tables = [], [], []
-    for path in sorted(_walk(folder, "", (os.path.realpath(folder),))):
+    pictures, volumes, tables, others, broken = [], [], [], [], []
+    for path, is_there in sorted(_walk(folder, "", (os.path.realpath(folder),))):
         kind = ending(path)
-        if kind in PICTURES and not path.isprintable():
+        # Any kind of space can be shown: a Mac puts a narrow one into the names of screenshots.
+        shown = "".join(" " if unicodedata.category(c) == "Zs" else c for c in path)
+        if kind in PICTURES and not shown.isprintable():
             raise CourseError(f"{folder}: the file name {path!a} cannot be shown: rename it.")
-        if kind in PICTURES:
+        if not is_there:
+            broken.append(path)
+        elif kind in PICTURES:
             pictures.append(path)
         elif kind in VOLUMES:
             volumes.append(path)
@@ -123,7 +140,9 @@ def list_files(folder: Path) -> Files:
             tables.append(path)
         elif _is_dicom(folder / path):  # scanners give their files any name
             pictures.append(path)
-    return Files(folder, pictures, volumes, tables)
+        else:
+            others.append(path)
+    return Files(folder, pictures, volumes, tables, others, broken)
 
 
 def _walk(folder: Path, inside: str, above: tuple[str, ...]):
@@ -143,8 +162,8 @@ def _walk(folder: Path, inside: str, above: tuple[str, ...]):
             real = os.path.realpath(entry.path)
             if real not in above:  # a link to a folder around it would never end
                 yield from _walk(folder, path, (*above, real))
-        elif is_file:
-            yield path
+        elif is_file or entry.is_symlink():
+            yield path, is_file
 
 
 def _is_dicom(path: Path) -> bool:

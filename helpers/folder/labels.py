@@ -12,7 +12,8 @@ from helpers.files import CourseError
 STANDARD = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
 UNKNOWN = {
     "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
-    "missing", "-", "--", "?", ".", "unbekannt", "inconnu", "desconocido", "sconosciuto",
+    "missing", "-", "--", "?", ".", "unbekannt", "inconnu", "desconocido", "sconosciuto", "n/k",
+    "k.a.", "n.d.", "not known", "not available",
 }  # fmt: skip
 # Words in column names that mean the finding is absent.
 ABSENT = {

@@ -14,7 +14,14 @@ from helpers.folder.labels import (
     normalise_label,
     two_classes,
 )
-from helpers.folder.listing import PART_OF, Entry, Labelled, Reading, folder_part
+from helpers.folder.listing import (
+    Entry,
+    Labelled,
+    Reading,
+    folder_part,
+    is_label_name,
+    part_folders,
+)  # fmt: skip
 from helpers.folder.options import Options
 
 
@@ -27,9 +34,12 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
     Raises:
         CourseError: Two levels can be.
     """
-    above = {path: _class_folders(path) for path in files.pictures}
+    levels = part_folders(files.pictures)
+    above = {path: _class_folders(path, levels) for path in files.pictures}
     placed = {path: folders for path, folders in above.items() if folders}
-    strays = [path for path in files.pictures if path not in placed and not folder_part(path)]
+    strays = [
+        path for path in files.pictures if path not in placed and not folder_part(path, levels)
+    ]
     if not placed or len(strays) > 0.2 * len(above):  # in test/ there may be images without labels
         return None
     chosen = _choose(files.folder, _readings([*placed.values()], options), options)
@@ -39,7 +49,8 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
     if len(placed) < len(above):
         reading.notes.append(f"{len(above) - len(placed)} images are in no class's folder")
     entries = [
-        Entry(path, name, part=folder_part(path)) for path, name in zip(placed, chosen, strict=True)
+        Entry(path, name, part=folder_part(path, levels))
+        for path, name in zip(placed, chosen, strict=True)
     ]
     if any(entry.part for entry in entries):
         reading.columns["split"] = "folder"
@@ -52,18 +63,38 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
 
 
 def compare_with_folders(
-    files: Files, labels: dict[str, int], classes: Classes, options: Options
+    files: Files, labels: dict[str, int], classes: Classes, options: Options, reading: Reading
 ) -> list[str]:
     """Files whose folder names another class than the listing does.
 
+    Args:
+        files, options: As read and asked.
+        labels: By file, as the listing has them.
+        classes: Of the listing.
+        reading: How the listing was read.
+
     Raises:
-        CourseError: Folder names are labels too, and they contradict the listing.
+        CourseError: Folder names are labels too, and they contradict the listing; or it is not
+            certain that the column is the label and not the folders.
     """
     try:
         by_folder = read_class_folders(files, replace(options, classes=()))
     except CourseError:
         return []
-    if not by_folder or len({normalise_label(entry.word) for entry in by_folder[0]}) != 2:
+    if not by_folder:
+        return []
+    folders = {normalise_label(entry.word): entry.word for entry in by_folder[0]}
+    column = reading.columns["label"]
+    doubt = CourseError(
+        f"{files.folder}: the classes could be the folders {', '.join([*folders.values()][:5])}, "
+        f"or the values in column {column} of {reading.listing}: say which, as listing: none for "
+        f"the folders, or as label_column: {column}."
+    )
+    free = not (options.listing or options.label_column)
+    wanted = normalise_label(options.positive)
+    if len(folders) != 2:
+        if free and wanted in folders and wanted not in classes.label:
+            raise doubt
         return []
     named = {
         entry.file: normalise_label(entry.word) for entry in by_folder[0] if entry.file in labels
@@ -73,7 +104,7 @@ def compare_with_folders(
     if known:
         truth = {pair[k]: k for pair in STANDARD for k in (0, 1)} | classes.label
         odd = [file for file, name in named.items() if truth[name] != labels[file]]
-        if odd and not (options.listing or options.label_column):
+        if odd and free:
             raise CourseError(
                 f"{files.folder}: the listing has another label than the folder for {len(odd)} "
                 f"images, such as {odd[0]}: say which is right, as listing: none, or as listing "
@@ -90,11 +121,22 @@ def compare_with_folders(
             f"class: say which one is, as positive: '{classes.names[0]}' or positive: "
             f"'{classes.names[1]}'."
         )
-    return odd if len(set(usual.values())) == 2 and len(odd) <= 0.2 * len(named) else []
+    alike = len(set(usual.values())) == 2 and len(odd) <= 0.2 * len(named)
+    # Images and masks have folders, too: one folder alone is no reason, unless the table is in it.
+    within = set(folders) & set(map(normalise_label, reading.listing.split("/")[:-1]))
+    unsure = not is_label_name(column, options) and (len(usual) > 1 or within)
+    if free and ((unsure and not alike) or (wanted in folders and not (alike and usual[wanted]))):
+        raise doubt
+    return odd if alike else []
 
 
-def _class_folders(path: str) -> list[str]:
-    return [name for name in path.split("/")[:-1] if normalise_label(name) not in PART_OF]
+def _class_folders(path: str, levels: list[dict[str, str]]) -> list[str]:
+    names = path.split("/")[:-1]
+    return [
+        name
+        for name, parts in zip(names, levels, strict=False)
+        if normalise_label(name) not in parts
+    ]
 
 
 def _readings(folders: list[list[str]], options: Options) -> list[list[str]]:

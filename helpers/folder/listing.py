@@ -1,14 +1,14 @@
 """Which listing a folder has, and what its columns hold, by evidence."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from helpers.files import CourseError
 from helpers.folder.faults import Faults
-from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending
+from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending, plain_number
 from helpers.folder.labels import (
     STANDARD,
     Classes,
@@ -26,19 +26,28 @@ LABEL_NAMES = {
     "label", "labels", "class", "target", "y", "hemorrhage", "haemorrhage", "diagnosis", "dx",
     "category", "groundtruth", "gt", "truth", "outcome", "classname", "labelname",
 }  # fmt: skip
+FINDINGS = {"hemorrhage", "haemorrhage", "outcome"}  # beside others, one of several labels
 # Names of columns that hold patients, with any of the suffixes; case, spaces and marks don't count.
-# A lesion, a study or a series is one patient's, so it joins no strangers.
 PATIENT_WORDS = (
     "patient", "patients", "patienten", "paciente", "paziente", "subject", "subj", "case",
     "participant", "person", "individual", "donor", "animal", "lesion", "study", "series", "exam",
     "examination", "pat", "pt", "volume",
 )  # fmt: skip
+# A lesion, a study or a series is one patient's, so it joins no strangers. But such columns may
+# also number the lesions of each patient, or name the kind of examination.
+PART_WORDS = ("lesion", "study", "series", "exam", "examination", "volume")
+FEWEST_PARTS = 5  # values that such a column has, if it is the only one
 PATIENT_NAMES = {
     base + suffix
     for base in PATIENT_WORDS
     for suffix in ("", "id", "ids", "no", "nr", "number", "num", "code", "key", "name", "uid",
                    "index", "identifier", "instanceuid")
 } | {"pid", "ptid", "mrn", "subid"}  # fmt: skip
+# Parts of other names that patients' columns have: these are proposed, and not taken.
+SAYS_PATIENT = (
+    r"id$|uid|code|group|source|series|patient|pazient|pacient|subj|pseudonym|nummer|number|hash|"
+    r"accession|barcode"
+)
 # Names of columns whose numbers may be those of images, and of columns that are no labels.
 ID_NAME = re.compile(
     r"id$|^id|file|image|img|name|path|slice|scan|pic|photo|foto|frame|number|key|serial|ref|"
@@ -69,6 +78,11 @@ PARTS = {
     "test": ("test", "testing", "tst", "holdout", "hold-out", "heldout", "held-out"),
 }
 PART_OF = {name: part for part, names in PARTS.items() for name in names}
+SHORT = {"trn", "tr", "val", "valid", "dev", "tst"}  # a class may be called so, too
+
+
+class NoLabel(CourseError):
+    """A table in which no column can hold the label."""
 
 
 @dataclass
@@ -98,6 +112,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     proposals: list[str] = field(default_factory=list)  # columns that may hold patients
     conflicts: list[str] = field(default_factory=list)  # files in the folder of another class
+    groups: str = ""  # path of groups.csv from the folder on, if there is one
 
 
 # One entry per image; what decided; and a function that makes `Classes` of the entries' words.
@@ -109,15 +124,19 @@ def normalise_column(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
+def is_label_name(columns: str, options: Options) -> bool:
+    """Whether a column is the label by its name; several, one for each class, always are."""
+    name = normalise_column(columns)
+    return ", " in columns or name in LABEL_NAMES or name == normalise_column(options.positive)
+
+
 def choose_listing(files: Files, asked: str) -> str:
     """The listing's path from the folder on, or nothing where there is none.
 
     Raises:
         CourseError: The one asked for is missing, or there are several and none is `labels.csv`.
     """
-    tables = [
-        path for path in files.tables if normalise_column(PurePosixPath(path).name) != "groupscsv"
-    ]
+    tables = [path for path in files.tables if not _holds_groups(path)]
     if asked.casefold() == "none":
         return ""
     if asked:
@@ -130,19 +149,38 @@ def choose_listing(files: Files, asked: str) -> str:
             many = "several" if matches else "no"
             raise CourseError(f"{files.folder} holds {many} {asked}: give listing as a path in it.")
         return matches[0]
-    for depth in range(3):
-        level = [path for path in tables if path.count("/") == depth]
-        named = [path for path in level if PurePosixPath(path).name.casefold() == "labels.csv"]
-        text = [path for path in level if ending(path) in (".csv", ".tsv")]
-        for group in (named, text, level):
-            if len(group) > 1:
-                raise CourseError(
-                    f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one "
-                    f"lists the images, as listing: {group[0]}."
-                )
-            if group:
-                return group[0]
-    return ""
+    levels = [[path for path in tables if path.count("/") == depth] for depth in range(3)]
+    groups = [[p for p in level if p.split("/")[-1].casefold() == "labels.csv"] for level in levels]
+    for level in levels:
+        groups += [[path for path in level if ending(path) in (".csv", ".tsv")], level]
+    group = next(filter(None, groups), [""])
+    if len(group) > 1:
+        raise CourseError(
+            f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one lists "
+            f"the images, as listing: {group[0]}, or, if the folders are the classes, listing: "
+            "none."
+        )
+    return group[0]
+
+
+def choose_groups(files: Files, listing: str) -> str:
+    """The path of `groups.csv` from the folder on, or nothing where there is none.
+
+    Raises:
+        CourseError: There are several, or it is neither in the folder nor beside the listing.
+    """
+    found = [path for path in files.tables if _holds_groups(path)]
+    places = {"."} | ({str(PurePosixPath(listing).parent)} if listing else set())
+    if len(found) > 1 or any(str(PurePosixPath(path).parent) not in places for path in found):
+        raise CourseError(
+            f"{files.folder} holds {', '.join(found[:5])}: keep one groups.csv, and put it into "
+            "the folder itself."
+        )
+    return found[0] if found else ""
+
+
+def _holds_groups(path: str) -> bool:
+    return normalise_column(PurePosixPath(path).name) == "groupscsv"
 
 
 def read_listing(files: Files, path: str, options: Options, faults: Faults) -> Labelled | None:
@@ -162,7 +200,7 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     base = "" if parent == "." else parent
     header = ["" if UNNAMED.fullmatch(name) else name for name in table.header]
     table = replace(table, header=header)
-    _refuse_missing_header(table)
+    _refuse_missing_header(table, any(name and files.find(name, base) for name in header))
     hits = {
         name: [files.find(value, base) if value else [] for value in table.column(name)]
         for name in table.header
@@ -172,8 +210,8 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     if file_column is None:
         return None
     parts_column = _find_parts(table, file_column, options)
-    patient_columns = _find_patients(table, file_column, parts_column, options)
-    others = {file_column, parts_column, *patient_columns}
+    patient_columns, doubtful = _find_patients(table, file_column, parts_column, options)
+    others = {file_column, parts_column, *patient_columns, *doubtful}
     label_columns, words, positive = _find_labels(table, others, options)
     reading = Reading(path, table.separator, table.encoding)
     reading.columns = {
@@ -182,10 +220,31 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         "patient": ", ".join(patient_columns) or None,
         "split": parts_column,
     }
-    reading.proposals = _propose_patients(table, others | set(label_columns))
+    alone = [] if patient_columns else doubtful
+    reading.proposals = _propose_patients(table, others | set(label_columns), alone)
+    if doubtful and not alone:
+        reading.notes.append(
+            f"columns that are not read as the patient, since one value is in several patients: "
+            f"{', '.join(doubtful)}"
+        )
+    if not options.label_column and (
+        left := _other_labels(table, others | set(label_columns), words)
+    ):
+        reading.notes.append(
+            f"other columns of 0 and 1, which are not read: {', '.join(left)}; label_column: "
+            f"{left[0]} reads that one"
+        )
     if table.encoding == "Latin-1":
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
-    rows = _Rows(table, file_column, parts_column, patient_columns, words)
+    pair = _pair_with_none(words)
+    if pair and not {*map(normalise_label, [positive, *options.classes])} & set(pair):
+        raise CourseError(
+            f"{table.path}, column {reading.columns['label']}: {pair[0]!r} is read as unknown: if "
+            f"it is a class, say which label is positive, as positive: '{pair[1]}'; if not, "
+            "delete these lines."
+        )
+    levels = part_folders(files.pictures)
+    rows = _Rows(table, file_column, parts_column, patient_columns, words, levels, pair)
     entries = rows.match(hits[file_column], faults, reading)
     if not (options.classes or normalise_label(positive) in map(normalise_label, words)):
         rows.refuse_odd_words(entries, faults)
@@ -193,12 +252,17 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     return entries, reading, lambda given: two_classes(given, where, positive, options.classes)
 
 
-def _refuse_missing_header(table: Table) -> None:
-    """Refuse a first line that is data: a cell ends as a file name, or is below itself again."""
+def _refuse_missing_header(table: Table, names_file: bool) -> None:
+    """Refuse a first line that is data: a cell ends as a file name, or is below itself again.
+
+    A column may be called after one of its two words, as `case` above case and control, if the line
+    `names_file` nowhere.
+    """
     line = table.lines[0] - 1 if table.lines else 1
     for place, name in enumerate(table.header):
         below = {normalise_label(row[place]) for row in table.rows}
-        if name and (ending(name) or normalise_label(name) in below):
+        is_word = len(below) == 2 and not (names_file or is_standard_pair(below))
+        if name and (ending(name) or (normalise_label(name) in below and not is_word)):
             raise CourseError(
                 f"{table.path} line {max(line, 1)}: {name!r} is no column's name: begin with a "
                 "header such as file,label, and have it once."
@@ -224,13 +288,13 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
         strength[name] = 1 if numbers else 2
     best = [name for name, rank in strength.items() if rank == max(strength.values())]
     if best and strength[best[0]] == 1:
-        for name in best:
-            padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
-            if not ID_NAME.search(normalise_column(name)) and padded < 0.1 * len(table.rows):
-                raise CourseError(
-                    f"{table.path}: the numbers in column {name} could be those of images here: if "
-                    f"so, give id_column: {name}; if not, add a column file with their names."
-                )
+        sure = [name for name in best if _looks_like_ids(table, name)]
+        if not sure:
+            raise CourseError(
+                f"{table.path}: the numbers in column {best[0]} could be those of images here: if "
+                f"so, give id_column: {best[0]}; if not, add a column file with their names."
+            )
+        best = sure
         for name in hits:
             values = [value for value in table.column(name) if value]
             if sum(bool(ending(value)) for value in values) > 0.5 * len(values):
@@ -255,6 +319,12 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
                 f"meant, as id_column: {best[0]}."
             )
     return best[0]
+
+
+def _looks_like_ids(table: Table, name: str) -> bool:
+    """Whether numbers are those of images: by the column's name, or since zeros begin them."""
+    padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
+    return bool(ID_NAME.search(normalise_column(name))) or padded >= 0.1 * len(table.rows)
 
 
 def _all_numbers(values: list[str]) -> bool:
@@ -287,10 +357,10 @@ def _find_parts(table: Table, file_column: str, options: Options) -> str | None:
 
 def _find_patients(
     table: Table, file_column: str, parts_column: str | None, options: Options
-) -> list[str]:
-    """The columns that name the patient of an image."""
+) -> tuple[list[str], list[str]]:
+    """The columns that name the patient of an image; and those that only their names speak for."""
     if options.patient_column:
-        return [_asked(table, options.patient_column, "patient_column")]
+        return [_asked(table, options.patient_column, "patient_column")], []
     columns = []
     for name in table.header:
         if name in ("", file_column, parts_column) or normalise_column(name) == normalise_column(
@@ -304,23 +374,41 @@ def _find_patients(
             normalise_column(name) in PATIENT_NAMES
             and known
             and (surely or not is_standard_pair(known))
+            and normalise_label(name) not in known
         ):
             columns.append(name)
-    return columns
+    persons = [name for name in columns if not normalise_column(name).startswith(PART_WORDS)]
+    doubtful = [
+        name for name in columns if name not in persons and not _is_of_one(table, name, persons)
+    ]
+    return [name for name in columns if name not in doubtful], doubtful
 
 
-def _propose_patients(table: Table, used: set) -> list[str]:
+def _is_of_one(table: Table, name: str, persons: list[str]) -> bool:
+    """Whether each value is in one patient only, or there are several where no patients are."""
+    values = [*map(patient_key, table.column(name))]
+    if not persons:
+        return len({value for value in values if not is_unknown(value)}) >= FEWEST_PARTS
+    for person in persons:
+        owners = defaultdict(set)
+        for value, owner in zip(values, table.column(person), strict=True):
+            if not (is_unknown(value) or is_patient_unknown(owner)):
+                owners[value].add(patient_key(owner))
+        if any(len(found) > 1 for found in owners.values()):
+            return False
+    return True
+
+
+def _propose_patients(table: Table, used: set, doubtful: list[str]) -> list[str]:
     """Columns that may hold patients under another name."""
     proposals = []
     for name in table.header:
-        if not name or name in used:
+        if not name or (name in used and name not in doubtful):
             continue
         values = [value for value in table.column(name) if not is_unknown(value)]
         count = len(set(values))
-        says = normalise_column(name) == "group" or re.search(
-            r"id$|uid|code|group|source|series", name, re.I
-        )
-        if says and 5 <= count <= 0.75 * len(values):
+        says = normalise_column(name) == "group" or re.search(SAYS_PATIENT, name, re.I)
+        if name in doubtful or (says and 5 <= count <= 0.75 * len(values)):
             proposals.append(
                 f"column {name} has {count} values for {len(values)} images: if they are patients, "
                 f"give patient_column: {name}"
@@ -364,8 +452,15 @@ def _label_candidates(
     """
     most = min(20, max(2, rows / 4))
     few = [name for name, known in words.items() if name in binary or 2 <= len(known) <= most]
-    called = [name for name in words if normalise_column(name) in LABEL_NAMES]
+    # Of two columns with one name, pandas calls the second label.1.
+    called = [
+        name for name in words if normalise_column(re.sub(r"\.\d+$", "", name)) in LABEL_NAMES
+    ]
     called = [name for name in called if name in few] or called  # y may be where a box begins
+    if {normalise_column(name) for name in called} <= FINDINGS and any(
+        name not in called and len(words[name]) == 2 and not _is_no_label(name) for name in binary
+    ):
+        called = []
     if options.positive and not options.classes:
         wanted = normalise_column(options.positive)
         called += [name for name in binary if normalise_column(name) == wanted]
@@ -376,17 +471,35 @@ def _refuse_candidates(table: Table, candidates: list[str], columns: list[str]) 
     """Refuse a table without a column for the label, or with none but such as `sex` and `age`."""
     if not candidates:
         left = ", ".join(columns) or "no other column"
-        raise CourseError(
+        raise NoLabel(
             f"{table.path}: no column holds labels of two classes ({left}): name it as "
             "label_column, or add a column label with 0 and 1."
         )
-    if all(words_in(name) & NO_LABELS and words_in(name) <= NO_LABELS | FILLERS
-           for name in candidates):  # fmt: skip
+    if all(map(_is_no_label, candidates)):
         name = candidates[0]
-        raise CourseError(
+        raise NoLabel(
             f"{table.path}: only column {name} could hold the label, and by its name it does not: "
             f"add a column label, or, if {name} is the label, give label_column: {name}."
         )
+
+
+def _is_no_label(name: str) -> bool:
+    """Whether a column's name says that it holds something else, such as the sex."""
+    return bool(words_in(name) & NO_LABELS) and words_in(name) <= NO_LABELS | FILLERS
+
+
+def _other_labels(table: Table, used: set, label: list[str]) -> list[str]:
+    """Columns of 0 and 1 that divide the images in another way than the label does."""
+    words = [*map(normalise_label, label)]
+    found = []
+    for name in table.header:
+        values = [*map(normalise_label, table.column(name))] if name and name not in used else []
+        known = {value for value in values if not is_unknown(value)}
+        if len(known) == 2 and is_standard_pair(known) and not _is_no_label(name):
+            pairs = set(zip(values, words, strict=True))
+            if len(pairs) > max(len({a for a, _ in pairs}), len({b for _, b in pairs})):
+                found.append(name)
+    return found
 
 
 def _one_column_per_class(table: Table, candidates: list[str]) -> list[str]:
@@ -459,6 +572,16 @@ def _refuse_absent(table: Table, name: str, options: Options) -> None:
         )
 
 
+def _pair_with_none(words: list[str]) -> tuple[str, ...]:
+    """`none` or `-` and the other word, where they are the only two and neither is rare."""
+    nones = ("none", "-")
+    counts = Counter(map(normalise_label, words))
+    known = [word for word in counts if word in nones or not is_unknown(word)]
+    none = [word for word in nones if counts[word] > 0.1 * len(words)]
+    others = [word for word in known if word not in none]
+    return (none[0], others[0]) if len(none) == len(others) == 1 else ()
+
+
 def _is_positive_word(text: str) -> bool:
     return text in {pair[1] for pair in STANDARD}
 
@@ -472,6 +595,8 @@ class _Rows:
     parts_column: str | None
     patient_columns: list[str]
     words: list[str]
+    levels: list[dict[str, str]]  # of the folders that are parts
+    classes: tuple[str, ...]  # words that are classes, whatever else they mean
     first_line: dict[str, int] = field(default_factory=dict)
 
     def match(self, hits: list[list[str]], faults: Faults, reading: Reading) -> list[Entry]:
@@ -485,7 +610,7 @@ class _Rows:
                 in_part = [
                     path
                     for path in found
-                    if folder_part(path) == PART_OF[normalise_label(parts[row])]
+                    if folder_part(path, self.levels) == PART_OF[normalise_label(parts[row])]
                 ]
                 found = in_part if len(in_part) == 1 else found
             if not ids[row]:
@@ -502,7 +627,9 @@ class _Rows:
                     "a volume or array, and no image, in {}: save its slices as PNG, one file per "
                 )
                 faults.add(kind + "slice, and list all of a volume under one patient", place)
-            elif is_unknown(self.words[row]):
+            elif is_unknown(self.words[row]) and normalise_label(self.words[row]) not in (
+                self.classes
+            ):
                 faults.add("the label is missing in {}: write it, or delete the line", place)
             else:
                 of_file[found[0]].append(row)
@@ -553,9 +680,36 @@ class _Rows:
                 faults.add(kind, f"line {line} ({entry.file}: {entry.word!r})")
 
 
-def folder_part(path: str) -> str:
-    """The part that a file's folders name, if they name one."""
-    named = {PART_OF[f] for f in map(normalise_label, path.split("/")[:-1]) if f in PART_OF}
+def part_folders(paths: Sequence[str]) -> list[dict[str, str]]:
+    """The names of folders that are parts, with their part, at each depth from the top.
+
+    A short name, such as `TR`, is a part only where another part stands at the same depth.
+
+    Args:
+        paths: Of all images, from the folder on.
+    """
+    levels: list[dict[str, str]] = []
+    for path in paths:
+        for depth, name in enumerate(map(normalise_label, path.split("/")[:-1])):
+            if depth == len(levels):
+                levels.append({})
+            word = re.sub(r"[_ -]?(set|data|images?|imgs?)$", "", name)
+            if word in PART_OF:
+                levels[depth][name] = PART_OF[word]
+    return [
+        {
+            name: part
+            for name, part in level.items()
+            if name not in SHORT or len(set(level.values())) > 1
+        }
+        for level in levels
+    ]
+
+
+def folder_part(path: str, levels: list[dict[str, str]]) -> str:
+    """The part that a file's folders name, if they name one; `levels` as of `part_folders`."""
+    names = map(normalise_label, path.split("/")[:-1])
+    named = {level[name] for name, level in zip(names, levels, strict=False) if name in level}
     return named.pop() if len(named) == 1 else ""
 
 
@@ -570,4 +724,4 @@ def is_patient_unknown(value: str) -> bool:
 def patient_key(value: str) -> str:
     """A patient's name as it is compared: case, and zeros before a number, don't part them."""
     text = normalise_label(value)
-    return str(int(text)) if text.isdecimal() else text
+    return plain_number(text) if text.isdecimal() else text

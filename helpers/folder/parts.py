@@ -85,7 +85,8 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
                 f"too few patients to split: class {k} has {int(total[k])} images of {have} "
                 f"patients (or groups of like images), and needs {sum(needed.values())} patients "
                 f"of its own and {FEWEST['train']} images left to train on, where {int(train[k])} "
-                "would be left: add patients."
+                "would be left: add patients, or, if others were read as such, name their column "
+                "as patient_column."
             )
     return parts[index]
 

@@ -73,8 +73,8 @@ def find_groups(slices: Slices) -> Grouping:
     """Join identical pixels, look-alikes, augmented copies, and what is known about the data.
 
     A wrong pair does little harm: it only keeps two people's slices together. A missed pair would
-    leak. Known are: patients, a `groups.csv` (`file,group`) beside the images, and for the
-    real set the list in `data/`, found by the files' hashes.
+    leak. Known are: patients, a `groups.csv` (`file,group`) in the folder, and for the real set
+    the list in `data/`, found by the files' hashes.
 
     Raises:
         CourseError: `groups.csv` cannot be read, or names a file that is not there.
@@ -106,9 +106,9 @@ def find_groups(slices: Slices) -> Grouping:
 
 def _read_groups(slices: Slices, by_key: dict[tuple[str, str], list[int]]) -> None:
     """Add what `groups.csv` says."""
-    beside = slices.folder / "groups.csv"
-    if not beside.is_file():
+    if not slices.reading.groups:
         return
+    beside = slices.folder / slices.reading.groups
     faults = Faults()
     table = read_table(beside, faults)
     names = [name.casefold() for name in table.header]
@@ -200,8 +200,12 @@ def _original(name: str, present: Callable[[str], bool]) -> tuple[str, bool]:
                 rest = keras[1] if one else f"{keras[1]}_{keras[2]}"
             elif root.startswith("aug") and re.fullmatch(r"\d+_\d+", rest) and not present(rest):
                 rest = rest.split("_")[0]
-        elif (match := AFTER.match(root)) or ((match := COPY.match(root)) and present(match[1])):
-            rest = match[1]
         else:
-            return root, is_copy
+            match = AFTER.match(root)
+            # A whole set may be called ct_contrast: a name without a number is no picture's own.
+            numbered = match and re.search(r"\d", match[1])
+            match = match or COPY.match(root)
+            if not (match and (numbered or present(match[1]))):
+                return root, is_copy
+            rest = match[1]
         root, is_copy = rest, True

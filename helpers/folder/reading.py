@@ -1,8 +1,9 @@
 """Reads a folder of images as the data contract of `data/README.md` says; also generated images."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from helpers.files import CourseError, project_path, unpacked_bytes
 from helpers.folder.faults import Faults
 from helpers.folder.hazards import are_masks
 from helpers.folder.images import read_pictures
-from helpers.folder.inventory import Files, ending, list_files
+from helpers.folder.inventory import TEXTS, Files, ending, list_files
 from helpers.folder.labels import Classes, normalise_label
 from helpers.folder.layouts import compare_with_folders, read_class_folders
 from helpers.folder.listing import (
     Entry,
     Labelled,
+    NoLabel,
     Reading,
+    choose_groups,
     choose_listing,
     is_patient_unknown,
     patient_key,
@@ -28,6 +31,7 @@ from helpers.folder.options import Options
 from helpers.folder.patients import propose_pattern, read_pattern
 from helpers.folder.slices import Slices
 
+ROUNDING = 0.02  # how far an array's values may lie outside of their range
 LARGEST_ARRAYS = 4_000_000_000  # bytes of an NPY's or NPZ's arrays in memory
 
 
@@ -71,7 +75,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         )
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}
-        reading.conflicts = compare_with_folders(files, labels, classes, asked)
+        reading.conflicts = compare_with_folders(files, labels, classes, asked, reading)
     if asked.patient_pattern:
         read_pattern(entries, asked.patient_pattern)
         sources = [reading.columns["patient"], f"file name by {asked.patient_pattern}"]
@@ -102,6 +106,15 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         )
     if files.volumes:
         reading.notes.append(f"{len(files.volumes)} volumes and arrays are not used")
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in files.others)
+    if kinds := Counter({kind: count for kind, count in kinds.items() if kind not in TEXTS}):
+        counts = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(5))
+        reading.notes.append(f"files of other kinds, which are not read: {counts}")
+    if files.broken:
+        reading.notes.append(
+            f"links to files that are not there: {len(files.broken)}, such as {files.broken[0]}; "
+            "git-annex or DVC may have to fetch them"
+        )
     unused = [name for name in files.pictures if name not in read]
     return Slices(
         folder, table, greys, classes.names, reading, dict(seen), unused, used, asked.given_split
@@ -111,21 +124,34 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
 def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
     """By the listing if there is one that names files here, or else by the folders."""
     listing = choose_listing(files, asked.listing)
+    if not listing and not asked.listing:
+        _refuse_text(files)
+    found = None
     if listing:
-        if found := read_listing(files, listing, asked, faults):
-            others = [name for name in files.tables if name not in (listing, "groups.csv")]
-            if others:
-                found[1].notes.append(f"tables that are not used: {', '.join(others[:5])}")
-            return found
-        faults.refuse(files.folder / listing)
+        try:
+            found = read_listing(files, listing, asked, faults)
+        except NoLabel as error:
+            if not _has_class_folders(files, asked):
+                raise
+            raise CourseError(
+                f"{str(error)[:-1]}; or, if the folders are the classes, give listing: none, and "
+                "write patients into groups.csv (header file,group)."
+            ) from None
+        if not found:
+            faults.refuse(files.folder / listing)
     elif not files.pictures and not files.volumes:
         raise CourseError(f"{files.folder} holds no image: give the folder that does.")
-    found = None
-    if not asked.listing or not listing:
+    if not found and (not asked.listing or not listing):
         found = read_class_folders(files, asked)
+        if found:
+            _refuse_columns(files.folder, asked)
+            if listing:
+                found[1].notes.append(f"{listing} names no image in this folder and is not used")
     if found:
-        if listing:
-            found[1].notes.append(f"{listing} names no image in this folder and is not used")
+        found[1].groups = choose_groups(files, found[1].listing)
+        others = [name for name in files.tables if name not in (listing, found[1].groups)]
+        if others:
+            found[1].notes.append(f"tables that are not used: {', '.join(others[:5])}")
         return found
     if files.volumes and not files.pictures:
         raise CourseError(
@@ -134,15 +160,46 @@ def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
         )
     if listing:
         example = files.pictures[0] if files.pictures else "none"
+        others = [name for name in files.tables if name != listing]
+        other = f", or name another table as listing: {others[0]}" if others else ""
         raise CourseError(
             f"{files.folder / listing}: no named column holds the names of images in this folder "
-            f"(the first is {example}): write these names into a column file, or name the column "
-            "that has them as id_column."
+            f"(the first is {example}): write one line per image, with its name in a column file, "
+            f"or name the column that has the names as id_column{other}."
         )
     raise CourseError(
         f"{files.folder / 'labels.csv'} is missing: write one line per image, its file and 0 or 1, "
         "or put the images of each class into a folder of its own."
     )
+
+
+def _refuse_text(files: Files) -> None:
+    """Refuse a text called labels, which no listing is taken from unless it is named."""
+    for path in files.others:
+        if re.fullmatch(r"labels?\.(txt|json)", PurePosixPath(path).name, re.IGNORECASE):
+            use = f"give listing: {path}" if path[-4:].lower() == ".txt" else "save it as CSV"
+            raise CourseError(
+                f"{files.folder} holds {path}, which is no CSV: {use}, or, if the folders are the "
+                "classes, listing: none."
+            )
+
+
+def _has_class_folders(files: Files, asked: Options) -> bool:
+    try:
+        return read_class_folders(files, asked) is not None
+    except CourseError:
+        return False
+
+
+def _refuse_columns(folder: Path, asked: Options) -> None:
+    """Refuse names of columns where no table is read."""
+    for name in ("id_column", "label_column", "patient_column"):
+        if column := getattr(asked, name):
+            raise CourseError(
+                f"{folder}: {name} is {column}, but the folders are the classes, and no table is "
+                "read: leave it out (patients go into groups.csv, header file,group), or name the "
+                "table as listing."
+            )
 
 
 def _label(entry: Entry, classes: Classes) -> int | None:
@@ -200,10 +257,14 @@ def _leave_out(
 
 @dataclass(frozen=True)
 class Samples:
-    """Images to be audited: `greys` as in `Slices`; `labels` None where they are of one class."""
+    """Images to be audited: `greys` as in `Slices`; `labels` None where they are of one class.
+
+    `scale` are the values of an array that became black and white, if it was rescaled.
+    """
 
     greys: list[np.ndarray]
     labels: np.ndarray | None
+    scale: tuple[int, int] | None = None
 
 
 def read_samples(path: str | Path, positive: str = "") -> Samples:
@@ -282,17 +343,19 @@ def _read_array(path: Path) -> Samples:
     if not array.size or array.dtype.kind not in "uif" or wrong_labels:
         what = "labels that are no 0 and 1 for each image" if wrong_labels else "no grey images"
         raise CourseError(f"{path} holds {what}: save an array (n, height, width) of numbers.")
-    if array.dtype != np.uint8:
-        array = array.astype(float)
-        if not np.isfinite(array).all():
-            raise CourseError(f"{path} holds values that are NaN or infinite: save images.")
-        low, high = array.min(), array.max()
-        if low < -1 or high > (1 if low < 0 else 255):
-            raise CourseError(
-                f"{path} holds values from {low:.3g} to {high:.3g}: save them from -1 to 1, 0 to 1 "
-                "or 0 to 255."
-            )
-        # Images have some black: values from 0 on are not those of the range from -1 on.
-        least, most = (-1 if low < 0 else 0), (255 if high > 1 else 1)
-        array = np.round((array - least) * (255 / (most - least))).astype(np.uint8)
-    return Samples(list(array), None if labels is None else labels.astype(int))
+    labels = None if labels is None else labels.astype(int)
+    if array.dtype == np.uint8:
+        return Samples(list(array), labels)
+    array = array.astype(float)
+    if not np.isfinite(array).all():
+        raise CourseError(f"{path} holds values that are NaN or infinite: save images.")
+    low, high = array.min(), array.max()
+    # Images have some black: values from 0 on are not those of the range from -1 on.
+    least, most = (0, 255) if high >= 2 else (-1, 1) if low <= -ROUNDING else (0, 1)
+    if low <= least - ROUNDING or high >= most + ROUNDING:
+        raise CourseError(
+            f"{path} holds values from {low:.3g} to {high:.3g}: save them from -1 to 1, 0 to 1 "
+            "or 0 to 255."
+        )
+    array = ((array - least) * (255 / (most - least))).clip(0, 255)
+    return Samples(list(np.round(array).astype(np.uint8)), labels, (least, most))

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from helpers import machine
 from helpers.files import CourseError, atomic_write
@@ -22,6 +23,7 @@ from helpers.folder.slices import Slices
 from helpers.preprocessing import PARTS, pad_to_square, shrink
 
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # has most alphabets
+MARK = {"Software": "python -m course check --sheet"}  # in the PNG files that it may overwrite
 LONGEST = 18  # letters of a file's name under its picture
 
 
@@ -229,5 +231,17 @@ def draw_sheet(examined: Examined, path: Path, columns: int = 10) -> None:
                 name = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
                 draw.text((left, down + tile + 2), name, fill=0, font=named)
         down += tile + gap + line * with_names
+    made = PngInfo()
+    for name, text in MARK.items():
+        made.add_text(name, text)
     with atomic_write(path) as temporary:
-        sheet.save(temporary)
+        sheet.save(temporary, pnginfo=made)
+
+
+def is_sheet(path: Path) -> bool:
+    """Whether `draw_sheet` made this file."""
+    try:
+        with Image.open(path) as image:
+            return MARK.items() <= image.info.items()
+    except Exception:  # Pillow raises whatever it stumbles over
+        return False

@@ -38,6 +38,7 @@ class Slices:
 
     @property
     def fingerprint(self) -> str:
-        """One hash of all names, labels and pixels, without groups."""
-        rows = self.table[["file", "label", "pixels"]].astype(str).agg("|".join, axis=1)
+        """One hash of all names, labels, pixels and parts that are to be kept, without groups."""
+        columns = ["file", "label", "pixels"] + ["given"] * self.given
+        rows = self.table[columns].astype(str).agg("|".join, axis=1)
         return machine.digest(*[row.encode() for row in sorted(rows)])

@@ -54,6 +54,11 @@ def read_table(path: Path, faults: Faults) -> Table:
     named = re.match(r'"?sep=(.)"?\r?\n', text)  # Excel's own first line
     skipped = 1 if named else 0
     text = text[named.end() :] if named else text
+    if re.match(r'\s*"?#+\s', text):
+        raise CourseError(
+            f"{path} begins with #, as a comment does: delete this line, or, if it is the header, "
+            "the #."
+        )
     separator, lines = _cut(path, text, named[1] if named else "")
     lines = [(number + skipped, cells) for number, cells in lines if any(cells)]
     if not lines:
@@ -91,6 +96,7 @@ def _decode(path: Path, data: bytes) -> tuple[str, str]:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
+        text = text.rstrip("\x1a")  # the end of a file in DOS
         if not re.search(r"[\0-\b\x0e-\x1f]", text):
             names = {"utf-8-sig": "UTF-8", "cp1252": "Latin-1", "latin-1": "Latin-1"}
             return text.lstrip("\ufeff"), names.get(encoding, encoding.upper())

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -183,9 +184,57 @@ def test_an_audit_with_a_wrong_split_is_refused(folder, tmp_path, split, words, 
     assert words in capsys.readouterr().err and not (tmp_path / "a").exists()
 
 
+@pytest.fixture
+def ask(folder, tmp_path, monkeypatch, capsys):
+    """Audits 60 slices as samples of themselves, with a split's rows; gives what it refuses."""
+    monkeypatch.setattr(audit.measures, "audit_class", lambda images, *_, **__: {
+        "samples": len(images), "verdict": [], "refused": [],
+    })  # fmt: skip
+    files = [f"head_ct/{i:03}.png" for i in range(60)]
+
+    def run(columns, *more):
+        table = pd.DataFrame({"file": files, "group": range(60), "split": "train"} | columns)
+        table.to_csv(tmp_path / "split.csv", index=False)
+        arguments = ["--samples", folder, "--data", folder, "--split", tmp_path / "split.csv"]
+        code = audit.main([*map(str, [*arguments, "--out", tmp_path / "out"]), *more])
+        said = capsys.readouterr().err
+        assert code == (2 if said else 0) and said.count("\n") <= 1
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize(("columns", "words"), [
+    ({}, ""),
+    ({"label": [1] * 30 + [0] * 30}, ""),
+    ({"label": ["ill"] * 60}, ""),
+    ({"label": [1] * 31 + [0] * 29}, "gives head_ct/030.png another label"),
+    ({"group": ["P1"] * 59 + [""]}, "the group of head_ct/059.png is empty"),
+    ({"group": [1] * 59 + [""]}, "the group of head_ct/059.png is empty"),
+    ({"split": "test"}, "names no image of class haemorrhage as train"),
+    ({"split": ["train"] * 30 + ["validation"] * 30}, "names no image of class clear as train"),
+])  # fmt: skip
+def test_a_split_that_cannot_be_is_refused(ask, tmp_path, columns, words):
+    assert words in (said := ask(columns)) and bool(words) == bool(said)
+    assert (tmp_path / "out").exists() == (not words)
+
+
+def test_a_class_beside_samples_that_name_theirs_is_refused(ask):
+    assert "leave --class out" in ask({}, "--class", "nonsense")
+
+
+def test_an_audit_overwrites_its_own_files_only(ask, tmp_path):
+    assert not ask({}) and not ask({}), "its own folder is used again"
+    (tmp_path / "out" / "audit.json").rename(mine := tmp_path / "out" / "closest_clear.png")
+    before = mine.read_bytes()
+    assert "is not empty and holds no audit.json: choose another OUT" in ask({})
+    assert mine.read_bytes() == before and len(list((tmp_path / "out").iterdir())) == 1
+
+
 def test_file_names_of_digits_stay_names(tmp_path):
     """As DICOM exports have them, without an ending."""
     path = tmp_path / "split.csv"
     path.write_text("file,label,group,split\n00000001,1,0,train\n00000002,0,1,test\n")
-    table = audit._read_split(path, {"00000001", "00000002"}, tmp_path)
+    real = pd.DataFrame({"file": ["00000001", "00000002"], "label": [1, 0]})
+    table = audit._read_split(path, real, tmp_path)
     assert list(table.index) == ["00000001", "00000002"]

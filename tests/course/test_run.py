@@ -196,7 +196,23 @@ def test_a_folder_in_which_notebooks_were_run_by_hand_is_taken(quiet_run, tmp_pa
     prepared.unlink()
     files.open_run(prepared.parent)
     prepared.touch()
+    (prepared.parent / "split.csv").touch()
     quiet_run()
+
+
+@pytest.mark.parametrize("more", [(), ("split.csv",), ("run.json",)])
+def test_a_study_is_no_run_and_keeps_its_files(quiet_run, tmp_path, more):
+    """A study leaves a lock and prepared slices, too."""
+    for name in (".lock", "prepared.npz", "study.json", "report.html", "figures/gains.png", *more):
+        (tmp_path / "out" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "out" / name).write_text('{"settings": {"profile": "smoke"}}')
+    before = snapshot(tmp_path / "out")
+    for fresh in (False, True):
+        with pytest.raises(CourseError, match="holds no run"):
+            quiet_run(fresh=fresh)
+    with pytest.raises(CourseError, match="holds no run"):
+        files.open_run(tmp_path / "out")
+    assert snapshot(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Kernel died"), OSError(28, "No space left")])

@@ -430,9 +430,16 @@ def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path, 
     for option, value, words in (
         ("--seeds", "0", "seeds is 0: use a whole number"),
         ("--quarters", "9", "quarters is 9: use a whole number from 0 to 8"),
-        ("--images", "3", "images is 3"),
+        ("--images", "36", "--images is an option for studies of simulated sets, not of a folder"),
+        ("--sets", "12", "--sets is an option for studies of simulated sets"),
     ):
         assert study.main([*ask, str(tmp_path / "out"), option, value]) == 2
+        assert words in capsys.readouterr().err
+    for option, value, words in (
+        ("--images", "3", "images is 3"),
+        ("--quarters", "1", "--quarters is an option for studies of a folder"),
+    ):
+        assert study.main(["--out", str(tmp_path / "out"), option, value]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -473,6 +480,22 @@ def test_other_data_under_the_same_path_is_another_study(
     (folder / "groups.csv").write_text("file,group\nhead_ct/000.png,1\nhead_ct/001.png,1\n")
     assert study.main(ask) == 2
     assert "other settings or data" in capsys.readouterr().err
+
+
+def test_a_study_that_is_stopped_before_its_first_unit_resumes(
+    chosen, folder, tmp_path, monkeypatch, capsys
+):
+    ask = ["--data", str(folder), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(study, "run_with_dask", stopped)
+    measured = {"measure_without_gan": stopped, "_keep_prepared": stopped}
+    for name, stop in measured.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(study, name, stop)
+            assert study.main(ask) == 130
+    monkeypatch.setattr(study, "measure_without_gan", lambda *_: {"seed": 1})
+    assert study.main(ask) == 130, capsys.readouterr().err
+    kept = read_json(tmp_path / "out" / "study.json")
+    assert kept["base"] == {"seed": 1} and kept["foreseen"] and kept["data"]
 
 
 def test_a_damaged_study_is_refused_in_one_line(chosen, tmp_path, capsys):

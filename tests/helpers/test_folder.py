@@ -2,12 +2,15 @@
 
 import itertools
 import json
+import os
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import snapshot, write_folder, write_labels
+from conftest import ROOT, snapshot, write_folder, write_labels
 from PIL import Image
 
 from course import baseline, check
@@ -297,6 +300,103 @@ def test_a_sheet_is_a_png_file_or_is_refused_before_all_else(folder, tmp_path, n
     assert check.main([str(folder), "--sheet", str(tmp_path / name)]) == 2
     said = capsys.readouterr()
     assert "ends in .png" in said.err and not said.out
+
+
+@pytest.mark.parametrize("column", ["patient", "note", "file"])
+def test_a_cell_of_very_many_digits_is_a_number_too(folder, column):
+    """Python turns no text of over 4,300 digits into a number."""
+    long = "0" * 9000 + "9" * 5000
+    lines = [(f"{i:03}.png", k, 500 + i, 900 + i) for i, k in rows()]
+    place = ("file", "label", "patient", "note").index(column)
+    lines[3] = tuple(long if i == place else cell for i, cell in enumerate(lines[3]))
+    write_labels(folder, lines, ("file", "label", "patient", "note"))
+    if column == "file":
+        with pytest.raises(CourseError, match="no image in the folder for line 5"):
+            read_folder(folder)
+    else:
+        assert len(read_folder(folder).table) == 60
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_path_that_no_system_takes_is_a_sentence(folder, place, tmp_path, capsys):
+    arguments = [str(folder), "--listing", "labels.csv", "--sheet", str(tmp_path / "x.png")]
+    arguments[place] = str(tmp_path / f"{'n' * 5000}.png")
+    assert check.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "cannot be used (" in said and said.splitlines()[0].endswith("correct the path.")
+    assert len(said) < 600
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "latin-1", "ascii"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_names_that_a_terminal_cannot_show_stop_nothing(folder, encoding, more):
+    lines = [(i, "\u80bf\u7624" if i < 30 else "sick") for i in range(60)]
+    write_labels(folder, lines)
+    (folder / "Sch\udce4del.csv").write_text("a,b\n1,2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "course", "check", folder, "--positive", "sick", *more],
+        cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    if more:
+        assert json.loads(done.stdout)["classes"] == {"\u80bf\u7624": 30, "sick": 30}
+
+
+@pytest.mark.parametrize(("text", "asked", "seed"), [
+    ("split_seed: 7\nseed: 5\n", [], (7, 5)), ("split_seed: 7\nseed: 5\n", ["--seed", "0"], (0, 0)),
+    ("", [], (2019, 2019)),
+])  # fmt: skip
+def test_the_file_of_a_run_names_the_seed(folder, tmp_path, monkeypatch, text, asked, seed):
+    seen = []
+
+    def stop(*arguments, **_):
+        seen.append(arguments)
+        raise CourseError("stopped")
+
+    monkeypatch.setattr(check, "examine", stop)
+    monkeypatch.setattr(baseline.baseline, "measure_baseline", stop)
+    (tmp_path / "mine.yaml").write_text(text)
+    for main in (check.main, baseline.main):
+        assert main([str(folder), "--params", str(tmp_path / "mine.yaml"), *asked]) == 2
+    assert (seen[0][1], seen[1][-1]) == seed
+
+
+@pytest.mark.parametrize("main", [check.main, baseline.main])
+def test_a_seed_below_0_is_refused(folder, main, capsys):
+    assert main([str(folder), "--seed", "-1"]) == 2
+    assert "seed is -1: use a whole number" in capsys.readouterr().err
+
+
+def test_a_sheet_overwrites_sheets_only(folder, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    arguments = [str(folder), "--sheet", str(sheet)]
+    assert check.main(arguments) == check.main(arguments) == 0
+    Image.new("L", (9, 9)).save(sheet)
+    before = sheet.read_bytes()
+    capsys.readouterr()
+    assert check.main(arguments) == 2
+    assert "was not drawn by check: choose another name" in capsys.readouterr().err
+    assert sheet.read_bytes() == before
+
+
+def test_a_baseline_overwrites_its_own_files_only(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        baseline.baseline, "measure_baseline",
+        lambda *_: {"text": "measured", "probabilities": np.zeros(60)},
+    )  # fmt: skip
+    monkeypatch.setattr(baseline.baseline, "draw_curve", lambda _: Image.new("L", (9, 9)))
+    monkeypatch.setattr(Image.Image, "savefig", lambda self, path, **_: self.save(path), False)
+    out = tmp_path / "out"
+    arguments = [str(folder), "--out", str(out)]
+    assert baseline.main(arguments) == baseline.main(arguments) == 0
+    (out / "baseline.json").unlink()
+    (out / "baseline.csv").write_text("mine")
+    before = snapshot(out)
+    for target in (out, out / "baseline.csv", out / "baseline.csv" / "x"):
+        assert baseline.main([str(folder), "--out", str(target)]) == 2
+        assert "choose another OUT" in (said := capsys.readouterr()).err
+        assert "measured" not in said.out.replace("measured\nmeasured\n", "")
+    assert snapshot(out) == before
 
 
 def test_a_pattern_names_patients_that_the_table_does_not_know(folder):

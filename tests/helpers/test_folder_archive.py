@@ -58,6 +58,25 @@ def test_nothing_is_written_outside(tmp_path, name):
     assert not list(tmp_path.rglob("evil*")) and not list(tmp_path.rglob("good*"))
 
 
+def test_paths_of_windows_are_folders_and_a_colon_may_be_in_a_name(tmp_path):
+    names = {"no\\": b"", "no\\a.png": b"a", "yes\\b 10:30.png": b"b", "yes/c.png": b"c"}
+    out = unpack(pack(tmp_path / "a.zip", names), tmp_path / "out")
+    read = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    assert read == {"no/a.png", "yes/b 10:30.png", "yes/c.png"}
+    assert (out / "no" / "a.png").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damage_is_a_sentence_whichever_way_a_file_is_packed(tmp_path, way):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", way) as packed:
+        packed.writestr("x.png", bytes(range(256)) * 2)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[60:90] = b"\xff" * 30
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(CourseError, match="cannot be unpacked"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
 def test_what_cannot_be_unpacked_is_refused_in_one_sentence(tmp_path, monkeypatch):
     out = tmp_path / "out"
     for name, words in (("none.zip", "is missing"), ("text.zip", "cannot be unpacked")):

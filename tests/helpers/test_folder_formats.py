@@ -323,6 +323,19 @@ def test_samples_in_arrays(tmp_path, scale, shape):
         assert (samples.labels is None) if wanted is None else samples.labels.tolist() == wanted
 
 
+@pytest.mark.parametrize("scale", [(0, 1), (-1, 1), (0, 255)])
+@pytest.mark.parametrize("slip", [-1e-7, 1e-6, 0.015])
+def test_a_rounding_error_does_not_change_the_range_of_an_array(tmp_path, scale, slip):
+    made = np.stack([grey for grey, _ in pictures(20)])
+    made[0, 0, :2] = 0, 255
+    array = made / 255 * (scale[1] - scale[0]) + scale[0]
+    array[0, 0, :2] += slip
+    np.save(tmp_path / "x.npy", array)
+    samples = read_samples(tmp_path / "x.npy")
+    assert np.abs(np.stack(samples.greys).astype(int) - made).max() <= 4
+    assert samples.scale == scale
+
+
 def _save_npz(path, **arrays):
     with open(path, "wb") as file:
         np.savez(file, **arrays)
@@ -335,6 +348,9 @@ def _save_npz(path, **arrays):
         (lambda path: path.write_bytes(b"no array"), "without pickles"),
         (lambda path: np.save(path, np.zeros((4, 4))), "0 arrays of images"),
         (lambda path: np.save(path, np.full((9, 4, 4), 1e6)), "values from 1e"),
+        (lambda path: np.save(path, np.eye(4)[None] * 1.05), "values from 0 to 1.05"),
+        (lambda path: np.save(path, np.eye(4)[None] * 1.5 - 1.1), "values from -1.1 to 0.4"),
+        (lambda path: np.save(path, np.eye(4)[None] * 200 - 1), "values from -1 to 199"),
         (lambda path: np.save(path, np.full((9, 4, 4), np.nan)), "NaN"),
         (lambda path: np.save(path, np.zeros((9, 4, 4), dtype=complex)), "no grey images"),
         (lambda path: np.save(path, np.zeros((0, 4, 4))), "no grey images"),

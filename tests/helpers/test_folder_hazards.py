@@ -213,6 +213,30 @@ def test_a_patient_with_most_images(tmp_path):
     assert "patient '0' has 30 of 60 images" in kinds(tmp_path)["large_patient"]
 
 
+def test_a_patient_with_many_more_images_than_the_others(tmp_path):
+    """99 may stand for unknown."""
+    rows = plain(tmp_path, 100)
+    for many in (15, 8):
+        listed = [(f, k, "99" if i < many else f"P{i // 2}") for i, (f, k) in enumerate(rows)]
+        write_csv(tmp_path / "labels.csv", ("file", "label", "patient"), listed)
+        found = kinds(tmp_path)
+        assert ("large_patient" in found) == (many == 15)
+        assert many == 8 or "patient '99' has 15 of 100 images" in found["large_patient"]
+
+
+@pytest.mark.parametrize("name", [
+    "Patientennummer", "patient_hash", "Patient (pseudonym)", "dicom_patient", "Fallnummer",
+    "nhs_number", "accession_number", "pseudonym", "USUBJID", "bcr_patient_barcode",
+    "nombre_paciente",
+])  # fmt: skip
+def test_columns_that_may_hold_patients_are_proposed(tmp_path, name):
+    rows = plain(tmp_path)
+    listed = [(f, k, f"X{i // 2}") for i, (f, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", name), listed)
+    said = kinds(tmp_path)["patients_proposed"]
+    assert said.endswith(f"give patient_column: {name}") and "30 values for 60 images" in said
+
+
 def test_several_pages(tmp_path):
     rows = plain(tmp_path, name="{:03}.tif")
     first = Image.open(tmp_path / rows[0][0])

@@ -82,6 +82,18 @@ def test_a_split_column_is_kept_on_request_and_otherwise_said_to_be_dropped(tmp_
     assert "given split (split): not kept; given_split: true keeps it" in said
 
 
+def test_another_given_split_is_other_data_only_where_it_is_kept(tmp_path):
+    rows = plain(tmp_path, 90)
+    found = {}
+    for start in (0, 20):
+        parts = ["test" if start <= i < start + 20 else "train" for i in range(90)]
+        listed = [(*row, part) for row, part in zip(rows, parts, strict=True)]
+        write_csv(tmp_path / "labels.csv", ("file", "label", "split"), listed)
+        for kept in (True, False):
+            found[start, kept] = read_folder(tmp_path, given_split=kept).fingerprint
+    assert found[0, True] != found[20, True] and found[0, False] == found[20, False]
+
+
 def test_a_patient_across_a_given_split_is_named(tmp_path):
     rows = plain(tmp_path, 90)
     write_csv(
@@ -101,6 +113,18 @@ def test_any_single_listing_is_found(tmp_path, name):
     slices = read_folder(tmp_path)
     assert labels_of(slices) == {f"images/{file}": k for file, k in rows}
     assert slices.reading.listing == name
+
+
+def test_labels_csv_is_found_below_another_table(tmp_path):
+    rows = plain(tmp_path / "images", name="{}.png")
+    (tmp_path / "images/labels.csv").unlink()
+    write_csv(tmp_path / "people.csv", ("patient", "age"), [(f"P{i}", i) for i in range(60)])
+    write_csv(tmp_path / "meta/labels.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path)) == {f"images/{file}": k for file, k in rows}
+    (tmp_path / "meta/labels.csv").rename(tmp_path / "meta/truth.csv")
+    write_csv(tmp_path / "people.csv", ("patient", "height"), [(f"P{i}", 180) for i in range(60)])
+    with pytest.raises(CourseError, match=r"no named column .* as listing: meta/truth\.csv"):
+        read_folder(tmp_path)
 
 
 def test_of_several_listings_one_has_to_be_named(tmp_path):
@@ -150,6 +174,146 @@ def test_a_listing_that_contradicts_the_folders(tmp_path, words):
         warning, of_patients = examine(tmp_path, 0, {}).warnings
         assert warning["kind"] == "folders" and warning["text"].startswith("5 images are in")
         assert of_patients["kind"] == "unknown_patients"
+
+
+@pytest.mark.parametrize("words", [("healthy", "tumour"), ("normal", "benign", "malignant")])
+@pytest.mark.parametrize("where", ["info.csv", "healthy/info.csv"])
+def test_a_table_of_something_else_beside_class_folders_is_no_label(tmp_path, words, where):
+    """As who smokes: the classes could be the folders, or this column."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(80)):
+        path = f"{words[k + (i % 3 > 1 if len(words) > 2 else 0)]}/{i:03}.png"
+        save(tmp_path / path, grey)
+        rows.append((path, int(i % 4 > 1)))
+    several = len(words) > 2
+    inside = [row for row in rows if row[0].startswith(where.split("/")[0])]
+    table = tmp_path / where.replace("healthy", words[0])
+    write_csv(table, ("file", "smoker"), inside if inside and not several else rows)
+    asked = [{"positive": words[-1]}] + [{}] * (not several)
+    for options in asked:
+        with pytest.raises(CourseError, match=r"listing: none .* label_column: smoker"):
+            read_folder(tmp_path, **options)
+    read = read_folder(tmp_path, positive=words[-1], listing="none")
+    assert labels_of(read) == {path: int(path.startswith(words[-1])) for path, _ in rows}
+    read = read_folder(tmp_path, label_column="smoker")
+    assert labels_of(read).items() <= dict(rows).items()
+
+
+def test_a_positive_folder_that_the_table_calls_0_is_two_readings(tmp_path):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('left', 'right')[k]}/{i}.png", 1 - k))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "labels.csv", ("file", "label"), rows)
+    assert labels_of(read_folder(tmp_path, positive="left")) == dict(rows)
+    with pytest.raises(CourseError, match=r"folders .*left.* or the values in column label"):
+        read_folder(tmp_path, positive="right")
+
+
+@pytest.mark.parametrize("option", ["id_column", "label_column", "patient_column"])
+def test_a_column_is_refused_where_no_table_is_read(tmp_path, option):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{('no', 'yes')[k]}/{i}.png", grey)
+    for more in ({}, {"listing": "none"}):
+        with pytest.raises(CourseError, match=f"{option} is who, but the folders are the classes"):
+            read_folder(tmp_path, **{option: "who"}, **more)
+        rows = [(f"{i}.png", i // 2) for i in range(40)]
+        write_csv(tmp_path / "info.csv", ("file", "who"), rows)
+
+
+@pytest.mark.parametrize("more", [(), ("sex",)])
+def test_a_table_of_patients_beside_class_folders_names_the_way_out(tmp_path, more):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('no', 'yes')[k]}/{i}.png", f"P{i // 2}", *("mf"[i % 2] for _ in more)))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "patients.csv", ("file", "patient", *more), rows)
+    with pytest.raises(CourseError, match=r"listing: none, .* groups.csv \(header file,group\)"):
+        read_folder(tmp_path)
+    write_csv(tmp_path / "groups.csv", ("file", "group"), [row[:2] for row in rows])
+    slices = read_folder(tmp_path, listing="none")
+    assert groups_of(slices) == len({group for _, group, *_ in rows})
+    assert "tables that are not used: patients.csv" in slices.reading.notes
+
+
+@pytest.mark.parametrize("name", ["groups.csv", "Groups.csv", "GROUPS.CSV", "meta/groups.csv"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_groups_are_read_or_refused_wherever_they_are(tmp_path, name, listed):
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('no', 'yes')[k]}/{i}.png", k))
+        save(tmp_path / rows[-1][0], grey)
+    if listed:
+        write_csv(tmp_path / "meta/labels.csv", ("file", "label"), rows)
+    write_csv(tmp_path / name, ("file", "group"), [(f, i // 2) for i, (f, _) in enumerate(rows)])
+    if "/" in name and not listed:
+        with pytest.raises(
+            CourseError, match=r"holds meta/groups\.csv: keep one groups\.csv, and put"
+        ):
+            read_folder(tmp_path)
+    else:
+        slices = read_folder(tmp_path)
+        assert groups_of(slices) == 20 and not slices.reading.notes
+    write_csv(tmp_path / "no/groups.csv", ("file", "group"), [(rows[0][0], 1)])
+    with pytest.raises(CourseError, match=r"no/groups\.csv.*: keep one"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("words", [("TR", "normal"), ("normal", "DEV"), ("valid", "invalid")])
+def test_a_class_called_as_a_part_is_a_class(tmp_path, words):
+    truth = {}
+    for i, (grey, k) in enumerate(pictures(40)):
+        truth[f"{words[k]}/{i}.png"] = k
+        save(tmp_path / f"{words[k]}/{i}.png", grey)
+    assert labels_of(read_folder(tmp_path, positive=words[1])) == truth
+
+
+@pytest.mark.parametrize(
+    "parts", [("train_set", "test_set"), ("TRN", "VAL"), ("Training data", "test-images")]
+)
+def test_parts_by_other_names(tmp_path, parts):
+    for i, (grey, k) in enumerate(pictures(60)):
+        save(tmp_path / f"{parts[i % 3 == 0]}/{('healthy', 'tumour')[k]}/{i}.png", grey)
+    slices = read_folder(tmp_path, positive="tumour")
+    assert set(slices.table["given"]) == {"train", "validation" if parts[1] == "VAL" else "test"}
+
+
+def test_a_text_of_labels_is_not_passed_by(tmp_path):
+    """The folders beside it may be folds."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{i % 2}/{i}.png", k))
+        save(tmp_path / rows[-1][0], grey)
+    write_csv(tmp_path / "labels.txt", ("file", "label"), rows)
+    with pytest.raises(CourseError, match=r"give listing: labels\.txt, or, .* listing: none"):
+        read_folder(tmp_path)
+    assert labels_of(read_folder(tmp_path, listing="labels.txt")) == dict(rows)
+    assert labels_of(read_folder(tmp_path, listing="none")) == {f: int(f[0]) for f, _ in rows}
+    (tmp_path / "labels.txt").rename(tmp_path / "labels.json")
+    with pytest.raises(CourseError, match=r"labels\.json, which is no CSV: save it as CSV"):
+        read_folder(tmp_path)
+
+
+def test_files_that_are_not_read_are_counted(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{k}/{i}.png", grey)
+        (tmp_path / f"{k}/{i}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+        if i < 10:
+            (tmp_path / f"{k}/IM{i}").write_bytes(b"\x89PNG")
+            (tmp_path / f"{k}/x{i}.png").symlink_to(tmp_path / ".git/annex/objects/x")
+    (tmp_path / "README.md").write_text("mine")
+    kinds, links = read_folder(tmp_path).reading.notes
+    assert kinds == "files of other kinds, which are not read: .heic (40), no ending (10)"
+    assert links.startswith("links to files that are not there: 10, such as 0/x")
+
+
+def test_tables_in_each_class_folder_may_be_none(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{('no', 'yes')[k]}/{i}.png", grey)
+    for name in ("no", "yes"):
+        write_csv(tmp_path / name / "info.csv", ("file", "age"), [("1.png", 7)])
+    with pytest.raises(CourseError, match=r"if the folders are the classes, listing: none"):
+        read_folder(tmp_path)
 
 
 # --- Columns -------------------------------------------------------------------------------------
@@ -307,6 +471,7 @@ def test_two_paths_of_one_file_are_no_repetition(tmp_path):
 # --- Text ----------------------------------------------------------------------------------------
 
 TEXTS = {
+    "end of DOS": lambda text: text.encode() + b"\x1a",
     "sep": lambda text: ("sep=;\n" + text).encode(),
     "tabs": lambda text: text.replace(";", "\t").encode(),
     "bars": lambda text: text.replace(";", "|").encode(),
@@ -341,6 +506,11 @@ def test_separators_and_encodings(tmp_path, way):
         (b"file,label,label\n000.png,0,1\n", "two columns are called 'label'"),
         (b"a;b,c\n000.png;0,1\n001.png;1,1\n", "separated by comma or semicolon"),
         (bytes(range(256)), "is no text"),
+        (b"# exported 2024, by X\nfile,label\n000.png,0\n", "begins with #, as a comment"),
+        (b"# exported by X\nfile,label\n000.png,0\n", "begins with #, as a comment"),
+        (b"0,000\n1,001\n0,002\n", "'0' is no column's name"),
+        (b"000,ill\n001,well\n002,ill\n", "'ill' is no column's name"),
+        (b"patient,label\nP00,0\nP01,1\n", "write one line per image, with its name in a col"),
     ],
 )
 def test_listings_that_cannot_be_read_say_why(tmp_path, data, reason):
@@ -412,6 +582,41 @@ def test_patient_columns_whatever_they_are_called(tmp_path, name):
     assert groups_of(read_folder(tmp_path)) == 20
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SeriesNumber", lambda i: i % 4 + 1), ("lesion_no", lambda i: i % 2 + 1),
+        ("volume", lambda i: i * 7 % 29), ("exam", lambda i: ("CT", "MR")[i % 2]),
+    ],
+)  # fmt: skip
+def test_what_numbers_things_within_a_patient_joins_no_patients(tmp_path, name, value):
+    rows = plain(tmp_path, 80)
+    listed = [(file, k, f"P{i // 2}", value(i)) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient_id", name), listed)
+    slices = read_folder(tmp_path)
+    assert groups_of(slices) == 40 and slices.reading.columns["patient"] == "patient_id"
+    assert [note for note in slices.reading.notes if note.endswith(f"several patients: {name}")]
+    assert not slices.reading.proposals
+    own = [(*row[:3], f"{row[2]}-{i % 2}") for i, row in enumerate(listed)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", "patient_id", name), own)
+    slices = read_folder(tmp_path)
+    assert slices.reading.columns["patient"] == f"patient_id, {name}" and groups_of(slices) == 40
+
+
+@pytest.mark.parametrize("name", ["study", "exam", "lesion_no", "Series"])
+def test_a_kind_of_study_is_no_patient_but_may_be_named_as_one(tmp_path, name):
+    rows = plain(tmp_path, 80)
+    listed = [(file, k, "ABC"[i % 3]) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label", name), listed)
+    slices = read_folder(tmp_path)
+    assert groups_of(slices) == 80
+    (proposal,) = slices.reading.proposals
+    assert f"{name} has 3 values" in proposal and f"give patient_column: {name}" in proposal
+    slices = read_folder(tmp_path, patient_column=name)
+    with pytest.raises(CourseError, match=r"if others were read as such, .* as patient_column"):
+        choose_parts(slices, find_groups(slices).groups, 0)
+
+
 @pytest.mark.parametrize("name", ["group", "Group", "site", "batch"])
 def test_other_columns_are_no_patients_unless_they_are_named(tmp_path, name):
     rows = plain(tmp_path, 80)
@@ -421,6 +626,37 @@ def test_other_columns_are_no_patients_unless_they_are_named(tmp_path, name):
     assert groups_of(read_folder(tmp_path, patient_column=name)) == 20
 
 
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        ("malignant", ("benign", "malignant")),
+        ("case", ("control", "case")),
+        ("Tumour", ("0", "tumour")),
+    ],
+)
+def test_a_column_may_be_called_after_one_of_its_words(tmp_path, head, words):
+    rows = plain(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("file", head), [(file, words[k]) for file, k in rows])
+    with pytest.raises(CourseError, match="say which one is positive"):
+        read_folder(tmp_path)
+    slices = read_folder(tmp_path, positive=words[1])
+    assert labels_of(slices) == dict(rows) and groups_of(slices) == 60
+
+
+def test_a_name_with_a_narrow_space_is_found(tmp_path):
+    """As a Mac calls screenshots."""
+    rows = plain(tmp_path, name="Screenshot at 9.41.{:03}\u202fAM.png")
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+def test_a_broken_file_in_class_folders_has_no_line_to_delete(tmp_path):
+    for i, (grey, k) in enumerate(pictures(40)):
+        save(tmp_path / f"{k}/{i}.png", grey)
+    (tmp_path / "0/x.png").write_bytes(b"")
+    with pytest.raises(CourseError, match="replace the file, or remove it here and in the table"):
+        read_folder(tmp_path)
+
+
 def test_a_case_column_of_0_and_1_is_a_label(tmp_path):
     rows = plain(tmp_path)
     write_csv(tmp_path / "labels.csv", ("file", "case"), rows)
@@ -428,7 +664,10 @@ def test_a_case_column_of_0_and_1_is_a_label(tmp_path):
     assert labels_of(slices) == dict(rows) and groups_of(slices) == 60
 
 
-@pytest.mark.parametrize("word", ["nan", "NA", "None", "unknown", "-", "", "N/A", "Anonymous", "?"])
+@pytest.mark.parametrize(
+    "word", ["nan", "NA", "None", "unknown", "-", "", "N/A", "Anonymous", "?", "k.A.", "n.d.",
+             "not available", "n/k", "not known"],
+)  # fmt: skip
 def test_unknown_patients_are_each_their_own(tmp_path, word):
     rows = plain(tmp_path, 80)
     listed = [(f, k, word if i % 5 < 2 else f"P{i // 10}") for i, (f, k) in enumerate(rows)]
@@ -616,6 +855,33 @@ def test_a_word_before_the_name_may_have_a_second_part(tmp_path, prefix):
     assert named == {frozenset((f"{i:03}.png", f"{prefix}_{i:03}.png")) for i in range(40)}
 
 
+@pytest.mark.parametrize("name", ["ct_contrast_{:03}", "breast_zoom_{:03}", "IM_crop_{:03}"])
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_word_in_the_name_of_a_whole_set_tells_no_copies(tmp_path, name, step):
+    for i, (grey, k) in enumerate(pictures(40)):
+        words = name if i % step == 0 else "ct_plain_{:03}"
+        save(tmp_path / f"{('no', 'yes')[k]}/{words.format(i)}.png", grey)
+    grouping = find_groups(read_folder(tmp_path))
+    assert not grouping.named and len(set(grouping.groups)) == 40
+
+
+def test_a_word_behind_a_name_tells_copies_of_what_is_there(tmp_path):
+    for k, word in enumerate(("no", "yes")):
+        for i in range(20):
+            save(tmp_path / f"{word}/{i}.png", picture(np.random.default_rng(100 * k + i), k))
+        for name in ("scan", "scan_flip_1", "scan_crop_2", "7_flip"):
+            rng = np.random.default_rng(len(name) + 300 * k)
+            save(tmp_path / f"{word}/{name}.png", picture(rng, k))
+    slices = read_folder(tmp_path)
+    files = slices.table["file"].tolist()
+    named = {frozenset(files[i] for i in group) for group in find_groups(slices).named}
+    assert named == {
+        frozenset(f"{word}/{name}.png" for name in names)
+        for word in ("no", "yes")
+        for names in (("scan", "scan_flip_1", "scan_crop_2"), ("7", "7_flip"))
+    }
+
+
 def test_numbered_pictures_are_no_copies(tmp_path):
     """BUSI calls its pictures "benign (1)"; a set may call all of its files crops."""
     for name in ("{} ({}).png", "{1}_crop.png", "{0}_rot_{1}.png", "IM_{1}_left.png"):
@@ -727,6 +993,68 @@ def test_ages_are_no_file_names(tmp_path, others):
         read_folder(tmp_path)
     write_csv(tmp_path / "labels.csv", ("image_no", *others, "label"), listed)
     assert labels_of(read_folder(tmp_path)) == {f"{n}.png": k for n, *_, k in listed}
+
+
+def test_ages_beside_ids_do_not_spoil_a_clear_listing(tmp_path):
+    rows = plain(tmp_path, 60, name="{}.png")
+    for heads in (("id", "age"), ("age", "id")):
+        listed = [({"id": i, "age": 7 * i % 60}, k) for i, (_, k) in enumerate(rows)]
+        write_csv(
+            tmp_path / "labels.csv", (*heads, "label"),
+            [(*(of[head] for head in heads), k) for of, k in listed],
+        )  # fmt: skip
+        slices = read_folder(tmp_path)
+        assert labels_of(slices) == dict(rows) and slices.reading.columns["file"] == "id"
+
+
+@pytest.mark.parametrize("heads", [
+    ("hemorrhage", "fracture"), ("outcome", "tumour"), ("fracture", "Haemorrhage"),
+    ("label", "label.1"),
+])  # fmt: skip
+def test_a_finding_beside_another_is_one_of_two_labels(tmp_path, heads):
+    rows = plain(tmp_path)
+    listed = [(file, k, i % 2) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", *heads), listed)
+    with pytest.raises(CourseError, match=f"columns {heads[0]}, {heads[1]} could hold the label"):
+        read_folder(tmp_path)
+    for name, place in zip(heads, (1, 2), strict=True):
+        read = labels_of(read_folder(tmp_path, label_column=name))
+        assert read == {row[0]: row[place] for row in listed}
+    agreeing = [(file, k, k) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", *heads), agreeing)
+    assert labels_of(read_folder(tmp_path)) == dict(rows)
+    write_csv(tmp_path / "labels.csv", ("file", heads[0], "sex"), listed)
+    if heads[0] != "fracture":
+        assert labels_of(read_folder(tmp_path)) == dict(rows)
+
+
+def test_other_columns_of_0_and_1_beside_the_label_are_named(tmp_path):
+    rows = plain(tmp_path)
+    listed = [(file, k, i % 2, k, "MF"[i % 2]) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "target", "malignant", "again", "sex"), listed)
+    (note,) = read_folder(tmp_path).reading.notes
+    assert note.startswith("other columns of 0 and 1, which are not read: malignant; label_column")
+    assert not read_folder(tmp_path, label_column="target").reading.notes
+
+
+@pytest.mark.parametrize("words", [("-", "+"), ("none", "glioma"), ("None", "yes")])
+def test_a_word_that_mostly_means_unknown_may_be_a_class(tmp_path, words):
+    rows = plain(tmp_path)
+    listed = [(file, words[k]) for file, k in rows]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    with pytest.raises(CourseError, match=r"is read as unknown: if it is a class, .* positive: '"):
+        read_folder(tmp_path)
+    for positive in (words[1], words[1].upper()):
+        slices = read_folder(tmp_path, positive=positive)
+        assert labels_of(slices) == dict(rows) and slices.names == words
+    listed[0] = (listed[0][0], "")
+    write_csv(tmp_path / "labels.csv", ("file", "label"), listed)
+    with pytest.raises(CourseError, match=r"the label is missing in line 2 \("):
+        read_folder(tmp_path, positive=words[1])
+    few = [(file, words[0] if i < 2 else k) for i, (file, k) in enumerate(rows)]
+    write_csv(tmp_path / "labels.csv", ("file", "label"), few)
+    with pytest.raises(CourseError, match=r"2 faults: the label is missing in line 2 \("):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["is_healthy", "isHealthy", "no_tumor", "Healthy?", "tumor free"])
