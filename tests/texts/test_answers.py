@@ -551,7 +551,10 @@ def test_what_05_tells_of_the_lines_by_steps():
 def test_what_04_tells_of_the_second_test_for_copies():
     text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
     rates = kept("copying")["rates"]["heads"]
-    for kinds, words in (("new", "calls {} to {} % copiers"), ("copies: ", "finds only {} to {} of")):
+    for kinds, words in (
+        ("new", "calls {} to {} % copiers"),
+        ("copies: ", "finds only {} to {} of"),
+    ):
         found = [100 * rate["repeats"] for kind, rate in rates.items() if kind.startswith(kinds)]
         assert words.format(round(min(found)), round(max(found))) in text
 
