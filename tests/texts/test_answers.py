@@ -472,6 +472,12 @@ def test_what_is_told_of_the_study_of_the_real_set():
     assert unusual.format(" draws", "and ") in part and unusual.format("", "") in pages[1]
     (hoped,) = re.findall(r"0 points: .*?undecided (\d+)%", content["foreseen"])
     assert f"chance of {hoped} %" in part and f"chance of {hoped} %" in pages[1]
+    one = kept("rule_one_quarter")["summary"]
+    people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
+    scale = np.sqrt((1 / people[0] + 1 / people[1]) / (4 / 200))
+    room = one["true_gains"]["true"]["oracle"]
+    corrected = chances_of_answers(one, "few", [0, 0, room, 0, room], scale, 1)["undecided"]
+    assert f"Corrected, it gives {100 * corrected:.0f} %" in part
     (hours,) = re.findall(r"about ([\d.]+) hours", content["foreseen"])
     assert f"200 slices, about {float(hours):.0f} hours on two cores" in pages[0]
     shares = [row["images"] for row in content["rows"] if row["quarter"] is not None]
