@@ -83,6 +83,8 @@ def show_penalties() -> Figure:
         logit.set_title(penalty)
         slope.axhline(0, color="grey", lw=0.6)
         slope.set_xlabel("image (one number)")
+        at_generated = np.interp(GENERATED, POSITIONS, np.gradient(found, POSITIONS))
+        slope.annotate(f"{at_generated:.1f}", (GENERATED, at_generated + 1), ha="center")
     axes[0, 0].set_ylabel("logit: real?")
     axes[1, 0].set_ylabel("slope")
     for logit in axes[0]:

@@ -119,20 +119,21 @@ def draw_suspect(
     """One image beside the known slice that is nearest to it, with its chance.
 
     Args:
-        suspect: Which image, from 0.
+        suspect: Which image, from 1.
         images, known: ``(n, 32, 32, 1)`` and ``(m, 32, 32, 1)``, -1 to 1.
         distances: ``(n, m)``, from 0 (equal) on.
         chance: ``(n,)``: how often a new person's slice is as near to one known slice.
     """
-    nearest = int(distances[suspect].argmin())
+    place = suspect - 1
+    nearest = int(distances[place].argmin())
     figure, axes = plt.subplots(1, 2, figsize=(5, 2.7), layout="constrained", dpi=72)
-    titles = f"suspect {suspect}", f"nearest known slice, {nearest}"
-    for axis, image, title in zip(axes, (images[suspect], known[nearest]), titles, strict=True):
+    titles = f"suspect {suspect} from the left", "nearest known slice"
+    for axis, image, title in zip(axes, (images[place], known[nearest]), titles, strict=True):
         axis.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1)
         axis.set_title(title, fontsize=10)
         axis.axis("off")
-    likeness = 1 - distances[suspect, nearest]
-    figure.suptitle(f"correlation {likeness:.2f}, chance {chance[suspect]:.2g}")
+    likeness = 1 - distances[place, nearest]
+    figure.suptitle(f"correlation {likeness:.2f}, chance {chance[place]:.2g}")
     return figure
 
 

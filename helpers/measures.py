@@ -62,15 +62,15 @@ def kid(first: np.ndarray, second: np.ndarray) -> float:
     Source: Bińkowski et al. 2018, arXiv:1801.01401.
     """
 
-    def likeness(x, y):
+    def kernel(x, y):
         return (x @ y.T / x.shape[1] + 1) ** 3
 
     def within(x):  # the mean over all pairs of two different images
-        pairs, count = likeness(x, x), len(x)
+        pairs, count = kernel(x, x), len(x)
         return (pairs.sum() - np.trace(pairs)) / (count * (count - 1))
 
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    return float(within(first) + within(second) - 2 * likeness(first, second).mean())
+    return float(within(first) + within(second) - 2 * kernel(first, second).mean())
 
 
 def kid_error(first: np.ndarray, second: np.ndarray) -> float:

@@ -75,7 +75,9 @@ def test_a_suspect_stands_beside_its_nearest_known_slice():
     spiked, places, _ = planted.plant_copies(new, known, 2, np.random.default_rng(0))
     distances = copies.aligned_distances(spiked, known)
     place = int(places[0])
-    figure = interactive.draw_suspect(place, spiked, known, distances, np.full(len(spiked), 0.25))
+    figure = interactive.draw_suspect(
+        place + 1, spiked, known, distances, np.full(len(spiked), 0.25)
+    )
     left, right = (axis.images[0].get_array() for axis in figure.axes)
     assert np.array_equal(left, spiked[place][..., 0])
     assert np.array_equal(right, known[distances[place].argmin()][..., 0])
