@@ -472,6 +472,8 @@ def test_what_is_told_of_the_study_of_the_real_set():
     assert unusual.format(" draws", "and ") in part and unusual.format("", "") in pages[1]
     (hoped,) = re.findall(r"0 points: .*?undecided (\d+)%", content["foreseen"])
     assert f"chance of {hoped} %" in part and f"chance of {hoped} %" in pages[1]
+    others = np.sort((right["oracle_part"] - right["part"])[1:])
+    assert f"new slices brought {others[0]:.1f} to {others[-1]:.1f} points" in part
     one = kept("rule_one_quarter")["summary"]
     people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
     scale = np.sqrt((1 / people[0] + 1 / people[1]) / (4 / 200))
@@ -509,6 +511,8 @@ def test_what_is_told_of_the_study_of_the_real_set():
         for quarter in (None, 0)
     }
     whole, small = audits.values()
+    kids = [f"{each['kid'].mean():.1f}" for each in (whole, small)]
+    assert "(KID {} instead of {})".format(*kids) in part
     copiers = whole["copies_flagged"] + whole["repeats"]
     assert len(whole) == 16 and "No image of the 16 GANs" in part and not copiers.any()
     assert f"for {whole['repeats'].notna().sum()} of them" in part
