@@ -263,10 +263,11 @@ def _warn_of_patients(slices: Slices, grouping: Grouping) -> Warnings:
     for proposal in slices.reading.proposals:
         yield "patients_proposed", proposal
     if not (slices.reading.columns["patient"] or slices.reading.proposals or grouping.known):
+        column = "patient_column, " if slices.reading.listing else ""
         yield (
             "unknown_patients",
-            "no patients are known: if some have several images, all scores will be too high; "
-            "patient_column or patient_pattern says which images are of one patient",
+            "no patients are known: if some have several images, all scores will be too high; name "
+            f"them by {column}patient_pattern or groups.csv (header file,group)",
         )
     patients = table["patient"][table["patient"] != ""].value_counts()
     many = min(0.25 * len(table), MANY * patients.median()) if len(patients) else 0

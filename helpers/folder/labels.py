@@ -97,16 +97,18 @@ def two_classes(
     if len(used) == 1:
         raise CourseError(f"{where}: all labels are {written[used[0]]}: two classes are needed.")
     wanted = normalise_label(positive)
-    if wanted in used and positive:
-        # An image with two findings has each of them.
-        is_positive = {w: w == wanted or wanted in findings(w) for w in used}
+    # An image with two findings has each of them.
+    is_positive = {w: w == wanted or wanted in findings(w) for w in used}
+    if positive and any(is_positive.values()):
+        name = written.get(wanted, positive)
         others = [w for w in used if not is_positive[w]]
         if not others:
             raise CourseError(
-                f"{where}: all labels contain {written[wanted]} ({listed}): two classes are needed."
+                f"{where}: all labels contain {name} ({listed}): two classes are needed."
             )
-        rest = written[others[0]] if len(others) == 1 else f"not {written[wanted]}"
-        return Classes((rest, written[wanted]), {w: int(is_positive[w]) for w in used})
+        rest = written[others[0]] if len(others) == 1 else f"not {name}"
+        return Classes((rest, name), {w: int(is_positive[w]) for w in used})
+    no_label = f"positive is {positive!r}, which is no label here; " if positive else ""
     if len(used) == 2:
         for pair in STANDARD:
             if set(used) == set(pair):
@@ -114,12 +116,12 @@ def two_classes(
                 return Classes(names, {pair[0]: 0, pair[1]: 1})
         one, other = (written[w] for w in used)
         raise CourseError(
-            f"{where}: the labels are {one!r} and {other!r}: say which one is positive, as "
-            f"positive: {one} or positive: {other}."
+            f"{where}: {no_label}the labels are {one!r} and {other!r}: say which one is positive, "
+            f"as positive: {one} or positive: {other}."
         )
     first, second = (written[w] for w, _ in counts.most_common(2))
     raise CourseError(
-        f"{where}: there are {len(counts)} classes, and two are supported ({listed}): set one "
-        f"against all others, as positive: {first}, or choose two and say which one is positive, "
-        f"as classes: [{first}, {second}] and positive: {first}."
+        f"{where}: {no_label}there are {len(counts)} classes, and two are supported ({listed}): "
+        f"set one against all others, as positive: {first}, or choose two and say which one is "
+        f"positive, as classes: [{first}, {second}] and positive: {first}."
     )

@@ -48,6 +48,8 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     asked = Options(**options)
     folder = project_path(folder)
     if not folder.is_dir():
+        if folder.suffix.lower() == ".zip" and folder.is_file():
+            raise CourseError(f"{folder} is a zip file: unpack it, or use notebook 07.")
         raise CourseError(f"{folder} is not a folder: give the one that holds the images.")
     files, faults = list_files(folder), Faults()
     entries, reading, decide = _read_entries(files, asked, faults)

@@ -98,7 +98,7 @@ def lines(examined: Examined) -> list[str]:
     text.append(f"files: {seen}")
     if slices.window:
         text.append(_window_line(slices.window))
-    text.append(_patients_line(table, columns["patient"]))
+    text.append(_patients_line(table, columns["patient"], slices.reading.groups))
     text.append(_groups_line(grouping, len(table)))
     if columns["split"]:
         kept = "kept" if slices.given else "not kept; given_split: true keeps it"
@@ -130,7 +130,9 @@ def _window_line(window: dict[str, float]) -> str:
     return line
 
 
-def _patients_line(table: pd.DataFrame, column: str | None) -> str:
+def _patients_line(table: pd.DataFrame, column: str | None, groups: str) -> str:
+    if not column and groups:
+        return f"patients: as {groups} groups them; any other image counts as one patient"
     if not column:
         return (
             "patients: no column and no pattern names them; each image counts as one patient, "

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from course import check
 from helpers.files import CourseError
 from helpers.folder import choose_parts, examine, find_groups, lines, read_folder
+from helpers.folder.labels import two_classes
 from helpers.folder.patients import PATTERNS
 
 
@@ -1137,3 +1138,37 @@ def test_marks_of_order_at_the_start_belong_to_no_name(tmp_path):
     text = "\ufeff\ufefffile,label\n" + "".join(f"{f},{k}\n" for f, k in rows)
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     assert read_folder(tmp_path).reading.columns["file"] == "file"
+
+
+def test_a_finding_may_occur_beside_others_alone():
+    words = ["No Finding", "Mass|Effusion", "Effusion", "Mass|Nodule"]
+    classes = two_classes(words, "labels.csv", positive="Mass")
+    assert classes.names == ("not Mass", "Mass")
+    assert [classes.label[word.lower()] for word in words] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("words", [("healthy", "tumour"), ("a", "b", "c")])
+def test_a_positive_class_that_is_no_label_is_named(words):
+    with pytest.raises(CourseError, match="positive is 'Tumor', which is no label here; the"):
+        two_classes(words, "labels.csv", positive="Tumor")
+    with pytest.raises(CourseError, match=r"^labels.csv: the"):
+        two_classes(words, "labels.csv")
+
+
+def test_a_zip_file_is_no_folder(tmp_path):
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    with pytest.raises(CourseError, match="is a zip file: unpack it, or use notebook 07"):
+        read_folder(tmp_path / "images.zip")
+
+
+def test_the_folders_patients_are_named_by_what_gives_them(tmp_path):
+    """Without any, only what can be done here is proposed; a groups.csv is named."""
+    rows = []
+    for i, (grey, k) in enumerate(pictures(40)):
+        rows.append((f"{('no', 'yes')[k]}/{i}.png", i // 2))
+        save(tmp_path / rows[-1][0], grey)
+    said = "\n".join(lines(examine(tmp_path, 1, {}, strict=False)))
+    assert "name them by patient_pattern or groups.csv" in said
+    write_csv(tmp_path / "groups.csv", ("file", "group"), rows)
+    said = "\n".join(lines(examine(tmp_path, 1, {}, strict=False)))
+    assert "patients: as groups.csv groups them" in said and "unknown_patients" not in said
