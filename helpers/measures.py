@@ -81,16 +81,14 @@ def kid_error(first: np.ndarray, second: np.ndarray) -> float:
         second: ``(m, d)``, m at least 3.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    pairs = [(x @ x.T / x.shape[1] + 1) ** 3 for x in (first, second)]
     between = (first @ second.T / first.shape[1] + 1) ** 3
     variance = 0.0
-    for own, other, across in (
-        (pairs[0], pairs[1], between), (pairs[1], pairs[0], between.T),
-    ):  # fmt: skip
+    for x, across in ((first, between), (second, between.T)):
         n, m = across.shape
+        own = (x @ x.T / x.shape[1] + 1) ** 3
         rows = own.sum(axis=1) - np.diag(own)
+        # Without each image of x. The other set's own pairs stay, and don't change the variance.
         without = (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))
-        without += (other.sum() - np.trace(other)) / (m * (m - 1))
         without -= 2 * (across.sum() - across.sum(axis=1)) / ((n - 1) * m)
         variance += (n - 1) * without.var()
     return float(np.sqrt(variance))
