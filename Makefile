@@ -75,7 +75,7 @@ evidence:
 	    $(BIN)/python experiments/pilot_resnet50.py --results ../pilot_resnet50.json; \
 	    failed=0; \
 	    $(BIN)/python experiments/resnet50_sets.py --studies ../study-36 ../study-144 \
-	        --pilot ../pilot_resnet50.json --results ../resnet50_sets.json || failed=$$?; \
+	        --pilot ../pilot_resnet50.json --processes 2 --results ../resnet50_sets.json || failed=$$?; \
 	    $(BIN)/python experiments/published.py --data ../head-ct-hemorrhage --gans ../gans \
 	        --pilot ../pilot_resnet50.json --results ../published.json || failed=$$?; \
 	    exit $$failed'

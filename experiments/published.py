@@ -3,8 +3,8 @@
     python experiments/published.py --data head-ct-hemorrhage --gans FOLDER
 
 A unit is a part of a fold: its real images alone, or the GANs of one recipe or one quarter. Each
-part is computed for all folds before the next one begins. Its GANs are trained into FOLDER
-(`published_gans.py`), unless they are there, and its arms are scored. A row of
+part is computed for all folds before the next one begins, in the order of `ROUNDS`. Its GANs are
+trained into FOLDER (`published_gans.py`), unless they are there, and its arms are scored. A row of
 `results/published.json` is one unit with one classifier, written at once: the same command goes on
 where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of test images and
 the audits of the generators, and no image. A unit that fails is left out, and named at the end.
@@ -68,6 +68,13 @@ PAIRS = {
     "classic_short": ("classic_short", "classic"),
     "full size": ("classic, full size", "classic"),
 }
+# ResNet-50's fits of real images alone take many hours, and wait for the primary result.
+BOTH = "bundled", "resnet50"
+ROUNDS = [
+    ("real", ("bundled",)),
+    *[(part, BOTH) for part in ("paper", "real", "brief")],
+    *[(f"quarter-{number}", BOTH) for number in range(TRAINED_QUARTERS)],
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -473,7 +480,7 @@ def main(arguments: list[str] | None = None) -> None:
     held = files.lock(asked.results.with_suffix(".lock"))
     machine.setup()
     plan, of_set = read_folds(asked.data, asked.gans)
-    classifiers = ["bundled", "resnet50"]
+    classifiers = list(BOTH)
     stronger, pilot = {"bundled": STRONGER["quarter"]}, files.read_json(asked.pilot)
     steps = pilot.get("summary", {}).get("steps")
     if steps:
@@ -491,11 +498,11 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{asked.results} has rows with other settings ({name} {value}): choose another."
             )
     rows, failed = before.get("rows", []), []
-    for part, fold in itertools.product(list_parts("bundled"), of_set):
+    for (part, of_round), fold in itertools.product(ROUNDS, of_set):
         done = {
             row["classifier"] for row in rows if (row["fold"], row["part"]) == (fold.number, part)
         }
-        todo = [x for x in classifiers if part in list_parts(x) and x not in done]
+        todo = [x for x in of_round if x in classifiers and part in list_parts(x) and x not in done]
         for classifier in todo:
             try:
                 if part != "real":  # its two GANs, unless they are there
