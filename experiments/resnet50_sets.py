@@ -68,9 +68,7 @@ def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
     return row | {"seconds": time.monotonic() - started, "versions": machine.versions()}
 
 
-def score_sets(
-    tasks: list[dict[str, Any]], steps: int, processes: int
-) -> Iterator[dict[str, Any]]:
+def score_sets(tasks: list[dict[str, Any]], steps: int, processes: int) -> Iterator[dict[str, Any]]:
     """The rows of several sets, each when it is finished.
 
     Args:
