@@ -438,9 +438,11 @@ def chances_of_answers(
     """
     scatter = rule["scatter"][generator]
     half = {name: scale * FACTORS[name] * scatter["half_width"][name] for name in FACTORS}
-    drawn = np.random.default_rng(0).multivariate_normal(
-        truth, scale**2 * np.array(scatter["covariance"]), 4000
-    )
+    # The symmetric root of the covariance is unique, so all machines draw the same. It is singular.
+    values, vectors = np.linalg.eigh(scatter["covariance"])
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    drawn = np.random.default_rng(0).standard_normal((10_000, len(truth)))
+    drawn = truth + scale * drawn @ root
     answers = []
     for estimate in drawn:
         gains = {
