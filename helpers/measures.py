@@ -289,8 +289,8 @@ def two_sample_test(
         )
     order = rng.permutation(len(generated))
     x = np.concatenate([rng.permutation(real)[:count], generated[order]])
-    fold = np.arange(len(x)) % count % 5
-    fold[2 * count :] = 5  # of the larger set: never fitted on
+    parts = np.arange(count) % 5  # the k-th real and the k-th generated image are in one fold
+    fold = np.concatenate([parts, parts, np.full(len(x) - 2 * count, 5)])  # 5: never fitted on
     # One column per labelling, 1 for real and -1 for generated. The first is the true one.
     labels = np.repeat([1.0, -1.0], count)[:, None].repeat(1 + permutations, axis=1)
     for part in range(5):
