@@ -12,7 +12,6 @@ anew. On a cluster all workers must see OUT under the same path.
 """
 
 import argparse
-import math
 import shlex
 import sys
 from functools import partial
@@ -43,10 +42,9 @@ from helpers.files import CourseError
 from helpers.folder import check_names, examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
 from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, say
+from helpers.verdict import foresee as foresee_answers
 
 FOLDS = 8
-ONE_QUARTER = files.RESULTS / "rule_one_quarter.json"  # as `RULE`, with one quarter of each fold
-BETTER = 0.08  # a gain for the plan: more than true new images bring beside 200
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
 
 
@@ -383,76 +381,30 @@ def foresee(
         f"{units} units of about {each / 60:.0f} min each, {at_once} at once: about "
         f"{units * each / 3600 / at_once:.1f} hours."
     )
-    quarters = settings["quarters"]
-    found = files.read_json(ONE_QUARTER if quarters == 1 else RULE)
-    if labels is None or not found:
+    if labels is None or groups is None:
         return text
+    quarters = settings["quarters"]
     people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
-    rule = found["summary"]
-    scale = math.sqrt(
-        sum(1 / max(1, count) for count in people) / (4 / found["settings"]["slices"])
-    )
-    width = 200 * scale * FACTORS["exposure"] * rule["scatter"]["few"]["half_width"]["exposure"]
+    width, by_gain = foresee_answers(people, quarters)
     text += (
         f" With {len(labels)} images in {len(np.unique(groups))} groups the interval of the gain "
-        f"will be about {width:.0f} points wide."
+        f"will be about {100 * width:.0f} points wide."
     )
-    perfect = rule["true_gains"]["true"]
-    room = perfect["oracle"]
-    nothing = [0.0, 0.0, room, 0.0, room]
-    for generator, truth in (
-        ("few", nothing),
-        ("true", [perfect[name] for name in FACTORS]),
-        ("true", [BETTER, BETTER, room, BETTER, room - BETTER]),
-    ):
-        chances = ", ".join(
-            f"{name} {chance:.0%}"
-            for name, chance in chances_of_answers(rule, generator, truth, scale, quarters).items()
-            if chance > 0.005
-        )
-        text += f" If GAN images truly gain {100 * truth[0]:.0f} points: {chances}."
+    for gain, chances in by_gain.items():
+        likely = ", ".join(f"{name} {x:.0%}" for name, x in chances.items() if x > 0.005)
+        text += f" If GAN images truly gain {100 * gain:.0f} points: {likely}."
+    rule = files.read_json(RULE)
     if quarters == 1:
-        usual = files.read_json(RULE)
-        more = usual["settings"]["quarters"]
-        chance = chances_of_answers(usual["summary"], "few", nothing, scale, more)["no_gain"]
-        text += f" (With --quarters {more}, no_gain would be {chance:.0%} at 0 points.)"
+        more = rule["settings"]["quarters"]
+        nothing = foresee_answers(people, more)[1][0.0]
+        text += f" (With --quarters {more}, no_gain would be {nothing['no_gain']:.0%} at 0 points.)"
+    perfect = rule["summary"]["true_gains"]["true"]
     return text + (
         f" (As simulated slices scatter. There, true new images in the GAN's place gain "
         f"{100 * perfect['exposure']:.0f} points beside all of "
-        f"{found['settings']['slices']} images, and {100 * room:.0f} "
+        f"{rule['settings']['slices']} images, and {100 * perfect['oracle']:.0f} "
         "beside a quarter of them; see experiments/results/rule.json.)"
     )
-
-
-def chances_of_answers(
-    rule: dict[str, Any], generator: str, truth: list[float], scale: float, quarters: int
-) -> dict[str, float]:
-    """How often the rule gives each answer, if estimates scatter as in simulated studies.
-
-    Args:
-        rule: The summary of `experiments/rule.py`.
-        generator: Whose scatter: "few" or "true".
-        truth: The true gains, in the order of `FACTORS`.
-        scale: How many times as wide the scatter is, because there are fewer people.
-        quarters: Of each fold, that have a GAN.
-    """
-    scatter = rule["scatter"][generator]
-    half = {name: scale * FACTORS[name] * scatter["half_width"][name] for name in FACTORS}
-    # The symmetric root of the covariance is unique, so all machines draw the same. It is singular.
-    values, vectors = np.linalg.eigh(scatter["covariance"])
-    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
-    drawn = np.random.default_rng(0).standard_normal((10_000, len(truth)))
-    drawn = truth + scale * drawn @ root
-    answers = []
-    for estimate in drawn:
-        gains = {
-            name: {"ci": [value - half[name], value + half[name]]}
-            for name, value in zip(FACTORS, estimate, strict=True)
-            if quarters or name not in ("stronger", "missing")
-        }
-        answers.append(decide(gains, FOLDS))
-    names = ("helps", "harms", "no_gain", "no_room", "undecided")
-    return {name: answers.count(name) / len(answers) for name in names}
 
 
 def time_step(values: dict[str, Any], threads: int) -> float:

@@ -161,12 +161,12 @@ def draw_curve(found: dict[str, Any]) -> Figure:
             count[0] + 0.02 * count[-1],  # beside the quarter's own bar
             100 * room["oracle_part"], [[100 * below], [100 * above]], fmt="D", mfc="white",
             color="tab:blue", ms=9, capsize=4,
-            label="a quarter, and the other true images used like generated ones",
+            label="a quarter, the others used like generated images; bar: interval of the gain",
         )  # fmt: skip
     axes.axhline(50, color="grey", ls=":", label="guessing")
     axes.set_xlabel("training images")
     axes.set_ylabel("balanced accuracy, held-out images (%)")
-    axes.set_title("EfficientNet features, logistic regression: 95 % intervals", fontsize=10)
+    axes.set_title("The classifier bundled: 95 % intervals", fontsize=10)
     axes.set_xlim(0, None)
     figure.legend(fontsize=8, loc="outside lower center")  # inside it would hide a curve
     return figure

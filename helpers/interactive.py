@@ -13,10 +13,15 @@ import pandas as pd
 from IPython.display import clear_output, display
 from matplotlib.figure import Figure
 
-from helpers import intervals, networks, plots, sampling
-from helpers.verdict import MARGIN
+from helpers import networks, plots, sampling
+from helpers.verdict import foresee
 
-TESTED = 25  # test images in a fold for which the sd is given: 8 folds of 200 images
+FEWEST_OF_QUARTER = 150  # images of a set whose quarters have 16 training images of each class
+# Of an answer, and of the number on it.
+COLOURS = {
+    "helps": (plots.LIGHT, "black"), "harms": ("black", "white"), "no_gain": (plots.DARK, "white"),
+    "no_room": ("0.6", "black"), "undecided": ("0.93", "black"),
+}  # fmt: skip
 FIRST_MEAN, TRUE_MEAN = 0.0, 1.0  # Keras starts BatchNorm's moving mean at 0
 
 
@@ -159,47 +164,29 @@ def draw_steps(steps: int, rows: pd.DataFrame) -> Figure:
     return figure
 
 
-# --- 05, 07 · The planner ------------------------------------------------------------------------
+# --- 07 · The planner ----------------------------------------------------------------------------
 
 
-def smallest_gain(images: int, sd: float, folds: int) -> float:
-    """The smallest true gain that a study finds in four of five cases, in points.
-
-    This is by Nadeau and Bengio's interval; a study's own interval is narrower. Folds of one set
-    share their training images, so the interval's ratio is 1 / (folds − 1). The standard deviation
-    is taken to fall with the root of the number of test images in a fold.
+def draw_plan(patients: int) -> Figure:
+    """How likely each answer of a study is, for three true gains of the GAN images.
 
     Args:
-        images: In the whole set, each of another patient.
-        sd: Standard deviation of the gain from fold to fold, with 25 test images in each fold;
-            points.
-        folds: At least 2.
+        patients: With one image each, as many of each class. With fewer than `FEWEST_OF_QUARTER`
+            no quarter gets a GAN.
     """
-    per_fold = sd / 100 * np.sqrt(TESTED * folds / images)
-    return 100 * intervals.smallest_detectable_effect(per_fold, folds, 1 / (folds - 1))
-
-
-def draw_plan(images: int, sd: float, folds: int) -> Figure:
-    """The smallest gain that a study can find, by the number of images.
-
-    This is by Nadeau and Bengio's interval; a study's own interval is narrower.
-
-    Args:
-        images, sd, folds: As in `smallest_gain`.
-    """
-    sizes = np.geomspace(50, 5000, 60)
-    gains = [smallest_gain(size, sd, folds) for size in sizes]
-    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
-    axis.plot(sizes, gains, color=plots.DARK, label=f"{folds} folds")
-    smallest = smallest_gain(images, sd, folds)
-    axis.plot(images, smallest, "o", color=plots.LIGHT, ms=9, mec="black")
-    margin = 100 * MARGIN
-    axis.axhline(margin, color="grey", ls=":", label=f"margin: {margin:g} points")
-    axis.set_xscale("log")
-    ticks = [50, 100, 200, 500, 1000, 2000, 5000]
-    axis.set_xticks(ticks, [f"{size:,}" for size in ticks])
-    axis.minorticks_off()
-    axis.set(xlabel="images (one of each patient)", ylabel="smallest gain, points", ylim=(0, 30))
-    axis.set_title(f"{images:,} images, {folds} folds, sd {sd:g}: {smallest:.1f} points")
-    axis.legend(frameon=False)
+    width, by_gain = foresee([patients / 2] * 2, quarters=int(patients >= FEWEST_OF_QUARTER))
+    figure, axis = plt.subplots(figsize=(7, 2.4), layout="constrained")
+    names = [f"{100 * gain:.0f} points" for gain in by_gain]
+    left = np.zeros(len(names))
+    for answer, (colour, ink) in COLOURS.items():
+        shares = np.array([100 * chances[answer] for chances in by_gain.values()])
+        bars = axis.barh(names, shares, left=left, color=colour, edgecolor="black", lw=0.5)
+        labels = [f"{share:.0f}" if share >= 4 else "" for share in shares]
+        axis.bar_label(bars, labels, label_type="center", color=ink)
+        bars.set_label(answer.replace("_", " "))
+        left += shares
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 100), xlabel="studies with this answer, of 100", ylabel="true gain")
+    axis.set_title(f"{patients:,} patients: an interval of {100 * width:.0f} points", fontsize=10)
+    axis.legend(frameon=False, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -1,5 +1,7 @@
 """The rule that answers the course's question, and its words (notebook 05)."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from helpers import files, intervals
 MARGIN = 0.05  # of balanced accuracy: less than that is not worth a GAN
 FEWEST_REPLICATES = 5  # fewer never give an answer
 RULE = files.RESULTS / "rule.json"  # what `experiments/rule.py` found, before any real score
+ONE_QUARTER = files.RESULTS / "rule_one_quarter.json"  # the same with GANs on one quarter of a fold
 # Of the bootstrap's intervals, by what they are about; `RULE` says why.
 FACTORS = {"exposure": 1.04, "compute": 1.0, "oracle": 1.06, "stronger": 1.03, "missing": 1.01}
 STRONGER = {"whole": "classic", "quarter": "part"}  # the stronger baseline on average, by `RULE`
@@ -105,6 +108,73 @@ def points_of(gain: dict[str, Any]) -> str:
     """A gain in points with its interval."""
     low, high = gain["ci"]
     return f"{100 * gain['mean']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+# --- Before a study ------------------------------------------------------------------------------
+
+ANSWERS = ("helps", "harms", "no_gain", "no_room", "undecided")
+BETTER = 0.08  # more than true new images bring beside 200
+
+
+def foresee(people: Sequence[int], quarters: int) -> tuple[float, dict[float, dict[str, float]]]:
+    """How wide the interval of the gain will be, and how likely each answer of the rule is.
+
+    This holds if the images scatter as in the simulated studies of `RULE`, and if true new images
+    bring as much as there at a quarter of the images.
+
+    Args:
+        people: Patients, or groups, of each class.
+        quarters: Of each fold, that have a GAN.
+
+    Returns:
+        Width, a share; and the chances, by the true gain of GAN images: nothing, as much as true
+        new images bring beside 200, and `BETTER`.
+    """
+    found = files.read_json(ONE_QUARTER if quarters == 1 else RULE)
+    rule = found["summary"]
+    scale = math.sqrt(sum(1 / max(1, n) for n in people) / (4 / found["settings"]["slices"]))
+    width = 2 * scale * FACTORS["exposure"] * rule["scatter"]["few"]["half_width"]["exposure"]
+    perfect = rule["true_gains"]["true"]
+    room = perfect["oracle"]
+    truths = (
+        ("few", [0.0, 0.0, room, 0.0, room]),
+        ("true", [perfect[name] for name in FACTORS]),
+        ("true", [BETTER, BETTER, room, BETTER, room - BETTER]),
+    )
+    return width, {
+        truth[0]: chances_of_answers(rule, generator, truth, scale, quarters)
+        for generator, truth in truths
+    }
+
+
+def chances_of_answers(
+    rule: dict[str, Any], generator: str, truth: list[float], scale: float, quarters: int
+) -> dict[str, float]:
+    """How often the rule gives each answer, if estimates scatter as in simulated studies.
+
+    Args:
+        rule: The summary of `experiments/rule.py`.
+        generator: Whose scatter: "few" or "true".
+        truth: The true gains, in the order of `FACTORS`.
+        scale: How many times as wide the scatter is, because there are fewer people.
+        quarters: Of each fold, that have a GAN.
+    """
+    scatter = rule["scatter"][generator]
+    half = {name: scale * FACTORS[name] * scatter["half_width"][name] for name in FACTORS}
+    # The symmetric root of the covariance is unique, so all machines draw the same. It is singular.
+    values, vectors = np.linalg.eigh(scatter["covariance"])
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    drawn = np.random.default_rng(0).standard_normal((10_000, len(truth)))
+    drawn = truth + scale * drawn @ root
+    answers = []
+    for estimate in drawn:
+        gains = {
+            name: {"ci": [value - half[name], value + half[name]]}
+            for name, value in zip(FACTORS, estimate, strict=True)
+            if quarters or name not in ("stronger", "missing")
+        }
+        answers.append(decide(gains, FEWEST_REPLICATES))
+    return {name: answers.count(name) / len(answers) for name in ANSWERS}
 
 
 # --- One split -----------------------------------------------------------------------------------

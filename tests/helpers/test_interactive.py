@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from results import kept
-from scipy import stats
 
 from helpers import copies, interactive, networks, planted, plots, preprocessing, sampling
+from helpers.verdict import foresee
 
 
 @pytest.fixture(autouse=True)
@@ -97,23 +97,15 @@ def test_accuracies_by_steps_are_those_of_the_kept_results():
     assert sorted(y[1] for y in lines) == pytest.approx(sorted(100 * x for x in expected.values()))
 
 
-def test_a_study_finds_the_planned_gain_four_times_in_five():
-    """Simulated folds of one set: gains that share a part, as Nadeau and Bengio suppose."""
-    images, sd, folds = 400, 6, 8
-    gain = interactive.smallest_gain(images, sd, folds) / 100
-    per_fold, ratio = sd / 100 * np.sqrt(25 * folds / images), 1 / (folds - 1)
-    rng = np.random.default_rng(0)
-    # Variance of a fold's gain s² (1 + ratio), of which ratio · s² is common to all folds.
-    common = np.sqrt(ratio) * per_fold * rng.standard_normal((4000, 1))
-    gains = gain + common + per_fold * rng.standard_normal((4000, folds))
-    error = gains.std(axis=1, ddof=1) * np.sqrt(1 / folds + ratio)
-    found = gains.mean(axis=1) > stats.t.ppf(0.975, folds - 1) * error
-    assert found.mean() == pytest.approx(0.8, abs=0.03)
-    assert "smallest gain" in interactive.draw_plan(images, sd, folds).axes[0].get_ylabel()
-
-
-def test_four_times_the_images_halve_the_smallest_gain():
-    one, four = (interactive.smallest_gain(n, 8, 8) for n in (200, 800))
-    assert four == pytest.approx(one / 2)
-    title = interactive.draw_plan(200, 8, 8).axes[0].get_title()
-    assert title == f"200 images, 8 folds, sd 8: {one:.1f} points"
+@pytest.mark.parametrize("patients", [100, 200, 3200])
+def test_the_plan_shows_the_chances_of_a_study_of_as_many_patients(patients):
+    axis = interactive.draw_plan(patients).axes[0]
+    _, by_gain = foresee([patients / 2] * 2, quarters=0 if patients < 150 else 1)
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    shown = {
+        name.replace(" ", "_"): [bar.get_width() for bar in bars]
+        for name, bars in zip(names, axis.containers, strict=True)
+    }
+    for k, chances in enumerate(by_gain.values()):
+        assert {name: shares[k] / 100 for name, shares in shown.items()} == pytest.approx(chances)
+    assert sum(shares[0] for shares in shown.values()) == pytest.approx(100)

@@ -16,8 +16,8 @@ from results import RESULTS, interval, kept, points, told, wilson
 from scipy import stats
 
 from course.params import NOTEBOOKS
-from course.study import chances_of_answers
 from helpers import copies, folds, verdict
+from helpers.verdict import chances_of_answers
 
 README = (ROOT / "README.md").read_text()
 ANSWERS = (ROOT / "experiments" / "README.md").read_text()
@@ -561,12 +561,12 @@ def test_what_04_tells_of_the_second_test_for_copies():
 def test_what_04_tells_of_copying_by_step():
     text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
     rows = {row["steps"]: row for row in kept("copying_by_step")["rows"]}
-    coverage = {steps: round(100 * row["imagenet"]["coverage"]) for steps, row in rows.items()}
-    by_halves = round(100 * rows[2000]["imagenet"]["coverage_expected"])
-    assert f"is {coverage[2000]} %, where real halves have {by_halves} %" in text
+    coverage = {steps: row["imagenet"]["coverage"] for steps, row in rows.items()}
+    by_halves = rows[2000]["imagenet"]["coverage_expected"]
+    assert f"is {coverage[2000]:.2f}, where real halves have {by_halves:.2f}" in text
     assert max(coverage, key=coverage.get) == 8000
-    assert f"best coverage is {coverage[8000]} %, after 8,000" in text
-    assert f"falls again, to {coverage[10_000]} %" in text
+    assert f"best coverage is {coverage[8000]:.2f}, after 8,000" in text
+    assert f"falls again, to {coverage[10_000]:.2f}:" in text
     assert [row["steps"] for row in rows.values() if row["repeats"]] == [*range(5000, 10_001, 1000)]
     first, last = (f"{rows[steps]['repeats_p']:.3f}" for steps in (5000, 10_000))
     assert f"$p$ is {first} there and {last} after 10,000 steps" in text
@@ -579,6 +579,16 @@ def test_what_04_tells_of_copying_by_step():
 def test_what_04_tells_of_planted_faults():
     text = (ROOT / "notebooks" / "04_sampling.ipynb").read_text()
     content = kept("audit")
+    missing = [
+        row
+        for row in content["rows"]
+        if (row["world"], row["fault"]) == ("heads", "one kind missing")
+    ]
+    judge, imagenet = (
+        sum(row[space]["p_value"] <= 0.025 for row in missing) for space in ("judge", "imagenet")
+    )
+    assert f"all of these {judge} sets" in text and f"ImageNet only {imagenet}." in text
+    assert judge == sum(row["told_apart"] for row in missing)
     rates, means = content["rates"], content["means"]
     for world in ("heads", "textures"):
         for fault in ("grain", "grid", "blur", "copies"):
