@@ -10,11 +10,21 @@ REPO ?=
 PYTHON ?= python3
 BIN := .venv/bin
 
+# A misspelt variable would be ignored, and a misspelt FRESH would remove a run.
+KNOWN := PROFILE DATA OUT PARAMS SEED FRESH KEEP REPO PYTHON EVIDENCE REAL
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+ifneq ($(filter-out $(KNOWN) MAKE%,$(GIVEN)),)
+$(error $(firstword $(filter-out $(KNOWN) MAKE%,$(GIVEN))) is no variable of this Makefile: use some of $(KNOWN))
+endif
+ifneq ($(filter-out 0 1,$(FRESH)),)
+$(error FRESH is $(FRESH): FRESH=1 removes the earlier run and starts over; otherwise leave it out)
+endif
+
 .PHONY: course test test-all validate bench evidence evidence-rows book outputs lock address clean
 
 course: .venv/installed
 	@$(BIN)/python -m course run --profile "$(PROFILE)" --data "$(DATA)" --out "$(OUT)" \
-	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0 no false off,$(FRESH)),--fresh)
+	    $(if $(PARAMS),--params "$(PARAMS)") $(if $(SEED),--seed $(SEED)) $(if $(filter 1,$(FRESH)),--fresh)
 
 test: ONLY = -m "not slow"
 test test-all: .venv/installed

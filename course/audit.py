@@ -15,11 +15,14 @@ import pandas as pd
 from PIL import Image
 
 from course.commands import add_folder_options, folder_command, merge_params, require_own
+from course.run import class_names
 from helpers import files, measures, preparation, preprocessing
 from helpers.files import CourseError
-from helpers.folder import check_names, read_folder, read_samples, refuse_inside
+from helpers.folder import Slices, check_names, read_folder, read_samples, refuse_inside
+from helpers.folder.faults import Faults
 from helpers.folder.labels import normalise_label
 from helpers.folder.listing import patient_key
+from helpers.folder.tables import read_table
 from helpers.judge import SPACES
 
 SIMULATED = "simulated.txt"  # what `phantom.write_dataset` leaves in its folder
@@ -38,7 +41,8 @@ def run(
         split: `split.csv` with file, group, split: of `data`. A column label must agree with it.
         out: Gets `audit.json`, and for each class `closest_CLASS.png`: the ten generated images
             that are most likely copies, above the real image that is nearest.
-        positive, negative: Names of label 1 and label 0; by default those of the notebooks.
+        positive, negative: Labels of the two classes in `data`; or, if the labels are 0 and 1,
+            names for them, by default those of the notebooks.
         sample_class: Which of the two the samples are, where they don't say so themselves.
         options: Of `data`, as `folder.read_folder` takes them.
 
@@ -50,27 +54,27 @@ def run(
         CourseError: Whatever is wrong with a folder, the split or the names; `out` holds files of
             others.
     """
-    positive, negative = positive or "haemorrhage", negative or "clear"
-    check_names(positive, negative)
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))
     require_own(out, "audit.json")
+    slices = read_folder(data, positive=positive, **options)
+    positive, negative = _name_classes(slices, positive, negative)
+    check_names(positive, negative)
     generated = read_samples(samples, positive=positive)
     if generated.scale:
         black, white = generated.scale
         print(f"{samples}: {black} becomes black and {white} white", flush=True)
     if generated.labels is None and sample_class not in (positive, negative):
         raise CourseError(
-            f"{samples} doesn't say of which class its images are: say it, as --class {positive} "
-            f"or --class {negative}."
+            f"{samples} doesn't say of which class its images are (--class is {sample_class!r}): "
+            f"use --class {positive!r} or --class {negative!r}."
         )
     if generated.labels is not None and sample_class:
         raise CourseError(f"{samples} says the class of each image itself: leave --class out.")
     drawn_labels = generated.labels
     if drawn_labels is None:
         drawn_labels = np.full(len(generated.greys), int(sample_class == positive))
-    slices = read_folder(data, positive=positive, **options)
     table = slices.table.join(_read_split(split, slices.table, data), on="file")
     trained = table["split"] == "train"
     for name, label in ((positive, 1), (negative, 0)):
@@ -114,17 +118,39 @@ def run(
     return report
 
 
+def _name_classes(slices: Slices, positive: str, negative: str) -> tuple[str, str]:
+    """The names of both classes: those that were given, or else the labels of the data.
+
+    Raises:
+        CourseError: `negative` is no label of the data, or one of several of this class.
+    """
+    if given := {"negative": negative} if negative else {}:
+        labels = [*slices.reading.negatives]
+        words = [label for label in labels if not label.isdecimal()]
+        if words and normalise_label(negative) not in map(normalise_label, words):
+            raise CourseError(
+                f"negative is {negative!r}, which is no label of class 0 in {slices.folder}: use "
+                f"{' or '.join(map(repr, words))}."
+            )
+    found = {"positive": "haemorrhage", "negative": "clear"}
+    found |= class_names(slices, given) | given
+    return positive or found["positive"], found["negative"]
+
+
 def _read_split(path: Path, real: pd.DataFrame, data: Path) -> pd.DataFrame:
     """Group and part by file; each file of `real`, the table of `data`, is in it once."""
-    try:
-        # Only an empty cell is unknown: a patient may be called NA.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("file")
-        table = table[["group", "split", *{"label"} & set(table)]]
-    except (OSError, KeyError, ValueError) as error:
-        reason = str(error).split("\n")[0]
+    if not path.is_file():
+        raise CourseError(f"{path} is no file: name the one with the columns file, group, split.")
+    faults = Faults()
+    found = read_table(path, faults)
+    faults.refuse(path)
+    if missing := {"file", "group", "split"} - set(found.header):
         raise CourseError(
-            f"{path} cannot be read as a split ({reason}): it needs file, group, split."
-        ) from None
+            f"{path} has no column {min(missing)}: it needs file, group and split in its first "
+            "line."
+        )
+    table = pd.DataFrame(found.rows, columns=found.header, dtype=str).set_index("file")
+    table = table[["group", "split", *{"label"} & set(table)]]
     names = set(real["file"])
     if unknown := names - set(table.index):
         raise CourseError(f"{path} does not name {min(unknown)} of {data}: correct one of them.")
@@ -162,12 +188,12 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
     for name, label, default in (("positive", 1, "haemorrhage"), ("negative", 0, "clear")):
-        words = f"name of class {label}, in file names (default: {default})"
+        words = f"label of class {label} (default: as in the data; {default}, if they have 0 and 1)"
         parser.add_argument(f"--{name}", default="", help=words)
     parser.add_argument(
         "--class", dest="sample_class", default="", help="class of all samples, if they name none"
     )
-    add_folder_options(parser, leave=("positive",))
+    add_folder_options(parser, leave=("positive", "given_split"))
     asked = merge_params(vars(parser.parse_args(arguments)))
     report = run(**asked)
     for name, found in report.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from course.commands import add_folder_options, folder_command, merge_params, require_own
 from helpers import baseline, files, parameters, preprocessing
-from helpers.folder import find_groups, from_parameters, read_folder, refuse_inside
+from helpers.folder import examine, lines, refuse_inside
 
 
 @folder_command
@@ -28,13 +28,16 @@ def main(arguments: list[str] | None = None) -> None:
     usual = parameters.NOTEBOOKS["seed"].default
     words = f"seed of folds and learning curve (default: seed of --params, or {usual})"
     parser.add_argument("--seed", type=int, help=words)
-    add_folder_options(parser)
+    add_folder_options(parser, leave=("given_split",))
     asked = argparse.Namespace(**merge_params(vars(parser.parse_args(arguments)), "seed"))
     if asked.out:
         refuse_inside(asked.out, asked.folder)
         require_own(out := files.project_path(asked.out), "baseline.json")
-    slices = read_folder(asked.folder, **vars(from_parameters(vars(asked))))
-    table = slices.table.assign(group=find_groups(slices).groups)
+    examined = examine(asked.folder, asked.seed, vars(asked), strict=False)
+    slices = examined.slices
+    if not asked.json:
+        print(*lines(examined, split=False), sep="\n", flush=True)
+    table = slices.table.assign(group=examined.grouping.groups)
     if asked.out:
         files.make_folder(out)
     images = preprocessing.prepare(slices.greys)

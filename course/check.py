@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 
 from course.commands import add_folder_options, folder_command, merge_params, say_how
+from course.run import class_names
 from helpers import parameters
 from helpers.files import CourseError, project_path
-from helpers.folder import draw_sheet, examine, fields, is_sheet, lines
+from helpers.folder import check_names, draw_sheet, examine, fields, is_sheet, lines
 
 
 @folder_command
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = f"seed of the split that is shown (default: split_seed of --params, or {usual})"
     parser.add_argument("--seed", type=int, help=words)
     add_folder_options(parser)
+    parser.set_defaults(negative="")  # which a file may have
     asked = merge_params(vars(parser.parse_args(arguments)), "split_seed")
     folder, as_json, sheet, seed = (asked.pop(name) for name in ("folder", "json", "sheet", "seed"))
     if sheet and project_path(sheet).is_relative_to(project_path(folder)):
@@ -45,3 +47,6 @@ def main(arguments: list[str] | None = None) -> None:
         draw_sheet(examined, project_path(sheet))
     if examined.refused:
         raise CourseError(examined.refused)
+    named = {name: asked[name] for name in ("positive", "negative") if asked[name]}
+    named |= class_names(examined.slices, named)
+    check_names(named.get("positive", "haemorrhage"), named.get("negative", "clear"))

@@ -4,6 +4,7 @@ import argparse
 import concurrent.futures
 import functools
 import io
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -31,7 +32,8 @@ def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] =
         words = "label of class 1, such as malignant; all other labels are class 0"
         parser.add_argument("--positive", default="", help=words)
     parser.add_argument("--classes", nargs=2, default=[], help=text("classes"))
-    parser.add_argument("--given-split", action="store_true", help=text("given_split"))
+    if "given_split" not in leave:
+        parser.add_argument("--given-split", action="store_true", help=text("given_split"))
     parser.add_argument("--window", nargs=2, type=float, default=[], help=text("window"))
     parser.add_argument(
         "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help=text("leave_out")
@@ -41,12 +43,13 @@ def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] =
 
 def say_how(text: str) -> str:
     """How an option that a text names is typed behind a command; empty where it names none."""
-    words = [name if "_" in name else f"{name}: " for name in OPTIONS]  # "positive" is a word, too
-    if not any(word in text for word in words):
+    # "positive" is a word, too.
+    words = [name if "_" in name else rf"{name}(:| is) " for name in OPTIONS]
+    if ".yaml" in text or " is read as " in text or not re.search("|".join(words), text):
         return ""
     return (
         "(Here, an option such as label_column: sick is typed as --label-column sick, and a list "
-        "such as classes: [a, b] as --classes a b.)"
+        "such as classes: [a, b] as --classes a b; put quotes around a value with spaces.)"
     )
 
 
@@ -129,7 +132,7 @@ def command(
             print(f"{name} cannot be used ({error.strerror}): correct the path.", file=sys.stderr)
             return 2
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
-            print("\nStopped. The same command resumes from here.", file=sys.stderr)
+            print("\nStopped. The same command goes on from what is finished.", file=sys.stderr)
             return 130
         return 0
 

@@ -27,8 +27,10 @@ from course.params import NOTEBOOKS, declared_parameters, load_parameters, may_c
 from course.report import arms_table, write_report
 from helpers import files, machine
 from helpers.files import CourseError
-from helpers.folder import Examined, check_names, examine, from_parameters, lines, refuse_inside
+from helpers.folder import Slices, check_names, examine, from_parameters, lines, refuse_inside
+from helpers.folder.labels import normalise_label
 from helpers.parameters import check_values, describe
+from helpers.recipes import choose_recipe
 
 # Everything a run writes, and all that FRESH=1 removes; last the file that marks a run's folder.
 WRITES = (
@@ -69,6 +71,7 @@ def run(
     """
     parameters = load_parameters(profile, extra) | (changes or {})
     check_values(**parameters)
+    choose_recipe(parameters["recipe"], parameters["recipe_changes"])
     from_parameters(parameters)
     require_weights(parameters)
     folder = files.project_path(out or f"runs/{profile}")
@@ -79,7 +82,7 @@ def run(
         examined = examine(data_folder, parameters["split_seed"], parameters)
         fingerprint = examined.fingerprint_with_groups
         print(f"{data_folder}", *lines(examined), sep="\n", flush=True)
-        parameters |= class_names(examined, parameters) | {"data_dir": str(data_folder)}
+        parameters |= class_names(examined.slices, parameters) | {"data_dir": str(data_folder)}
     check_names(parameters.get("positive", "haemorrhage"), parameters.get("negative", "clear"))
     settings = {"parameters": parameters, "data": fingerprint}
     before = files.read_json(folder / "run.json").get("settings")
@@ -89,11 +92,11 @@ def run(
     known = known and not (folder / "study.json").exists()
     if folder.is_dir() and not known and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no run of the course: choose another.")
-    if before and gan_settings(**before) != gan_settings(**settings) and not fresh:
+    other = _changed(gan_settings(**before), gan_settings(**settings)) if before else []
+    if other and not fresh:
         raise CourseError(
-            f"{folder} holds a run with other settings or data (profile "
-            f"{before['parameters'].get('profile')}): choose another OUT, or start over with "
-            "FRESH=1."
+            f"{folder} holds a run with other settings or data ({', '.join(other)}): choose "
+            "another OUT, or start over with FRESH=1 or --fresh."
         )
     held = files.lock(files.make_folder(folder) / ".lock", wait=wait)
     try:
@@ -128,11 +131,24 @@ def require_weights(parameters: dict[str, Any]) -> None:
         raise CourseError(refusal.strip())
 
 
-def class_names(examined: Examined, parameters: dict[str, Any]) -> dict[str, str]:
-    """Names of the classes that the data have in words, where no parameter gives others."""
-    names = dict(zip(("negative", "positive"), examined.slices.names, strict=True))
+def class_names(slices: Slices, parameters: dict[str, Any]) -> dict[str, str]:
+    """Names of the classes that the data have in words, where no parameter gives others.
+
+    Raises:
+        CourseError: `negative` is one of several labels that are of this class.
+    """
+    several = slices.reading.negatives
+    negative = normalise_label(str(parameters.get("negative", "")))
+    if len(several) > 1 and negative in map(normalise_label, several):
+        counts = ", ".join(f"{name} ({count})" for name, count in several.items())
+        raise CourseError(
+            f"negative is {parameters['negative']}, but all these labels would get this name: "
+            f"{counts}; take two labels, as classes: [{parameters['negative']}, "
+            f"{slices.names[1]}], or give negative a name for all of them."
+        )
+    names = dict(zip(("negative", "positive"), slices.names, strict=True))
     return {
-        key: re.sub(r"^\W+|[^\w .-]", "", name)
+        key: re.sub(r"^\W+", "", re.sub(r"[^\w .-]+", "-", name))
         for key, name in names.items()
         if key not in parameters and not name.isdecimal()
     }
@@ -148,6 +164,13 @@ def gan_settings(parameters: dict[str, Any], data: str = "") -> tuple[str, dict[
     declared = declared_parameters()
     names = set().union(*(declared[name] for name in NOTEBOOKS[:3])) - {"data_dir"}
     return data, {k: v for k, v in parameters.items() if k in names}
+
+
+def _changed(before: tuple[str, dict[str, Any]], now: tuple[str, dict[str, Any]]) -> list[str]:
+    """What differs between two `gan_settings`: names of parameters, and "the data"."""
+    (data, values), (new_data, new) = before, now
+    names = sorted(name for name in {*values, *new} if values.get(name) != new.get(name))
+    return [*names, *(["the data"] if data != new_data else [])]
 
 
 def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:

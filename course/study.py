@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from course.commands import command
-from course.params import load_parameters
+from course.params import load_parameters, read_parameters
 from course.replicate import CLASSES, run_unit
 from course.report import inline_figures, render
 from course.run import class_names
@@ -39,12 +39,15 @@ from helpers.arms import (
     gain_titles,
 )
 from helpers.files import CourseError
-from helpers.folder import check_names, examine, lines, refuse_inside
+from helpers.folder import OPTIONS, check_names, examine, lines, refuse_inside
 from helpers.recipes import choose_recipe
 from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, say
 from helpers.verdict import foresee as foresee_answers
 
 FOLDS = 8
+# Of a file that --params names; the folds replace a split.
+READ = {*OPTIONS, "positive", "negative", "gan_steps", "recipe", "recipe_changes",
+        "checkpoint_every", "fresh_count", "precision"} - {"given_split"}  # fmt: skip
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
 
 
@@ -476,6 +479,8 @@ def run_study(
     if folder.is_dir() and not begun and any(folder.glob("[!.]*")):
         raise CourseError(f"{folder} is not empty and holds no study: choose another OUT.")
     changes = load_parameters(profile, extra)
+    if extra and (unused := {*read_parameters(files.project_path(extra))} - READ):
+        print(f"A study does not use these parameters of {extra}: {', '.join(sorted(unused))}.")
     asked = {"seeds": seeds, "quarters": quarters, "sets": sets, "images": images}
     asked |= {"threads": threads, "first_seed": first_seed, "workers": workers}
     parameters.check_values(**changes, **asked)
@@ -490,9 +495,9 @@ def run_study(
         refuse_inside(folder, files.project_path(data))
         examined = examine(data, first_seed, changes, strict=False)
         settings["fingerprint"] = examined.fingerprint_with_groups
-        named = class_names(examined, changes)
+        named = class_names(examined.slices, changes)
         names |= {1: named.get("positive", names[1]), 0: named.get("negative", names[0])}
-        parts["data"] = lines(examined)
+        parts["data"] = lines(examined, split=False)
         print(*parts["data"], sep="\n", flush=True)
         labels, groups = examined.slices.table["label"].to_numpy(), examined.grouping.groups
         settings["images"] = len(labels)
@@ -508,7 +513,12 @@ def run_study(
             for fold in plan_of_folds
             for part in (fold.train, *fold.quarters[:enough])
         )
-        if least < 16 and enough and least_whole(plan_of_folds, labels) >= 16:
+        if (whole := least_whole(plan_of_folds, labels)) < 16:
+            raise CourseError(
+                f"{data}: a fold would train on {whole} images of a class, and a GAN needs 16: add "
+                "images, or more patients."
+            )
+        if least < 16 and enough:
             print(
                 "Too few images for a GAN on a quarter of them: no quarter gets one, so no_gain "
                 "cannot come out."

@@ -50,7 +50,8 @@ class Parameter:
         else:
             fits, instead = isinstance(value, kind), self.instead or INSTEAD[kind]
         if not fits:
-            raise CourseError(f"{name} is {value!r}: {instead}.")
+            read = " read as" if kind is str else ""  # by YAML, to which yes is a truth value
+            raise CourseError(f"{name} is{read} {value!r}: {instead}.")
 
 
 INSTEAD = {

@@ -100,5 +100,5 @@ def choose_recipe(name: str, changes: dict[str, Any] | None = None) -> Recipe:
     known = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := [name for name in changes or {} if name not in known]:
         words = f"{unknown[0]!r} is no setting of a recipe: use some of {', '.join(known)}"
-        raise CourseError(f"recipe: {words}.")
+        raise CourseError(f"recipe_changes: {words}.")
     return dataclasses.replace(RECIPES[name], **(changes or {}))

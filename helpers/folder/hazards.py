@@ -1,5 +1,6 @@
 """What may spoil the answer, said before anything is trained."""
 
+import difflib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -51,10 +52,29 @@ def _warn_of_labels(slices: Slices, grouping: Grouping) -> Warnings:
         some = _some(f"{files[i]} and {files[j]}" for i, j in both)
         said = _count(len(both), "pair looks", "pairs look")
         yield "two_labels", f"{said} like the same picture, under two labels: {some}"
+    for rare, common in _misspelt(slices):
+        yield (
+            "spelling",
+            f"label {rare} looks like {common} misspelt, and counts as {slices.names[0]}: correct "
+            "it, or take two labels by classes",
+        )
     if conflicts := slices.reading.conflicts:
         some = _some(conflicts)
         said = _count(len(conflicts), "image is", "images are")
         yield "folders", f"{said} in the folder of the other class: {some}"
+
+
+def _misspelt(slices: Slices) -> list[tuple[str, str]]:
+    """Labels of class 0 with few images that look like another label, and that label."""
+    negatives = slices.reading.negatives
+    known = {slices.names[1]: int(slices.table["label"].sum())} | negatives
+    return [
+        (rare, near[0])
+        for rare, count in negatives.items()
+        if len(negatives) > 1 and not rare.isdecimal()
+        and (others := [name for name, more in known.items() if more >= 4 * count])
+        and (near := difflib.get_close_matches(rare, others, 1, cutoff=0.8))
+    ]  # fmt: skip
 
 
 def _warn_of_few(slices: Slices, refused: str) -> Warnings:

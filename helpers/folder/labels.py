@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import yaml
+
 from helpers.files import CourseError
 
 # (negative, positive): pairs in which nobody takes one for the other.
@@ -43,6 +45,11 @@ def words_in(name: str) -> set[str]:
 def findings(text: str) -> list[str]:
     """The findings in a label that names several, as `Mass|Effusion`; one where it doesn't."""
     return [normalise_label(part) for part in re.split(r"[|;,/+&]", text)]
+
+
+def quote(label: str) -> str:
+    """A label as it must be written in a YAML file: in quotes, where it is no plain text there."""
+    return label if isinstance(yaml.safe_load(label), str) else f"'{label}'"
 
 
 def is_unknown(text: str) -> bool:
@@ -117,11 +124,11 @@ def two_classes(
         one, other = (written[w] for w in used)
         raise CourseError(
             f"{where}: {no_label}the labels are {one!r} and {other!r}: say which one is positive, "
-            f"as positive: {one} or positive: {other}."
+            f"as positive: {quote(one)} or positive: {quote(other)}."
         )
     first, second = (written[w] for w, _ in counts.most_common(2))
     raise CourseError(
         f"{where}: {no_label}there are {len(counts)} classes, and two are supported ({listed}): "
-        f"set one against all others, as positive: {first}, or choose two and say which one is "
-        f"positive, as classes: [{first}, {second}] and positive: {first}."
+        f"set one against all others, as positive: {quote(first)}, or choose two and say which one "
+        f"is positive, as classes: [{quote(first)}, {quote(second)}] and positive: {quote(first)}."
     )

@@ -109,6 +109,7 @@ class Reading:
     columns: dict[str, str | None] = field(
         default_factory=lambda: dict.fromkeys(("file", "label", "patient", "split"))
     )
+    negatives: dict[str, int] = field(default_factory=dict)  # images by label of class 0
     notes: list[str] = field(default_factory=list)
     proposals: list[str] = field(default_factory=list)  # columns that may hold patients
     conflicts: list[str] = field(default_factory=list)  # files in the folder of another class

@@ -35,7 +35,7 @@ class Options:
                      "positive"):  # fmt: skip
             if not isinstance(getattr(self, name), str):
                 value = getattr(self, name)
-                raise CourseError(f"{name} is {value!r}: write it as one text, in quotes.")
+                raise CourseError(f"{name} is read as {value!r}: write it as one text, in quotes.")
         if not isinstance(self.given_split, bool):
             raise CourseError(f"given_split is {self.given_split!r}: write true or false.")
         if not _texts(self.classes) or len(self.classes) not in (0, 2):
@@ -58,7 +58,7 @@ class Options:
             re.compile(self.patient_pattern)
         except re.error as error:
             raise CourseError(
-                f"patient_pattern {self.patient_pattern!r} is no regular expression ({error}): "
+                f"patient_pattern '{self.patient_pattern}' is no regular expression ({error}): "
                 r"write one such as 'person(\d+)_'."
             ) from None
 

@@ -28,9 +28,9 @@ def check_names(positive: str, negative: str) -> None:
     for name in (positive, negative):
         if not (isinstance(name, str) and re.fullmatch(r"\w[\w .-]*", name)):
             raise CourseError(
-                f"the class name {name!r} goes into file names: use letters, digits, spaces and -, "
-                "in quotes where the name means something in YAML, as yes and 1 do; a label of the "
-                "data is renamed there, too."
+                f"the class name {name!r} goes into file names: use letters, digits, spaces and "
+                "_ . -, and quotes in a YAML file where the name is a word such as yes or a "
+                "number; if it is a label of your data, rename it there, too."
             )
     if positive == negative:
         raise CourseError(f"both classes are called {positive!r}: give each its own name.")

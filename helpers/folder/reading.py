@@ -69,6 +69,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(f"left out as of other classes: {counts}")
     words = Counter(entry.word for entry in entries if _label(entry, classes) == 0)
+    reading.negatives = dict(words.most_common())
     if len(set(map(normalise_label, words))) > 1:
         counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(
@@ -168,6 +169,11 @@ def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
             f"{files.folder / listing}: no named column holds the names of images in this folder "
             f"(the first is {example}): write one line per image, with its name in a column file, "
             f"or name the column that has the names as id_column{other}."
+        )
+    if asked.listing:
+        raise CourseError(
+            f"{files.folder}: listing is {asked.listing}, so the folders should be the classes, "
+            "but there are no two folders with images: leave listing out, or sort the images."
         )
     raise CourseError(
         f"{files.folder / 'labels.csv'} is missing: write one line per image, its file and 0 or 1, "

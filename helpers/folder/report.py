@@ -75,8 +75,13 @@ def describe(slices: Slices, grouping: Grouping, part: np.ndarray, refused: str 
     return Examined(slices, grouping, part, refused, find_hazards(slices, grouping, refused))
 
 
-def lines(examined: Examined) -> list[str]:
-    """What was used and found, in lines that a run prints before it begins."""
+def lines(examined: Examined, split: bool = True) -> list[str]:
+    """What was used and found, in lines that a run prints before it begins.
+
+    Args:
+        examined: The folder.
+        split: Whether its split is told, and why there is none.
+    """
     slices, grouping, part = examined.slices, examined.grouping, examined.part
     table, reading = slices.table, slices.reading
     columns = reading.columns
@@ -100,12 +105,12 @@ def lines(examined: Examined) -> list[str]:
         text.append(_window_line(slices.window))
     text.append(_patients_line(table, columns["patient"], slices.reading.groups))
     text.append(_groups_line(grouping, len(table)))
-    if columns["split"]:
+    if columns["split"] and split:
         kept = "kept" if slices.given else "not kept; given_split: true keeps it"
         text.append(f"given split ({columns['split']}): {kept}")
-    if examined.refused:
+    if examined.refused and split:
         text.append("parts: none; a warning says why")
-    else:
+    elif split:
         text += [
             f"{name}: {int(np.sum(part == name))} images ("
             + ", ".join(
@@ -119,7 +124,9 @@ def lines(examined: Examined) -> list[str]:
         names = ", ".join(slices.unused[:3]) + (", …" if len(slices.unused) > 3 else "")
         text.append(f"note: images that are not used: {names}")
     text += [f"note: {note}" for note in reading.notes]
-    return text + [f"warning ({found['kind']}): {found['text']}" for found in examined.warnings]
+    why = examined.refused.rstrip(".")
+    told = [found for found in examined.warnings if split or found["text"] != why]
+    return text + [f"warning ({found['kind']}): {found['text']}" for found in told]
 
 
 def _window_line(window: dict[str, float]) -> str:

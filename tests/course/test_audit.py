@@ -115,7 +115,7 @@ def test_samples_of_one_class_are_audited_from_a_flat_folder_and_from_an_array(
             str(folder / "split.csv"), "--out", str(tmp_path / "audit"),
         ]  # fmt: skip
         assert audit.main(arguments) == 2
-        assert "say it, as --class haemorrhage or --class clear" in capsys.readouterr().err
+        assert "use --class 'haemorrhage' or --class 'clear'" in capsys.readouterr().err
         assert audit.main([*arguments, "--class", "haemorrhage"]) == 0
         found.append(json.loads((tmp_path / "audit" / "audit.json").read_text()))
     np.savez(tmp_path / "samples.npz", images=greys, labels=np.ones(len(greys), int))
@@ -173,7 +173,7 @@ def test_samples_prepared_otherwise_are_noticed(
 
 
 @pytest.mark.parametrize(("split", "words"), [
-    ("file,label\nx,1\n", "cannot be read as a split"),
+    ("file,label\nx,1\n", "has no column group"),
     ("file,label,group,split\nx,1,0,train\n", "does not name"),
 ])  # fmt: skip
 def test_an_audit_with_a_wrong_split_is_refused(folder, tmp_path, split, words, capsys):

@@ -43,8 +43,8 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("data_dir: /home", "no notebook has a parameter 'data_dir'"),
-    ("checkpoints_dir: /home", "no notebook has a parameter 'checkpoints_dir'"),
+    ("data_dir: /home", "data_dir is a folder: give folders with the command"),
+    ("checkpoints_dir: /home", "checkpoints_dir is a folder"),
     ("classifier: imagenet", "classifier 'imagenet' is unknown: use one of resnet50, resnet50-i"),
     ("protocol: papers", "protocol 'papers' is unknown: use one of steps, paper"),
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
@@ -52,10 +52,10 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("arms: classic, original", "arms: original_gan is missing: it must always be named"),
     ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
     ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
-    ("label_column: 1", "label_column is 1: write it as one text, in quotes"),
+    ("label_column: 1", "label_column is read as 1: write it as one text, in quotes"),
     ("dose: 1,39", "dose is '1,39': use a number, 0 or more, such as 1.5"),
     ("dose: -1", "dose is -1: use a number, 0 or more"),
-    ("positive: yes", "positive is True: write it as one text, in quotes"),
+    ("positive: yes", "positive is read as True: write it as one text, in quotes"),
     ("positive: a/b", "class name 'a/b' goes into file names"),
     ("positive: sick\nnegative: sick", "both classes are called 'sick'"),
 ])  # fmt: skip

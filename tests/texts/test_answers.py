@@ -117,15 +117,17 @@ def test_the_readme_shows_the_rule_as_it_was_tried():
     scale = np.sqrt((1 / people[0] + 1 / people[1]) / (4 / 200))
     truth = [perfect[name] for name in verdict.FACTORS]
     helps = chances_of_answers(summary, "true", truth, scale, 3)["helps"]
-    assert 0.175 < helps < 0.225 and "There it would be about 20 %" in README
+    assert (
+        0.175 < helps < 0.225 and f"of {sum(people) - 1} people, as here, in about 20 %" in README
+    )
     assert "generator in about 20 % of cases" in evaluation
     assert f"{people[0]} and {people[1]} in the two classes" in evaluation
     perfect = summary["answers"]["true"]
     gain = 100 * summary["true_gains"]["true"]["exposure"]
     found = f"*helps* in {100 * perfect['helps']:.0f} % of {perfect['studies']} studies"
     assert f"gains {gain:.1f} points: {found}" in power
-    assert f"gains {gain:.1f} points with 200 slices of 200 people" in README
-    assert f"*helps* in {100 * perfect['helps']:.0f} % of such studies" in README
+    assert f"a perfect generator gains {gain:.0f} points. A study of 200 people" in README
+    assert f"answers *helps* in {100 * perfect['helps']:.0f} % of cases" in README
 
 
 @pytest.mark.parametrize(("number", "steps"), [(0, 120), (1, 480)])
