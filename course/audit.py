@@ -179,7 +179,11 @@ def _read_split(path: Path, real: pd.DataFrame, data: Path) -> pd.DataFrame:
 @folder_command
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m course audit", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m course audit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     for name, words in (
         ("samples", "folder of generated images, or an NPY or NPZ array"),
         ("data", "folder of real images"),

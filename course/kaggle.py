@@ -27,7 +27,7 @@ def fetch() -> Path:
     try:
         import kagglehub
     except ImportError:
-        raise CourseError("kagglehub is missing: .venv/bin/pip install -e '.[kaggle]'.") from None
+        raise CourseError("kagglehub is missing: use `pip install kagglehub`.") from None
     try:
         folder = Path(kagglehub.dataset_download(KAGGLE_NAME))
     except Exception as error:  # kagglehub passes on whatever its network layer raises

@@ -143,12 +143,12 @@ def read_pattern(entries: list[Entry], pattern: str) -> None:
         entry.unknown = not entry.keys
     if len(found) > 1 and len(set(found)) == 1:
         raise CourseError(
-            f"patient_pattern {pattern!r} gives every image the same patient, {found[0]}: put "
+            f"patient_pattern '{pattern}' gives every image the same patient, {found[0]}: put "
             r"brackets around the part that differs, as in 'patient(\d+)_'."
         )
     if not found:
         raise CourseError(
-            f"patient_pattern {pattern!r} fits no file name, such as {entries[0].file}: correct it."
+            f"patient_pattern '{pattern}' fits no file name, such as {entries[0].file}: correct it."
         )
 
 
