@@ -54,6 +54,8 @@ def run(
         CourseError: Whatever is wrong with a folder, the split or the names; `out` holds files of
             others.
     """
+    if positive and negative:
+        check_names(positive, negative)
     split, out = map(files.project_path, (split, out))
     for folder in (samples, data):
         refuse_inside(out, files.project_path(folder))

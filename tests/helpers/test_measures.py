@@ -434,6 +434,6 @@ def test_every_measure_has_one_expectation(pool):
 
 def test_one_name_for_both_classes_is_refused(tmp_path, capsys):
     folders = [x for name in ("samples", "data", "split", "out") for x in (f"--{name}", tmp_path)]
-    names = ["--positive", "clear"]
+    names = ["--positive", "clear", "--negative", "clear"]
     assert audit.main([str(argument) for argument in [*folders, *names]]) == 2
     assert "both classes are called 'clear'" in capsys.readouterr().err
