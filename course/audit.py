@@ -124,15 +124,14 @@ def _name_classes(slices: Slices, positive: str, negative: str) -> tuple[str, st
     """The names of both classes: those that were given, or else the labels of the data.
 
     Raises:
-        CourseError: `negative` is no label of the data, or one of several of this class.
+        CourseError: `negative` is not the label of this class, or one of several.
     """
     if given := {"negative": negative} if negative else {}:
         labels = [*slices.reading.negatives]
         words = [label for label in labels if not label.isdecimal()]
-        if words and normalise_label(negative) not in map(normalise_label, words):
+        if len(words) == 1 and normalise_label(negative) not in map(normalise_label, words):
             raise CourseError(
-                f"negative is {negative!r}, which is no label of class 0 in {slices.folder}: use "
-                f"{' or '.join(map(repr, words))}."
+                f"negative is {negative!r}, which is no label in {slices.folder}: use {words[0]!r}."
             )
     found = {"positive": "haemorrhage", "negative": "clear"}
     found |= class_names(slices, given) | given

@@ -132,7 +132,7 @@ def command(
             print(f"{name} cannot be used ({error.strerror}): correct the path.", file=sys.stderr)
             return 2
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
-            print("\nStopped. The same command goes on from what is finished.", file=sys.stderr)
+            print("\nStopped. Run the same again: what is finished is kept.", file=sys.stderr)
             return 130
         return 0
 

@@ -45,10 +45,9 @@ from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, 
 from helpers.verdict import foresee as foresee_answers
 
 FOLDS = 8
-# Of a file that --params names; the folds replace a split.
-READ = {*OPTIONS, "positive", "negative", "gan_steps", "recipe", "recipe_changes",
-        "checkpoint_every", "fresh_count", "precision"} - {"given_split"}  # fmt: skip
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
+# Of a file that --params names; the folds replace a split.
+READ = {*OPTIONS, "negative", *USED} - {"given_split"}
 
 
 # --- The plan -------------------------------------------------------------------------------------

@@ -49,7 +49,11 @@ def findings(text: str) -> list[str]:
 
 def quote(label: str) -> str:
     """A label as it must be written in a YAML file: in quotes, where it is no plain text there."""
-    return label if isinstance(yaml.safe_load(label), str) else f"'{label}'"
+    try:
+        plain = yaml.safe_load(f"[{label}]") == [label]
+    except (ValueError, yaml.YAMLError):
+        plain = False
+    return label if plain else "'" + label.replace("'", "''") + "'"
 
 
 def is_unknown(text: str) -> bool:

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 from PIL import Image
 
@@ -14,6 +15,7 @@ from course.run import class_names
 from helpers import machine
 from helpers.files import CourseError
 from helpers.folder import examine, read_folder
+from helpers.folder.labels import quote
 
 
 @pytest.fixture
@@ -73,6 +75,11 @@ def test_a_stroke_in_a_label_becomes_a_hyphen_in_the_classs_name(tmp_path, class
 def test_an_audit_takes_the_classes_names_from_the_data(classes):
     slices = read_folder(classes(tumour=20, healthy=20), positive="tumour")
     assert audit._name_classes(slices, "tumour", "") == ("tumour", "healthy")
+    several = read_folder(slices.folder, positive="tumour")
+    several.reading.negatives["cyst"] = 3
+    assert audit._name_classes(several, "tumour", "no tumour") == ("tumour", "no tumour")
+    with pytest.raises(CourseError, match="would get this name"):
+        audit._name_classes(several, "tumour", "healthy")
     with pytest.raises(CourseError, match=r"'helthy', which is no label .* use 'healthy'"):
         audit._name_classes(slices, "tumour", "helthy")
 
@@ -114,6 +121,15 @@ def test_a_baseline_says_what_it_takes_for_what(classes, monkeypatch, capsys):
 def test_a_file_of_parameters_is_refused_with_its_line_or_the_way_to_say_it(tmp_path, text, words):
     with pytest.raises(CourseError, match=f"mine.yaml.* ?{words}"):
         read_parameters(write_params(tmp_path, text))
+
+
+@pytest.mark.parametrize("label", [
+    "tumour", "yes", "0", "1.5", "@a", "a: b", "a, b", "x # y", "*x", "[", "it's", "- a",
+])  # fmt: skip
+def test_a_label_can_be_copied_from_a_message_into_a_file(label):
+    assert yaml.safe_load(f"positive: {quote(label)}\n") == {"positive": label}
+    assert yaml.safe_load(f"classes: [{quote(label)}, b]\n") == {"classes": [label, "b"]}
+    assert quote("tumour") == "tumour"
 
 
 def test_folders_that_are_no_classes_are_not_asked_for_a_table(tmp_path, classes):
