@@ -121,18 +121,8 @@ def run(
 
 
 def _name_classes(slices: Slices, positive: str, negative: str) -> tuple[str, str]:
-    """The names of both classes: those that were given, or else the labels of the data.
-
-    Raises:
-        CourseError: `negative` is not the label of this class, or one of several.
-    """
-    if given := {"negative": negative} if negative else {}:
-        labels = [*slices.reading.negatives]
-        words = [label for label in labels if not label.isdecimal()]
-        if len(words) == 1 and normalise_label(negative) not in map(normalise_label, words):
-            raise CourseError(
-                f"negative is {negative!r}, which is no label in {slices.folder}: use {words[0]!r}."
-            )
+    """The names of both classes: those that were given, or else the labels of the data."""
+    given = {"negative": negative} if negative else {}
     found = {"positive": "haemorrhage", "negative": "clear"}
     found |= class_names(slices, given) | given
     return positive or found["positive"], found["negative"]

@@ -28,7 +28,7 @@ from course.report import arms_table, write_report
 from helpers import files, machine
 from helpers.files import CourseError
 from helpers.folder import Slices, check_names, examine, from_parameters, lines, refuse_inside
-from helpers.folder.labels import normalise_label
+from helpers.folder.labels import is_standard_pair, normalise_label, quote
 from helpers.parameters import check_values, describe
 from helpers.recipes import choose_recipe
 
@@ -135,16 +135,23 @@ def class_names(slices: Slices, parameters: dict[str, Any]) -> dict[str, str]:
     """Names of the classes that the data have in words, where no parameter gives others.
 
     Raises:
-        CourseError: `negative` is one of several labels that are of this class.
+        CourseError: `negative` is not the label of this class, or is one of several.
     """
-    several = slices.reading.negatives
-    negative = normalise_label(str(parameters.get("negative", "")))
-    if len(several) > 1 and negative in map(normalise_label, several):
-        counts = ", ".join(f"{name} ({count})" for name, count in several.items())
+    negative = str(parameters.get("negative", ""))
+    labels = {normalise_label(label): label for label in slices.reading.negatives}
+    known = normalise_label(negative) in labels
+    if known and len(labels) > 1:
+        counts = ", ".join(f"{name} ({n})" for name, n in slices.reading.negatives.items())
         raise CourseError(
-            f"negative is {parameters['negative']}, but all these labels would get this name: "
-            f"{counts}; take two labels, as classes: [{parameters['negative']}, "
-            f"{slices.names[1]}], or give negative a name for all of them."
+            f"negative is {negative}, but all these labels would get this name: {counts}; take two "
+            f"labels, as classes: [{quote(negative)}, {quote(slices.names[1])}], or give negative "
+            "a name for all of them."
+        )
+    if negative and not known and len(labels) == 1 and not is_standard_pair({*labels}):
+        word = next(iter(labels.values()))
+        raise CourseError(
+            f"negative is {negative}, which is no label in {slices.folder}: leave negative out, or "
+            f"give the label of this class, as negative: {quote(word)}."
         )
     names = dict(zip(("negative", "positive"), slices.names, strict=True))
     return {

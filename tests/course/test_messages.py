@@ -72,16 +72,21 @@ def test_a_stroke_in_a_label_becomes_a_hyphen_in_the_classs_name(tmp_path, class
     assert class_names(slices, {}) == {"negative": "grade I-II", "positive": "grade III-IV"}
 
 
-def test_an_audit_takes_the_classes_names_from_the_data(classes):
+def test_a_name_of_the_negative_class_is_a_label_or_free_where_none_can_be_meant(classes):
     slices = read_folder(classes(tumour=20, healthy=20), positive="tumour")
     assert audit._name_classes(slices, "tumour", "") == ("tumour", "healthy")
-    several = read_folder(slices.folder, positive="tumour")
-    several.reading.negatives["cyst"] = 3
-    assert audit._name_classes(several, "tumour", "no tumour") == ("tumour", "no tumour")
+    with pytest.raises(CourseError, match=r"helthy, which is no label .* negative: healthy\."):
+        class_names(slices, {"negative": "helthy"})
+    assert class_names(slices, {"negative": "Healthy"}) == {"positive": "tumour"}
+    slices.reading.negatives = {"healthy": 20, "Healthy": 3}
+    assert class_names(slices, {"negative": "healthy"}) == {"positive": "tumour"}, "one label"
+    slices.reading.negatives = {"healthy": 20, "cyst": 3}
+    assert audit._name_classes(slices, "tumour", "no tumour") == ("tumour", "no tumour")
     with pytest.raises(CourseError, match="would get this name"):
-        audit._name_classes(several, "tumour", "healthy")
-    with pytest.raises(CourseError, match=r"'helthy', which is no label .* use 'healthy'"):
-        audit._name_classes(slices, "tumour", "helthy")
+        audit._name_classes(slices, "tumour", "healthy")
+    for word in ("0", "no", "False"):
+        slices.reading.negatives = {word: 20}
+        assert class_names(slices, {"negative": "clear"}) == {"positive": "tumour"}, word
 
 
 def test_a_folder_that_is_too_small_for_a_gan_is_refused_by_a_plan(
