@@ -20,6 +20,7 @@ ANATOMY = (
         ("skull", (222, 75), (270, 40)), ("brain", (165, 140), (270, 120)),
         ("ventricle,\nfilled with fluid", (137, 85), (-14, 60)),
         ("calcified plexus", (107, 171), (-14, 150)), ("burned-in letter", (22, 236), (-14, 225)),
+        ("calcified\npineal gland", (130, 152), (270, 190)),
     )),
     ("clear, low in the head", (2, 1), 0.06, None, (
         ("skull base", (190, 155), (270, 120)), ("head rest", (212, 229), (270, 235)),
@@ -133,8 +134,8 @@ def show_anatomy() -> Figure:
     for axis, (title, seed, level, bleed, parts) in zip(axes, ANATOMY, strict=True):
         rng = np.random.default_rng(seed)
         patient = phantom.random_patient(rng)
-        plexus = phantom.CALCIFICATIONS[:1] if any("plexus" in part[0] for part in parts) else ()
-        patient = replace(patient, calcifications=plexus)
+        shown = any("calcified" in part[0] for part in parts)
+        patient = replace(patient, calcifications=phantom.CALCIFICATIONS if shown else ())
         grey = phantom.draw_slice(patient, rng, bleed=bleed, level=level, size=256)
         axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
         for name, place, at in parts:

@@ -68,14 +68,6 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         words = Counter(entry.word for entry in left_out)
         counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(f"left out as of other classes: {counts}")
-    words = Counter(entry.word for entry in entries if _label(entry, classes) == 0)
-    reading.negatives = dict(words.most_common())
-    if len(set(map(normalise_label, words))) > 1:
-        counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
-        reading.notes.append(
-            f"the class {classes.names[0]} holds several labels: {counts}; classes: [a, b] takes "
-            "two of them"
-        )
     if reading.listing:
         labels = {entry.file: _label(entry, classes) for entry in entries}
         reading.conflicts = compare_with_folders(files, labels, classes, asked, reading)
@@ -100,6 +92,15 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
     table, greys = _leave_out(table, greys, asked, reading)
     if len(set(table["label"])) < 2:
         raise CourseError(f"{source}: of one class no image is left: two classes are needed.")
+    zeros = set(table["file"][table["label"] == 0])
+    words = Counter(entry.word for entry in entries if entry.file in zeros)
+    reading.negatives = dict(words.most_common())
+    if len(set(map(normalise_label, words))) > 1:
+        counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
+        reading.notes.append(
+            f"the class {classes.names[0]} holds several labels: {counts}; classes: [a, b] takes "
+            "two of them"
+        )
     read = set(table["file"])
     seen = Counter(ending(name).lstrip(".") or "no ending" for name in files.pictures)
     if outside := files.outside(read):

@@ -146,6 +146,7 @@ def test_blank_slices_are_named_and_left_out_on_request(tmp_path):
     assert "25 images are blank" in kinds(tmp_path)["blank"]
     slices = read_folder(tmp_path, leave_out=["blank"])
     assert len(slices.table) == 95 and "left out: 25 blank" in slices.reading.notes
+    assert sum(slices.reading.negatives.values()) == sum(slices.table["label"] == 0)
     assert "blank" not in kinds(tmp_path, leave_out=["blank"])
 
 
