@@ -506,24 +506,17 @@ def run_study(
                 f"a class comes from {len(plan_of_folds)} patients or groups, too few for {FOLDS} "
                 "folds: add images of other patients."
             )
-        enough = min(quarters, len(plan_of_folds[0].quarters))
-        least = min(
-            np.bincount(labels[part], minlength=2).min()
-            for fold in plan_of_folds
-            for part in (fold.train, *fold.quarters[:enough])
-        )
         if (whole := least_whole(plan_of_folds, labels)) < 16:
             raise CourseError(
                 f"{data}: a fold would train on {whole} images of a class, and a GAN needs 16: add "
                 "images, or more patients."
             )
-        if least < 16 and enough:
-            print(
-                "Too few images for a GAN on a quarter of them: no quarter gets one, so no_gain "
-                "cannot come out."
-            )
-            enough = 0
-        settings["quarters"] = quarters = enough
+        enough = count_quarters(plan_of_folds, labels)
+        if enough < quarters:
+            got = f"{enough} of {quarters} quarters get" if enough else "no quarter gets"
+            lost = "" if enough else ", so no_gain cannot come out"
+            print(f"Too few images for GANs on a quarter of them: {got} one{lost}.")
+        settings["quarters"] = quarters = min(quarters, enough)
     check_names(names[1], names[0])
     settings["classes"] = [names[0], names[1]]
     before = begun["settings"]["values"] if begun else {}
@@ -569,6 +562,13 @@ def run_study(
 def least_whole(plan_of_folds: list[folds.Fold], labels: np.ndarray) -> int:
     """The fewest training images of a class in any fold."""
     return min(np.bincount(labels[fold.train], minlength=2).min() for fold in plan_of_folds)
+
+
+def count_quarters(plan_of_folds: list[folds.Fold], labels: np.ndarray) -> int:
+    """How many of the first quarters hold enough images of each class for GANs, in all folds."""
+    of_quarters = zip(*(fold.quarters for fold in plan_of_folds), strict=True)
+    fewest = [min(np.bincount(labels[x], minlength=2).min() for x in own) for own in of_quarters]
+    return next((k for k, count in enumerate(fewest) if count < 16), len(fewest))
 
 
 def _keep_prepared(folder, images, labels, groups, plan_of_folds) -> None:

@@ -11,12 +11,14 @@ stopped.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score
 
+from course.commands import command
 from helpers import files, machine
 
 RESULTS = PILOT = files.RESULTS / "pilot_resnet50.json"
@@ -44,13 +46,14 @@ def scale_steps(steps: float, slices: int) -> int:
     return max(1, round(steps * slices / TRAIN))
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Fit what is missing, and write after each fit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
-    results = parser.parse_args().results
+    results = parser.parse_args(arguments).results
     held = files.lock(results.with_suffix(".lock"))
     machine.setup()
     from helpers import classifiers, preprocessing
@@ -83,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

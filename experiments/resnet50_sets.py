@@ -2,10 +2,12 @@
 
     python experiments/resnet50_sets.py --studies study-36 study-144
 
-The sets, their GANs and the slices to score on are those of `course study`. A GAN that is in the
-study's folder is used; one that isn't is trained there with the study's seeds. ResNet-50 is trained
-from scratch, one fit for each arm and set, with as many steps as in `pilot_resnet50.py`, for 144
-slices: fewer slices get fewer. A row is one set: the same command goes on where it was stopped.
+The sets and the slices to score on are those of `course study`, and so are the recipe and the seeds
+of the GANs. A GAN whose checkpoint is in the study's folder is used. Otherwise it is trained there
+again: on another machine this is another GAN, so a row names its images by their fingerprint.
+ResNet-50 is trained from scratch, one fit for each arm and set, with as many steps as in
+`pilot_resnet50.py`, for 144 slices: fewer slices get fewer. A row is one set: the same command goes
+on where it was stopped. A set that fails is left out, and named at the end.
 """
 
 import argparse
@@ -64,7 +66,7 @@ def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
             where: replicate.score(truth, classifier.answer(test)) for where, test in tests.items()
         }
     row = {"images": task["images"], "number": task["number"], "seed": 0, "arms": scores}
-    row |= {"steps": own, "precision": task["precision"]}
+    row |= {"steps": own, "precision": task["precision"], "drawn": machine.fingerprint(drawn[0])}
     return row | {"seconds": time.monotonic() - started, "versions": machine.versions()}
 
 
@@ -74,20 +76,40 @@ def score_sets(tasks: list[dict[str, Any]], steps: int, processes: int) -> Itera
     Args:
         tasks, steps: As for `score_set`.
         processes: Sets at once. Two with a thread each are faster than one with two threads.
+
+    Raises:
+        CourseError: After all other sets: the errors of those that failed.
     """
+    failed = []
     if processes == 1:
-        yield from (score_set(task, steps) for task in tasks)
-        return
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    with concurrent.futures.ProcessPoolExecutor(
-        processes,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=machine.setup,
-        max_tasks_per_child=1,
-    ) as pool:
+        for task in tasks:
+            try:
+                yield score_set(task, steps)
+            except CourseError as error:
+                failed.append(str(error))
+    else:
+        os.environ.update(dict.fromkeys(THREADS, "1"))
+        pool = concurrent.futures.ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=machine.setup,
+            max_tasks_per_child=1,
+        )
         begun = [pool.submit(score_set, task, steps) for task in tasks]
-        for finished in concurrent.futures.as_completed(begun):
-            yield finished.result()
+        try:
+            for finished in concurrent.futures.as_completed(begun):
+                try:
+                    yield finished.result()
+                except CourseError as error:
+                    failed.append(str(error))
+        except BaseException:  # no set may go on for hours without its row being kept
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if failed:
+        raise CourseError("\n".join(failed))
 
 
 def summarise(rows: list[dict[str, Any]], stronger: str) -> dict[str, Any]:
@@ -121,12 +143,15 @@ def main(arguments: list[str] | None = None) -> None:
         raise CourseError(f"{asked.results} has rows with other settings: choose another.")
     rows = before.get("rows", [])
     done = {(row["images"], row["number"]) for row in rows}
-    todo = []
+    todo, sizes = [], set()
     for folder in asked.studies:
         study = files.read_json(folder / "study.json")
         if not study or study["settings"]["data"]:
             raise CourseError(f"{folder} holds no study of simulated sets: run course study first.")
         tasks = plan(study["settings"] | {"seeds": 1, "sets": SETS}, folder.resolve())
+        if tasks[0]["images"] in sizes:
+            raise CourseError(f"{folder} has sets as large as another study: name one of the two.")
+        sizes.add(tasks[0]["images"])
         todo += [task for task in tasks if (task["images"], task["number"]) not in done]
     for row in score_sets(todo, pilot["steps"], asked.processes):
         rows = sorted([*rows, row], key=lambda x: (x["images"], x["number"]))

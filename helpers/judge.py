@@ -58,8 +58,8 @@ def load_judge() -> keras.Model:
 def judge_accuracy(images: np.ndarray, label: int, judge: keras.Model) -> float:
     """Share of images in which the judge sees the class that they are meant to show.
 
-    An audit's `judge_agreement` is another number: the share of all samples that look like slices
-    (`measures.like_a_slice`) and in which the judge sees their class.
+    Notebook 04's `judge_agreement` is another number: the share of all samples that look like
+    slices (`measures.like_a_slice`) and in which the judge sees their class.
 
     Args:
         images: ``(n, 32, 32, 1)``, ``float32``, -1 to 1.

@@ -448,9 +448,11 @@ def verdict(report: dict[str, Any]) -> list[str]:
     copies = report.get("copying")
     if copies and copies["flagged"]:
         low, high = copies["ci"]
+        named, count = len(copies["copies"]), round(copies["share"] * report["samples"])
+        chance = f" (about {named - count} of them by chance)" if named > count else ""
         lines.append(
-            f"{len(copies['copies'])} of {report['samples']} generated images are copies of "
-            f"training images (95 % interval of the share: {low:.0%} to {high:.0%}). "
+            f"{named} of {report['samples']} generated images are named as copies of training "
+            f"images{chance}. 95 % interval of the share of copies: {low:.0%} to {high:.0%}. "
             + NOT_SYNTHETIC
         )
     elif copies and copies["repeats"]:

@@ -190,8 +190,10 @@ def write_dataset(folder: str | Path, *, n: int = 200, seed: int = 0) -> Path:
     told = f"{n} simulated slices, seed {seed}, drawn by helpers.phantom: nobody's head.\n"
     if card.exists() and card.read_text(encoding="utf-8") == told:
         return folder
-    if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not card.exists()):
-        raise CourseError(f"{folder} is not empty and holds no simulated set: move it away.")
+    found = {path.name for path in folder.glob("[!.]*")} if folder.is_dir() else set()
+    own = {"head_ct", "labels.csv", "groups.csv", card.name}
+    if folder.is_file() or (found and not card.exists()) or found - own:
+        raise CourseError(f"{folder} holds something else than a simulated set: move it away.")
     if n % 2 or n < 24:
         raise ValueError(f"n is {n}; use an even number of at least 24 images")
     with files.atomic_folder(folder) as unfinished:

@@ -18,7 +18,7 @@ import small
 from conftest import ROOT, snapshot
 
 from course import study, workers
-from helpers import intervals, machine
+from helpers import folds, intervals, machine
 from helpers.arms import ARMS, OF_A_SET, QUARTER, WHOLE, gain_titles
 from helpers.files import CourseError, read_json, write_json
 
@@ -69,6 +69,17 @@ def test_no_two_gans_share_a_seed_and_growing_changes_none(data, tmp_path):
     assert len(set(of_set.values())) == len(of_set), "each set is drawn anew"
     more = study.plan(settings | {"sets": 5, "seeds": 4, "quarters": 3}, tmp_path)
     assert all(task in more for task in tasks)
+
+
+def test_a_quarter_with_too_few_images_does_not_lose_those_before_it():
+    labels = np.arange(200) % 2
+    large, small = np.zeros((2, 200), dtype=bool)
+    large[:40], small[:30] = True, True  # 20 and 15 of each class
+    of_folds = [[large] * 4, [large, large, small, large]]
+    drawn = [folds.Fold(~large, large, quarters, []) for quarters in of_folds]
+    assert study.count_quarters(drawn, labels) == 2
+    assert study.count_quarters(drawn[:1], labels) == 4
+    assert study.count_quarters([folds.Fold(~large, large, [small], [])], labels) == 0
 
 
 # --- The summary ----------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, monkeypa
     asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
     asked += ["--pilot", str(results.parent / "pilot.json")]
     assert published.main(asked) == 2 and len(trained) == 3 * 8
-    assert capsys.readouterr().err == "quarter/fold-5-0 failed: see output.txt.\n"
+    said = "fold 5, quarter-0, bundled: quarter/fold-5-0 failed: see output.txt.\n"
+    assert capsys.readouterr().err == said
     found = files.read_json(results)
     units = set(itertools.product(("real", "paper", "quarter-0", "brief"), range(8)))
     assert {(row["part"], row["fold"]) for row in found["rows"]} == units - {("quarter-0", 5)}
@@ -172,6 +173,12 @@ def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, monkeypa
     assert {"gan_only", "gan_only, 500 steps", "original_gan, 500 steps"} <= set(
         found["rows"][0]["arms"]
     )
+    monkeypatch.setattr(published, "TRAINED_QUARTERS", 2)
+    of_some = published.summarise_audits(found["rows"], 8)
+    assert len(of_some) == 6 and not any("quarter" in x for x in of_some), "only all quarters"
+    files.write_json(results, found | {"settings": found["settings"] | {"folds": "others"}})
+    assert published.main(asked) == 2
+    assert "other settings (folds others)" in capsys.readouterr().err
     files.write_json(results, found)
     monkeypatch.setattr(published, "EPOCHS", 3)
     assert published.main(asked) == 2
@@ -268,7 +275,9 @@ def test_a_generator_of_other_images_is_left_out_and_named(experiment, monkeypat
     files.write_json(gans / "paper" / "fold-3" / "clear" / "done.json", {"trained_on": "others"})
     asked = ["--data", str(folder), "--gans", str(gans), "--results", str(results)]
     assert published.main([*asked, "--pilot", str(results.parent / "no_pilot.json")]) == 2
-    assert "fold-3/clear has a generator of other images" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("fold 3, paper, bundled: ")
+    assert "fold-3/clear has a generator of other images" in said
     units = {(row["part"], row["fold"]) for row in files.read_json(results)["rows"]}
     assert len(units) == 4 * 8 - 1 and ("paper", 3) not in units
 

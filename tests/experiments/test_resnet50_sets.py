@@ -1,11 +1,15 @@
 """ResNet-50 on the simulated sets of a study: the same sets and GANs, its own fits."""
 
+import multiprocessing
+import time
+
 import numpy as np
 import pytest
 import resnet50_sets
 
 from course import replicate, study
 from helpers import classifiers, files, machine, preprocessing
+from helpers.files import CourseError
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +94,42 @@ def test_it_waits_for_the_pilot_and_for_the_study(begun, capsys):
     (begun / "study" / "study.json").unlink()
     assert run(begun) == 2 and "course study first" in capsys.readouterr().err
     assert not (begun / "results.json").exists()
+
+
+def made_up_set(task, _steps):
+    """In a process of its own: a set that fails, one that takes long, or one that is scored."""
+    if task["number"] == 0:
+        raise CourseError("set 0 is damaged.")
+    time.sleep(task.get("seconds", 0))
+    (task["folder"] / f"{task['number']}").write_text("scored")
+    return task
+
+
+def test_of_two_sets_at_once_one_may_fail_and_the_others_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(resnet50_sets, "score_set", made_up_set)
+    monkeypatch.setattr(machine, "setup", time.time)
+    tasks = [{"number": k, "folder": tmp_path} for k in range(4)]
+    kept = []
+    with pytest.raises(CourseError, match="set 0 is damaged"):
+        for row in resnet50_sets.score_sets(tasks, 1, processes=2):
+            kept.append(row["number"])
+    assert sorted(kept) == [1, 2, 3]
+
+
+def test_an_interrupt_ends_the_sets_that_are_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(resnet50_sets, "score_set", made_up_set)
+    monkeypatch.setattr(machine, "setup", time.time)
+    tasks = [{"number": k, "folder": tmp_path, "seconds": 60 * (k > 1)} for k in range(1, 5)]
+    scored = resnet50_sets.score_sets(tasks, 1, processes=2)
+    assert next(scored)["number"] == 1
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        scored.throw(KeyboardInterrupt)
+    assert time.monotonic() - begun < 30 and not multiprocessing.active_children()
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_two_studies_of_one_size_are_refused(begun, capsys):
+    asked = ["--studies", str(begun / "study"), str(begun / "study")]
+    asked += ["--pilot", str(begun / "pilot.json"), "--results", str(begun / "results.json")]
+    assert resnet50_sets.main(asked) == 2 and "as large as another" in capsys.readouterr().err

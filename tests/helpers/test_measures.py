@@ -189,6 +189,21 @@ def test_copies_are_said_in_the_verdict(pool):
     assert report["resembles"], "copies are good images"
 
 
+def test_the_number_of_copies_that_is_said_fits_its_interval():
+    """Where held-out people have near images, too, some of those named are there by chance."""
+    copying = {"flagged": True, "copies": [{}] * 100, "share": 0.275, "ci": [0.22, 0.34]}
+    (said,) = measures.verdict({"spaces": {}, "resembles": None, "samples": 200} | {
+        "copying": copying | {"near_held_out": 45}
+    })  # fmt: skip
+    assert said.startswith("100 of 200 generated images are named as copies of training images")
+    assert "(about 45 of them by chance). 95 % interval of the share of copies: 22% to 34%" in said
+    copying |= {"copies": [{}] * 55, "near_held_out": 0}
+    (said,) = measures.verdict(
+        {"spaces": {}, "resembles": None, "samples": 200, "copying": copying}
+    )
+    assert "chance" not in said
+
+
 @pytest.mark.parametrize("people", [4, 5])
 def test_too_few_held_out_people_for_the_second_test_are_reported(pool, people):
     """28 held-out images of four people; the other test still names copies."""

@@ -184,19 +184,24 @@ def test_the_same_seed_writes_the_same_files(folder, tmp_path):
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(CourseError, match="not empty"):
+    with pytest.raises(CourseError, match="something else"):
         phantom.write_dataset(tmp_path, n=24)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    phantom.write_dataset(tmp_path / "heads", n=24, seed=3)
+    (tmp_path / "heads" / "mine.csv").write_text("mine")
+    with pytest.raises(CourseError, match="something else"):
+        phantom.write_dataset(tmp_path / "heads", n=24, seed=4)
+    assert (tmp_path / "heads" / "mine.csv").read_text() == "mine"
 
 
 def test_a_set_that_is_there_stays_and_another_seeds_is_replaced(tmp_path):
     phantom.write_dataset(tmp_path / "heads", n=24, seed=3)
-    (tmp_path / "heads" / "seen").touch()
+    (tmp_path / "heads" / ".seen").touch()
     phantom.write_dataset(tmp_path / "heads", n=24, seed=3)
-    assert (tmp_path / "heads" / "seen").exists()
+    assert (tmp_path / "heads" / ".seen").exists()
     images = {path.name: path.read_bytes() for path in (tmp_path / "heads").rglob("*.png")}
     phantom.write_dataset(tmp_path / "heads", n=24, seed=4)
-    assert not (tmp_path / "heads" / "seen").exists()
+    assert not (tmp_path / "heads" / ".seen").exists()
     assert images != {path.name: path.read_bytes() for path in (tmp_path / "heads").rglob("*.png")}
 
 
