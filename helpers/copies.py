@@ -101,7 +101,7 @@ def nearness(
     return np.log((second + NONE) / (first.clip(0) + NONE)), nearest
 
 
-def chances(nearness: np.ndarray, usual: np.ndarray) -> np.ndarray:
+def chances(scores: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """How often an image of a new person is as near to one real image as these are.
 
     The `nearness` of new people's images is exponentially distributed. Its mean is estimated from
@@ -109,7 +109,7 @@ def chances(nearness: np.ndarray, usual: np.ndarray) -> np.ndarray:
     uncertainty of the estimate is part of the answer.
 
     Args:
-        nearness: ``(n,)``, as the function `nearness` gives it, which this name hides here.
+        scores: ``(n,)``, nearness, as the function of this name gives it.
         usual: ``(m,)``, the same of real images of different people.
 
     Returns:
@@ -121,7 +121,7 @@ def chances(nearness: np.ndarray, usual: np.ndarray) -> np.ndarray:
     usual = np.sort(usual)
     kept = int(np.ceil(USUAL * len(usual)))
     total = usual[:kept].sum() + (len(usual) - kept) * usual[kept - 1]
-    return (1 + nearness / total) ** -kept
+    return (1 + scores / total) ** -kept
 
 
 def find_copies(

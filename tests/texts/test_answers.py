@@ -274,6 +274,12 @@ def test_what_the_pages_tell_of_the_chances_of_each_answer():
         if people == 200:
             said = "With 200 patients, {1} of 100 studies find a gain of 8 points, and {0} find one"
             assert said.format(*told_of) in README
+    rule = kept("rule_one_quarter")["summary"]
+    room, three = rule["true_gains"]["true"]["oracle"], 0.03
+    truth = [three, three, room, three, room - three]
+    share = 100 * chances_of_answers(rule, "true", truth, np.sqrt(200 / 400), 1)["helps"]
+    own = (ROOT / "notebooks" / "07_your_own_images.ipynb").read_text()
+    assert f"(If they bring 3, only {share:.0f} do.)" in own
     gains = kept("rule")["summary"]["true_gains"]["true"]
     room = [100 * gains[name] for name in ("oracle", "exposure")]
     assert "{:.1f} points beside a quarter, and {:.1f} beside all".format(*room) in page
@@ -590,7 +596,10 @@ def test_what_04_tells_of_copying_by_step():
     assert f"is {coverage[2000]:.2f}, where real halves have {by_halves:.2f}" in text
     assert max(coverage, key=coverage.get) == 8000
     assert f"best coverage is {coverage[8000]:.2f}, after 8,000" in text
-    assert f"falls again, to {coverage[10_000]:.2f}:" in text
+    by_judge = {steps: row["judge"]["coverage"] for steps, row in rows.items()}
+    fall = f"(by the judge from {by_judge[8000]:.2f} to {by_judge[10_000]:.2f})"
+    assert f"falls again, to {coverage[10_000]:.2f} {fall}:" in text
+    assert f"coverage is {coverage[5000]:.2f}, and by the judge {by_judge[5000]:.2f}." in text
     assert [row["steps"] for row in rows.values() if row["repeats"]] == [*range(5000, 10_001, 1000)]
     first, last = (f"{rows[steps]['repeats_p']:.3f}" for steps in (5000, 10_000))
     assert f"$p$ is {first} there and {last} after 10,000 steps" in text
@@ -625,6 +634,10 @@ def test_what_04_tells_of_planted_faults():
     assert found == [round(means[w][f]["imagenet"]["coverage"], 2) for w, f in worlds]
     judged = means["heads"]["blur"]["judge"]["resembles"]
     assert f"every grid pass, and {judged:.0%} of".replace("%", " %") in text
+    without, whole = (means["heads"][fault] for fault in ("one kind missing", "true"))
+    seen = [whole["imagenet"], without["imagenet"], without["judge"]]
+    said = "heads from {:.2f} to {:.2f}, and to {:.2f} by the judge"
+    assert said.format(*(found["coverage"] for found in seen)) in text
     missing = {rates[world]["one kind missing"]["recognised"] for world in rates}
     true = {rates[world]["true"]["recognised"] for world in rates}
     assert f"finds it in {missing.pop():.0%} of".replace("%", " %") in text and not missing
@@ -670,6 +683,10 @@ def test_what_03_tells_of_its_edits():
     apart = [f"{x:.2f}" for found in (bright, plain) for x in np.sort(found["apart"])[[0, -1]]]
     assert "is {} to {}, and {} to {} without".format(*apart).replace("-", "−") in text
     assert sorted(bright["heads"])[1:3] == [1, 7] and bright["heads"].max() == 10
+    counts = ["{}, {}, {}, {} and {}".format(*found["heads"]) for found in (plain, bright)]
+    assert (
+        "change, {} of the ten pictures are heads; with *wrong range* {}.".format(*counts) in text
+    )
     names = ("no penalty", "neither soft nor noisy", "discriminator too strong")
     without, hard, strong = (by_edit[name] for name in names)
     assert (without["discriminator_gradient"] < plain["discriminator_gradient"]).sum() == 4
@@ -691,3 +708,19 @@ def test_what_03_tells_of_the_best_recipe():
     best, plain = coverage.pop("5e-4, averaged"), coverage["paper"]
     assert f"best mean coverage, {best:.2f} where `paper` has {plain:.2f}" in text
     assert max(coverage, key=coverage.get) == "learning rates 5e-4"  # "Of the single changes"
+    rows = pd.DataFrame(kept("ablation")["rows"])
+    found = rows.pivot(index="seed", columns="recipe", values="coverage")
+    beside = {
+        name: interval(found["5e-4, averaged"] - found[name])
+        for name in coverage
+        if name not in ("paper", "penalty on real", "averaged weights", "augmented")
+    }
+    for name in ("learning rates 5e-4", "hard labels"):
+        assert (
+            f"that of *{name}* by {{:.2f}} ({{:.2f}} to {{:.2f}})".format(*beside.pop(name)) in text
+        )
+    ((_, low, high),) = beside.values()
+    assert low < 0 < high and set(beside) == {"no penalty"}
+    agree = rows.groupby("recipe")["judge_agreement"].mean()
+    shares = [100 * agree[name] for name in ("5e-4, averaged", "no penalty")]
+    assert "in {:.0f} % of its images, and in {:.0f} % of those".format(*shares) in text
