@@ -513,9 +513,9 @@ def run_study(
             )
         enough = count_quarters(plan_of_folds, labels)
         if enough < quarters:
-            got = f"{enough} of {quarters} quarters get" if enough else "no quarter gets"
-            lost = "" if enough else ", so no_gain cannot come out"
-            print(f"Too few images for GANs on a quarter of them: {got} one{lost}.")
+            got = f"only {enough} of {quarters} quarters get GANs"
+            none = "no quarter gets a GAN, so no_gain cannot come out"
+            print(f"Too few images for GANs on a quarter of them: {got if enough else none}.")
         settings["quarters"] = quarters = min(quarters, enough)
     check_names(names[1], names[0])
     settings["classes"] = [names[0], names[1]]

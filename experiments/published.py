@@ -12,9 +12,9 @@ the audits of the generators, and no image. A unit that fails is left out, and n
 The primary result was fixed beforehand: *bundled*, recipe `paper`, 10,000 steps, balanced accuracy,
 a margin of 5 points, eight folds, one look; its gains at a quarter of the slices come from GANs of
 2,500 steps: as many epochs for haemorrhage, and a quarter more for clear slices, of which there are
-more. All else is secondary. No part is summarised before all its
-eight folds are there, and the quarters only together. An answer is given once, when the quarters
-are there, whatever the gains were before; other lengths and recipes have gains, and no answer.
+more. All else is secondary. No part is summarised before all its eight folds are there, and the
+quarters only together. An answer is given once, when the quarters are there, whatever the gains
+were before; other lengths and recipes have gains, and no answer.
 
 *Bundled* has all arms of a study, with the generators of each recipe at each length that was kept;
 at a quarter of the slices `part_gan` on four quarters, and the arms without a GAN on twelve.

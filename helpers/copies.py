@@ -109,7 +109,7 @@ def chances(scores: np.ndarray, usual: np.ndarray) -> np.ndarray:
     uncertainty of the estimate is part of the answer.
 
     Args:
-        scores: ``(n,)``, nearness, as the function of this name gives it.
+        scores: ``(n,)``, as `nearness` gives them.
         usual: ``(m,)``, the same of real images of different people.
 
     Returns:
