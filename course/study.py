@@ -506,10 +506,10 @@ def run_study(
                 f"a class comes from {len(plan_of_folds)} patients or groups, too few for {FOLDS} "
                 "folds: add images of other patients."
             )
-        if (whole := least_whole(plan_of_folds, labels)) < 16:
+        if (whole := least_whole(plan_of_folds, labels)) < preprocessing.FEWEST["train"]:
             raise CourseError(
-                f"{data}: a fold would train on {whole} images of a class, and a GAN needs 16: add "
-                "images, or more patients."
+                f"{data}: a fold would train on {whole} images of a class, and a GAN needs "
+                f"{preprocessing.FEWEST['train']}: add images, or more patients."
             )
         enough = count_quarters(plan_of_folds, labels)
         if enough < quarters:
@@ -568,7 +568,8 @@ def count_quarters(plan_of_folds: list[folds.Fold], labels: np.ndarray) -> int:
     """How many of the first quarters hold enough images of each class for GANs, in all folds."""
     of_quarters = zip(*(fold.quarters for fold in plan_of_folds), strict=True)
     fewest = [min(np.bincount(labels[x], minlength=2).min() for x in own) for own in of_quarters]
-    return next((k for k, count in enumerate(fewest) if count < 16), len(fewest))
+    enough = [count >= preprocessing.FEWEST["train"] for count in fewest]
+    return [*enough, False].index(False)
 
 
 def _keep_prepared(folder, images, labels, groups, plan_of_folds) -> None:

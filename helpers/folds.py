@@ -43,8 +43,8 @@ def draw_test_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
     of_class = [len(np.unique(groups[labels == label])) for label in (0, 1)]
     fewest = int(np.argmin(of_class))
     refusal = CourseError(
-        f"class {fewest} comes from {of_class[fewest]} patient(s) or group(s), too few to train "
-        "and to test on different ones: add images of other patients."
+        f"the {('negative', 'positive')[fewest]} class comes from {of_class[fewest]} patient(s) or "
+        "group(s), too few to train and to test on different ones: add images of other patients."
     )
     if of_class[fewest] < 2:
         raise refusal

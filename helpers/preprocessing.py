@@ -216,12 +216,12 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
                     parts[members] = part
                     room[part] = room[part] - counts
     for part, fewest in FEWEST.items():
-        for label in (0, 1):
+        for label, name in enumerate(("negative", "positive")):
             found = int(np.sum((parts == part) & (labels == label)))
             if found < fewest:
                 raise CourseError(
-                    f"too few images to split: the {part} part would hold {found} of class {label} "
-                    f"and needs {fewest}; add images of this class, or more patients."
+                    f"too few images to split: the {part} part would hold {found} of the {name} "
+                    f"class and needs {fewest}: add images of this class, or more patients."
                 )
     return parts
 

@@ -77,12 +77,12 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
     of_class = {k: [int(np.sum((parts == p) & (counts[k] > 0))) for p in PARTS] for k in (0, 1)}
     train = counts[:, parts == "train"].sum(axis=1)
     needed = {"train": 1, "validation": FEWEST_GROUPS, "test": FEWEST_GROUPS}
-    for k in (0, 1):
+    for k, name in enumerate(("negative", "positive")):
         short = [p for p, n in zip(PARTS, of_class[k], strict=True) if n < needed[p]]
         if short or train[k] < FEWEST["train"]:
             have = int(np.sum(counts[k] > 0))
             raise CourseError(
-                f"too few patients to split: class {k} has {int(total[k])} images of {have} "
+                f"too few patients to split: the {name} class has {int(total[k])} images of {have} "
                 f"patients (or groups of like images), and needs {sum(needed.values())} patients "
                 f"of its own and {FEWEST['train']} images left to train on, where {int(train[k])} "
                 "would be left: add patients, or, if others were read as such, name their column "
@@ -118,11 +118,11 @@ def _keep_given(
         inner = _split(labels[rest], groups[rest], seed, split)
         given[rest[inner == "validation"]] = "validation"
     for part, fewest in FEWEST.items():
-        for label in (0, 1):
+        for label, name in enumerate(("negative", "positive")):
             count = int(np.sum((given == part) & (labels == label)))
             if count < fewest:
                 raise CourseError(
-                    f"too few images in the given split: its {part} part holds {count} of class "
-                    f"{label} and needs {fewest}; add images, or leave given_split out."
+                    f"too few images in the given split: its {part} part holds {count} of the "
+                    f"{name} class and needs {fewest}: add images, or leave given_split out."
                 )
     return given

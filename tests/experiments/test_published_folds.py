@@ -42,7 +42,7 @@ def test_folds_follow_their_seed_and_refuse_too_small_a_set():
     first, again, other = (published_gans.draw_folds(labels, groups, seed) for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
     few = np.repeat([1, 0], [100, 20])
-    with pytest.raises(CourseError, match="of class 0 and needs 16"):
+    with pytest.raises(CourseError, match="of the negative class and needs 16"):
         published_gans.draw_folds(few, np.arange(120), 0)
 
 

@@ -122,5 +122,5 @@ def test_small_sets_get_an_answer_or_a_reason(measure):
     assert found["room"]["answer"] == "too_few" and "gain" not in found["room"]
     assert [point["share"] for point in found["curve"]] == [0.5, 1.0]
     assert baseline.draw_curve(found).axes
-    with pytest.raises(CourseError, match=r"class 1 comes from 1 patient.* add images"):
+    with pytest.raises(CourseError, match=r"the positive class comes from 1 patient.* add images"):
         measure(features, labels, np.where(labels == 1, 99, np.arange(24)))

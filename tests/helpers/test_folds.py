@@ -64,7 +64,7 @@ def test_fewer_groups_make_fewer_folds_and_one_group_is_refused():
     groups = np.r_[np.repeat([0, 1, 2], 10), np.arange(3, 103)]
     assert len(folds.draw_test_folds(labels, groups, 0)) == 3
     groups[:30] = 0
-    with pytest.raises(CourseError, match="class 1 comes from 1 patient"):
+    with pytest.raises(CourseError, match="the positive class comes from 1 patient"):
         folds.draw_test_folds(labels, groups, 0)
 
 
