@@ -176,37 +176,6 @@ def take_dose(
     return images[kept], labels[kept]
 
 
-def thin_out(
-    images: np.ndarray, labels: np.ndarray, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A share of each class: what a smaller data set would have held.
-
-    With one seed, a larger share holds all of a smaller one.
-
-    Args:
-        images, labels: ``(n, ...)`` and ``(n,)``, 0 or 1.
-        share: Between 0 and 1.
-        seed: Of the choice.
-
-    Returns:
-        Images and labels of those.
-
-    Raises:
-        CourseError: It is no share, or leaves a class without an image.
-    """
-    rng = np.random.default_rng(seed)
-    members = [rng.permutation(np.flatnonzero(labels == label)) for label in (1, 0)]
-    is_share = isinstance(share, float) and 0 < share < 1
-    counts = [round(share * len(of_class)) if is_share else 0 for of_class in members]
-    if not all(counts):
-        raise CourseError(
-            f"learning_curve: {share} of {len(images)} training images can't be fitted on: give "
-            "shares between 0 and 1 that leave images of both classes, or [] for no curve."
-        )
-    kept = np.concatenate([m[:n] for m, n in zip(members, counts, strict=True)])
-    return images[kept], labels[kept]
-
-
 def draw_batches(arm: Arm, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """All batches of a fit, one after another: 32 images per step, classes in equal shares.
 

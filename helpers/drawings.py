@@ -8,14 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from helpers import gan, measures, plots
-from helpers.classifiers import BATCH_SIZE
 
 NEIGHBOUR = 2  # the balls of the drawing reach to this one; those of the audit to the fifth
 POSITIONS = np.linspace(-6, 4, 101)  # of the one-dimensional discriminator
 GENERATED, REAL = -4.0, 2.0  # where its images lie
 UPDATES, PENALTY_WEIGHT = 800, 10.0  # of this discriminator
 STRIPS = 5  # permuted ones
-BATCHES = 4  # that are drawn of each arm
 PENALTIES = ("no penalty", "slope 1 on mixtures", "slope 0 on real images")
 
 
@@ -227,35 +225,4 @@ def show_updates() -> Figure:
     axis.legend(loc="upper left", frameon=False)
     axis.set(xlim=(-0.8, 9), ylim=(-0.8, 1.5))
     axis.axis("off")
-    return figure
-
-
-# --- 05 · Turns ----------------------------------------------------------------------------------
-
-
-def show_turns(real: int, steps: int) -> Figure:
-    """The batches of an arm without and with generated images, and the turns of a real slice.
-
-    Args:
-        real: Real training images.
-        steps: Batches of the arm without generated images; with them there are twice as many.
-    """
-    kinds = ("real alone", BATCH_SIZE, steps), ("half generated", BATCH_SIZE // 2, 2 * steps)
-    figure, axes = plt.subplots(2, 1, figsize=(8.5, 3.4), layout="constrained")
-    for axis, (name, places, count) in zip(axes, kinds, strict=True):
-        for row in range(BATCHES):
-            for place in range(BATCH_SIZE):
-                kind = place < places
-                axis.plot(place, row, "s", ms=7, color=plots.DARK if kind else plots.LIGHT,
-                          mfc=None if kind else "white")  # fmt: skip
-        turns = count * places / real
-        axis.set_title(
-            f"{name}: {count} batches × {places} real places / {real} real slices "
-            f"= {turns:.1f} turns for each slice",
-            fontsize=10,
-        )
-        names = [f"batch {k + 1}" for k in range(BATCHES)]
-        axis.set(xticks=[], yticks=range(BATCHES), yticklabels=names)
-        axis.set_ylim(BATCHES - 0.4, -0.6)
-        axis.spines[:].set_visible(False)
     return figure

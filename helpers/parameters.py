@@ -60,10 +60,6 @@ INSTEAD = {
 }  # fmt: skip
 
 
-def _are_shares(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(x, float) and 0 < x < 1 for x in value)
-
-
 # --- Of the notebooks ----------------------------------------------------------------------------
 
 NOTEBOOKS = {
@@ -111,10 +107,6 @@ NOTEBOOKS = {
     # Classifiers
     "arms": Parameter(
         "original, gan_only, original_gan, classic, duplicated", "what is compared, by commas"
-    ),
-    "learning_curve": Parameter(
-        [0.25, 0.5], "shares of the training images to fit classic on", fits=_are_shares,
-        instead="use a list of shares between 0 and 1, as [0.25, 0.5], or [] for no curve",
     ),
     "dose": Parameter(0.0, "generated images for each real one; 0: all that there are", low=0),
     "protocol": Parameter(

@@ -265,34 +265,6 @@ def show_arms(arms: dict[str, dict]) -> Figure:
     return figure
 
 
-def show_curve(
-    curve: dict[int, list[float]],
-    fresh: dict[int, float] | None = None,
-    word: str = "accuracy",
-) -> Figure:
-    """A learning curve: accuracy by number of real training images.
-
-    Args:
-        curve: By number: accuracy and the ends of its interval, shares.
-        fresh: Accuracy on fresh simulated slices by number, as diamonds.
-        word: What the accuracy is called, as `verdict.WORDS` has it.
-    """
-    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    mean, low, high = 100 * np.array(list(curve.values())).T
-    reach = np.abs([mean - low, high - mean])
-    kind = {"fmt": "o-", "color": DARK, "capsize": 4, "label": "on the test images, 95 % interval"}
-    axis.errorbar(list(curve), mean, reach, **kind)
-    if fresh:
-        diamonds = {"color": LIGHT, "mec": "black", "label": "on fresh simulated slices"}
-        axis.plot(list(fresh), 100 * np.array(list(fresh.values())), "D:", **diamonds)
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(list(curve), [str(size) for size in curve])
-    axis.set(xlabel="real training images", ylabel=f"{word}, %")
-    axis.minorticks_off()
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
 def show_by_step(rows: list[dict], limit: float) -> Figure:
     """Quality and copying by training step: coverage, and below it the p-value of the second test.
 

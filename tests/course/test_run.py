@@ -50,8 +50,6 @@ def test_numbers_that_cannot_be_are_refused_before_anything_runs(tmp_path, text)
     ("arms: [original, original_gan]", "arms is .*: write it as one text, in quotes"),
     ("arms: original, clasic", "arms: 'clasic' is unknown: use original, gan_only, "),
     ("arms: classic, original", "arms: original_gan is missing: it must always be named"),
-    ("learning_curve: 0.5", "learning_curve is 0.5: use a list of shares between 0 and 1"),
-    ("learning_curve: [0.5, 1.5]", "learning_curve is .*: use a list of shares"),
     ("label_column: 1", "label_column is read as 1: write it as one text, in quotes"),
     ("dose: 1,39", "dose is '1,39': use a number, 0 or more, such as 1.5"),
     ("dose: -1", "dose is -1: use a number, 0 or more"),

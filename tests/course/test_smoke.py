@@ -252,7 +252,7 @@ def test_other_peoples_data_from_end_to_end(kind, request, tmp_path):
     out, mine = tmp_path / "out", tmp_path / "few.yaml"
     few |= {"gan_steps": 2, "classifier_steps": 1, "arms": "original, original_gan"}
     few |= {"classifier": "bundled"} if kind == "dicom" else {}
-    mine.write_text(yaml.safe_dump(few | {"learning_curve": []}))
+    mine.write_text(yaml.safe_dump(few))
     done = call("--profile", "smoke", "--data", data, "--out", out, "--params", mine)
     assert done.returncode == 0, done.stdout + done.stderr
     metrics = files.read_json(out / "metrics.json")

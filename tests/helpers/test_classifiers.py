@@ -68,24 +68,6 @@ def test_a_dose_is_dealt_to_both_classes_and_no_more_than_there_is(synthetic):
         classifiers.take_dose(*synthetic, 40)
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5])
-def test_a_part_of_the_data_keeps_classes_and_nests(share):
-    labels = np.array([0] * 40 + [1] * 24)
-    images = np.arange(64.0).reshape(64, 1, 1, 1)
-    some, of_some = classifiers.thin_out(images, labels, share, 3)
-    assert np.sum(of_some == 1) == 24 * share and np.sum(of_some == 0) == 40 * share
-    assert (labels[some.ravel().astype(int)] == of_some).all()
-    more = classifiers.thin_out(images, labels, 0.75, 3)[0]
-    assert set(some.ravel()) < set(more.ravel())
-    assert set(some.ravel()) != set(classifiers.thin_out(images, labels, share, 4)[0].ravel())
-
-
-@pytest.mark.parametrize("share", [0, 1.0, -0.5, 0.01, "half"])
-def test_what_is_no_part_is_refused(share):
-    with pytest.raises(CourseError, match=r"learning_curve: .* give shares between 0 and 1"):
-        classifiers.thin_out(np.zeros((20, 1, 1, 1)), np.arange(20) % 2, share, 0)
-
-
 def test_arms_are_chosen_by_name(slices):
     every = dict.fromkeys(IN_NOTEBOOK, Arm(*slices))
     assert list(classifiers.choose_arms(every, "classic, original_gan,original")) == [

@@ -78,14 +78,6 @@ def test_intervals_that_miss_are_another_colour():
     assert list(hit[0].get_xdata()) == [0, 1] and list(missed[0].get_xdata()) == [2]
 
 
-def test_the_turns_are_places_over_slices():
-    titles = [axis.get_title() for axis in drawings.show_turns(144, 120).axes]
-    assert (
-        "= 26.7 turns" in titles[0]
-        and "240 batches × 16 real places / 144 real slices = 26.7 turns" in titles[1]
-    )
-
-
 def test_the_generators_update_goes_back_through_the_discriminator():
     """Boxes from right to left, joined by the dotted arrows."""
     (axis,) = drawings.show_updates().axes

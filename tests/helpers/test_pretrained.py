@@ -92,7 +92,7 @@ def test_04_and_05_begin_at_once(names, smoke, tmp_path):
     files.write_json(tmp_path / "metrics.json", {key: made[key] for key in of_01})
     for name in ("run.json", "prepared.npz", "split.csv"):
         shutil.copy(smoke[0] / name, tmp_path)
-    brief = {"classifier_steps": 1, "fresh_count": 64, "learning_curve": []}
+    brief = {"classifier_steps": 1, "fresh_count": 64}
     brief |= {"samples_per_class": 40, "arms": "original, original_gan", "out_dir": str(tmp_path)}
     values = params.load_parameters("quick") | brief
     for name in names:

@@ -53,7 +53,6 @@ TAUGHT = {
     "05_evaluation": {
         "intervals": {"check_table", "resampled_t"},
         "leaks": {"near_copies", "not_in_real", "SealedTest"},
-        "classifiers": {"thin_out"},
         "verdict": {"decide"},
     },
 }  # fmt: skip

@@ -64,7 +64,6 @@ def test_each_refuses_another_type_and_names_the_value(name):
     ("seed", True, "use a whole number from 0 to"), ("seed", 1.0, "use a whole number from 0 to"),
     ("gan_steps", 0, "use a whole number from 1 to"), ("dose", -0.1, "use a number, 0 or more"),
     ("recipe", "best", "use one of paper, brief"), ("given_split", 1, "write true or false"),
-    ("learning_curve", [0.5, 1.0], "a list of shares between 0 and 1"),
     ("recipe_changes", [], "write lines of the form name: value"),
     ("precision", "float16", "use one of auto, float32"),
 ])  # fmt: skip
