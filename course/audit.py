@@ -114,6 +114,8 @@ def run(
             grey = Image.fromarray(preprocessing.to_grey_levels(sheet))
             sheets[name] = grey.resize((grey.width * 3, grey.height * 3), 0)
     files.write_json(out / "audit.json", report)  # first: it marks the folder as an audit's
+    for earlier in out.glob("closest_*.png"):  # of a class that is not audited this time
+        earlier.unlink()
     for name, sheet in sheets.items():
         with files.atomic_write(out / f"closest_{name}.png") as temporary:
             sheet.save(temporary)

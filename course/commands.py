@@ -4,6 +4,7 @@ import argparse
 import concurrent.futures
 import functools
 import io
+import os
 import re
 import signal
 import sys
@@ -105,9 +106,9 @@ def command(
 ) -> Callable[..., int]:
     """Make a function a command that prints an error message, never a traceback.
 
-    `hint` adds a line to a message, or nothing. The command returns the exit code: 0 done, 2 an
-    error that the user can fix, 130 interrupted. SIGTERM counts as an interrupt, so kernels and
-    workers end as they do with Ctrl-C.
+    `hint` adds a line to a message, or nothing. The command returns the exit code: 0 done, 1 nobody
+    reads the output any more, 2 an error that the user can fix, 130 interrupted. SIGTERM counts as
+    an interrupt, so kernels and workers end as they do with Ctrl-C.
     """
 
     @functools.wraps(main)
@@ -121,6 +122,9 @@ def command(
         except CourseError as error:
             print("\n".join(filter(None, [str(error), hint(str(error))])), file=sys.stderr)
             return 2
+        except BrokenPipeError:  # whoever read the output has ended, as head does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
         except PermissionError as error:
             print(f"{error.filename} is forbidden: change its permissions.", file=sys.stderr)
             return 2

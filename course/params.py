@@ -49,7 +49,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     """The content of a YAML file of names and values; none may come twice."""
     try:
         text = path.read_text(encoding="utf-8")
-        content, node = yaml.safe_load(text) or {}, yaml.compose(text, yaml.SafeLoader)
+        content, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
     except FileNotFoundError:
         raise CourseError(f"{path} does not exist: correct the path.") from None
     except OSError as error:
@@ -64,12 +64,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{where} cannot be read as YAML ({reason}): write lines such as positive: tumour, "
             "and a text with a backslash in single quotes."
         ) from None
+    if content is None:  # an empty file
+        return {}
     if not isinstance(content, dict):
         raise CourseError(
             f"{path} must hold lines of the form name: value, with a space after the colon."
         )
     lines: dict[str, int] = {}
-    for key, _ in node.value if node else ():
+    for key, _ in node.value:
         line = key.start_mark.line + 1
         if key.value in lines:
             raise CourseError(

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 
 from course.workers import THREADS
@@ -43,6 +44,7 @@ def run_unit(task: dict[str, Any]) -> str:
         ):
             started = time.monotonic()
             machine.setup()
+            matplotlib.use("agg")  # in a worker's thread no other backend may draw
             unit = _run_set if task["kind"] == "set" else _run_fold
             found = unit(task, folder)
             named = {name: task[name] for name in ("kind", "number", "quarter", "seed")}

@@ -40,11 +40,11 @@ from helpers.arms import (
 )
 from helpers.files import CourseError
 from helpers.folder import OPTIONS, check_names, examine, lines, refuse_inside
+from helpers.folds import FOLDS
 from helpers.recipes import choose_recipe
 from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, say
 from helpers.verdict import foresee as foresee_answers
 
-FOLDS = 8
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
 # Of a file that --params names; the folds replace a split.
 READ = {*OPTIONS, "negative", *USED} - {"given_split"}
@@ -373,9 +373,16 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def foresee(
-    settings: dict[str, Any], units: int, labels: np.ndarray | None, groups: np.ndarray | None
+    settings: dict[str, Any],
+    units: int,
+    labels: np.ndarray | None,
+    groups: np.ndarray | None,
+    enough: int,
 ) -> str:
-    """Hours, expected width and the chance of each answer, before anything is trained."""
+    """Hours, expected width and the chance of each answer, before anything is trained.
+
+    `enough` is how many quarters are large enough for a GAN.
+    """
     seconds = time_step(settings["values"], settings["threads"])
     each = seconds * settings["values"]["gan_steps"] * len(CLASSES) + 60
     at_once = max(1, settings["workers"])
@@ -396,8 +403,8 @@ def foresee(
         likely = ", ".join(f"{name} {x:.0%}" for name, x in chances.items() if x > 0.005)
         text += f" If GAN images truly gain {100 * gain:.0f} points: {likely}."
     rule = files.read_json(RULE)
-    if quarters == 1:
-        more = rule["settings"]["quarters"]
+    more = rule["settings"]["quarters"]
+    if quarters == 1 and enough >= more:
         nothing = foresee_answers(people, more)[1][0.0]
         text += f" (With --quarters {more}, no_gain would be {nothing['no_gain']:.0%} at 0 points.)"
     perfect = rule["summary"]["true_gains"]["true"]
@@ -431,7 +438,8 @@ with contextlib.redirect_stdout(io.StringIO()):
                        preview_every=1, watch=Clock())
 print(np.median(np.diff(ends)))
 """
-    return float(machine.run_python(code).split()[-1])
+    advice = "if you set precision, set it to auto; if not, report this line"
+    return float(machine.run_python(code, advice=advice).split()[-1])
 
 
 def run_study(
@@ -483,13 +491,14 @@ def run_study(
     asked = {"seeds": seeds, "quarters": quarters, "sets": sets, "images": images}
     asked |= {"threads": threads, "first_seed": first_seed, "workers": workers}
     parameters.check_values(**changes, **asked)
+    changes.pop("given_split", None)  # the folds replace a split, also in the fingerprint
     choose_recipe(changes["recipe"], changes["recipe_changes"])
     values = {name: changes[name] for name in USED}
     values["fresh_count"] = 2 * (values["fresh_count"] // 2)
     names = {1: changes.get("positive", "haemorrhage"), 0: changes.get("negative", "clear")}
     settings: dict[str, Any] = {"profile": profile, "data": data, **asked, "values": values}
     parts: dict[str, Any] = {}
-    labels = groups = None
+    labels, groups, enough = None, None, 0
     if data:
         refuse_inside(folder, files.project_path(data))
         examined = examine(data, first_seed, changes, strict=False)
@@ -527,13 +536,11 @@ def run_study(
         raise CourseError(f"{folder} holds a study with other settings or data: choose another.")
     tasks = plan(settings, folder)
     if only_plan or "foreseen" not in begun:
-        foreseen = foresee(settings, len(tasks), labels, groups)
+        foreseen = foresee(settings, len(tasks), labels, groups, enough)
         print(foreseen, flush=True)
         if only_plan:
             return {"foreseen": foreseen, "settings": settings}
         parts["foreseen"] = foreseen
-    else:
-        print(begun["foreseen"], flush=True)
     held = files.lock(files.make_folder(folder) / ".lock")
     try:
         if not begun:  # the folder is a study's before anything else is in it
@@ -547,6 +554,8 @@ def run_study(
         study = collect(tasks, settings, folder, **parts)
         done = {_key(row) for row in study["rows"]}
         if todo := [task for task in tasks if _key(task) not in done]:
+            if begun:
+                print(f"{len(todo)} of {len(tasks)} units are missing.", flush=True)
             files.make_folder(folder / "rows")
             try:
                 # After each unit, so that a kill loses nothing that is finished.
@@ -587,8 +596,9 @@ def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
     """What must not change in a study that is begun; the data's fingerprint stays."""
     may_change = ("sets", "seeds", "quarters", "threads", "workers", "data")
     fixed = {key: value for key, value in settings.items() if key not in may_change}
-    # Each machine computes as it does best; the rows say how.
-    values = {key: value for key, value in settings["values"].items() if key != "precision"}
+    # Each machine computes as it does best; the rows say how. Folds need no fresh images.
+    free = {"precision", "fresh_count"} if settings["data"] else {"precision"}
+    values = {key: value for key, value in settings["values"].items() if key not in free}
     return fixed | {"values": values}
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import stats
 
 from course import workers
+from course.commands import command
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "ablation.json"
@@ -133,7 +134,8 @@ def train_one(name: str, changes: dict, seed: int, settings: dict, scratch: Path
     } | measure(drawn, held_out, label, load_judge())
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Run what is missing, and write after each run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -145,15 +147,13 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2, help="trainings at once, one thread each")
     parser.add_argument("--scratch", type=Path, default=files.PROJECT / "runs" / "ablation")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     results = files.read_json(asked.results)
     # Chosen once: all rows are to differ in their recipe and seed alone.
     precision = results["settings"]["precision"] if results else machine.choose_precision()
     settings = {"steps": asked.steps, "label": 1, "data_seed": 2019, "training_images": 72,
                 "held_out": asked.held_out, "precision": precision}  # fmt: skip
-    if results and results["settings"] != settings:
-        sys.exit(f"{asked.results} holds runs with {results['settings']}: move it away first.")
-    rows = results.get("rows", [])
+    rows = files.read_results(asked.results, settings).get("rows", [])
     recipes = {"paper": {}} | {"six": SIX, "together": TOGETHER, "rest": REST}[asked.changes]
     done = {(row["recipe"], row["seed"]) for row in rows}
     pool = ProcessPoolExecutor(
@@ -188,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

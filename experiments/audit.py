@@ -15,11 +15,14 @@ so these intervals may be too narrow.
 """
 
 import argparse
+import sys
 from collections import defaultdict
 
 import numpy as np
 
+from course.commands import command
 from helpers import files, intervals, machine
+from helpers.files import CourseError
 
 RESULTS = files.RESULTS / "audit.json"
 TRAIN, HELD_OUT, NEW, COPIES = 144, 56, 200, 10
@@ -168,18 +171,25 @@ def summarise(rows: list[dict]) -> tuple[dict, dict]:
     return rates, means
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Draw, measure, count, and write; what an earlier call has measured is kept."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", type=int, default=20, help="sets of each kind")
     parser.add_argument("--world", choices=list(WORLDS), help="measure only this one")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     machine.setup()
     from helpers import planted
 
+    made = {
+        "images": {"train": TRAIN, "held_out": HELD_OUT, "generated": NEW, "copies": COPIES},
+        "faults": {"grain": planted.GRAIN, "grid": planted.GRID, "blur_pixels": planted.BLUR},
+    }
     known = files.read_json(RESULTS)
+    if known and any(known[name] != made[name] for name in made):
+        raise CourseError(f"{RESULTS} has rows with other images or faults: move it away.")
     rows, level = known.get("rows", []), known.get("level", {})
     pools = {"heads": draw_heads(POOL, SEED), "textures": planted.draw_textures(POOL, SEED)}
     spoilt = {world: spoil(pool) for world, (pool, _) in pools.items()}
@@ -203,17 +213,7 @@ def main() -> None:
             RESULTS,
             {
                 "command": "python experiments/audit.py",
-                "images": {
-                    "train": TRAIN,
-                    "held_out": HELD_OUT,
-                    "generated": NEW,
-                    "copies": COPIES,
-                },
-                "faults": {
-                    "grain": planted.GRAIN,
-                    "grid": planted.GRID,
-                    "blur_pixels": planted.BLUR,
-                },
+                **made,
                 "versions": machine.versions(),
                 "rates": rates,
                 "level": level,
@@ -228,4 +228,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

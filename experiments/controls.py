@@ -27,6 +27,7 @@ import joblib
 import numpy as np
 
 from course import study
+from course.commands import command
 from course.replicate import ADDED, score
 from course.workers import THREADS
 from helpers import files, machine
@@ -127,7 +128,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Run the sets that are missing, and write after each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -135,18 +137,19 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=12)
     parser.add_argument("--at-once", type=int, default=2, help="sets at once, 1.5 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    rows = files.read_json(asked.results).get("rows", [])
-    done = {row["number"] for row in rows}
     from helpers import bundled
 
+    settings = {"sizes": SIZES, "fresh": FRESH, "added": ADDED, "C": bundled.C}
+    rows = files.read_results(asked.results, settings).get("rows", [])
+    done = {row["number"] for row in rows}
     todo = [joblib.delayed(run_set)(k) for k in range(asked.sets) if k not in done]
     for found in joblib.Parallel(asked.at_once, return_as="generator_unordered")(todo):
         rows = sorted(rows + found, key=lambda row: (row["number"], row["images"]))
         content = {
             "command": " ".join(["python experiments/controls.py", *sys.argv[1:]]),
-            "settings": {"sizes": SIZES, "fresh": FRESH, "added": ADDED, "C": bundled.C},
+            "settings": settings,
             "versions": machine.versions(),
         }
         if len(rows) > len(SIZES):
@@ -156,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,10 +15,12 @@ The rates, and one row a set, go into `experiments/results/copying.json`.
 """
 
 import argparse
+import sys
 from collections import defaultdict
 
 import numpy as np
 
+from course.commands import command
 from helpers import files, intervals, machine
 
 RESULTS = files.RESULTS / "copying.json"
@@ -179,7 +181,8 @@ def run_real(data: str, draws: int) -> tuple[list[dict], list[list[str]]]:
     return rows, twins
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Draw, test, count, and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -187,7 +190,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--data", help="folder of the real set; only numbers are kept")
     parser.add_argument("--real-only", action="store_true", help="keep the other rows as they are")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.real_only and not asked.data:
         parser.error("--real-only needs --data")
     machine.setup()
@@ -235,7 +238,7 @@ def main() -> None:
         {
             "command": "python experiments/copying.py"
             + (" --data head-ct-hemorrhage" if real else ""),
-            "draws": asked.draws,
+            "draws": before["draws"] if asked.real_only else asked.draws,
             "images": {"train": TRAIN, "held_out": HELD_OUT, "generated": NEW, "copies": COPIES},
             "level": copies.LEVEL,
             "versions": machine.versions(),
@@ -247,4 +250,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

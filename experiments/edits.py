@@ -9,6 +9,7 @@ trained for 30 steps with five seeds. `results/edits.json` gets one row a traini
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import nbformat
 import pandas as pd
 import papermill
 
+from course.commands import command
 from course.params import load_parameters
 from helpers import files, machine
 
@@ -40,6 +42,7 @@ NUMBERS = ("output_on_real", "output_on_fake", "discriminator_gradient")
 # Runs at the end; its output is read back.
 TELL = f"""
 import json
+import sys
 told = []
 for seed in {SEEDS}:
     pictures, numbers = train_briefly(chosen)
@@ -80,13 +83,14 @@ def execute(notebook: nbformat.NotebookNode, parameters: dict, folder: Path) -> 
     return json.loads("".join(out.text for out in last.outputs if out.name == "stdout"))
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Prepare the slices, train with each edit, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         parameters = load_parameters("quick") | {"out_dir": folder}
@@ -105,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

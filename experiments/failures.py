@@ -9,12 +9,14 @@ of failures once more with other seeds. `results/failures.json` gets one row a t
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 import papermill
 
+from course.commands import command
 from course.params import load_parameters
 from helpers import files, machine
 
@@ -25,6 +27,7 @@ SIGNS = ("variety", "output_on_real", "output_on_fake", "generator_gradient")
 # Runs behind the gallery; its output is read back.
 TELL = f"""
 import json
+import sys
 told = {{"signs": signs[{list(SIGNS)}].to_dict("index"), "precision": trained[positive].precision}}
 print(json.dumps(told))
 """
@@ -55,13 +58,14 @@ def copy_run(run: Path, folder: str | Path) -> None:
         shutil.copy(files.require_file(run / name, "01_preprocessing"), folder)
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Train to the gallery, go through it with each seed, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, default=files.PROJECT / "runs" / "quick")
-    run = parser.parse_args().run.resolve()
+    run = parser.parse_args(arguments).run.resolve()
     values = load_parameters("quick")
     with tempfile.TemporaryDirectory() as copy:
         copy_run(run, copy)
@@ -95,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

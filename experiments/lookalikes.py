@@ -9,6 +9,7 @@ of each original. Writes `experiments/results/lookalikes.json`.
 
 import argparse
 import io
+import sys
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from course.commands import command
 from helpers import files, intervals, lookalikes, machine, phantom, preprocessing
 
 RESULT = files.RESULTS / "lookalikes.json"
@@ -23,12 +25,13 @@ EDGE = 160  # pixels of an original
 AUGMENTED = 8  # copies of each original
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--originals", type=int, default=300)
     parser.add_argument("--copies", type=int, default=100, help="copies for each kind of change")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     content = {
         "command": "python experiments/lookalikes.py",
         "versions": machine.versions(),
@@ -204,4 +207,4 @@ def augment(grey: np.ndarray, rng) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,12 +10,14 @@ Each pilot set has 144 simulated slices, of which the
 are 2,000 further slices.
 """
 
+import argparse
 import sys
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score
 
+from course.commands import command
 from course.replicate import ADDED
 from helpers import files, machine
 from helpers.arms import ARMS
@@ -33,8 +35,12 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"mean_balanced_accuracy": {str(c): x for c, x in means.items()}, "chosen": chosen}
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Fit the arms of all sets with each strength, and keep their balanced accuracy."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
     machine.setup()
     from helpers import bundled, preprocessing, trunk
 
@@ -74,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

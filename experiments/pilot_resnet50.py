@@ -58,7 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
     machine.setup()
     from helpers import classifiers, preprocessing
 
-    rows = files.read_json(results).get("rows", [])
+    settings = {"sets": SETS, "train": TRAIN, "steps": STEPS, "test": TEST}
+    rows = files.read_results(results, settings).get("rows", [])
     done = {(row["set"], row["arm"]) for row in rows}
     test, truth = preprocessing.fresh_slices(TEST, 34_000)
     for number in range(SETS):
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append({"set": number, "arm": name, "score": score})
             content = {
                 "command": "python experiments/pilot_resnet50.py",
-                "settings": {"sets": SETS, "train": TRAIN, "steps": STEPS, "test": TEST},
+                "settings": settings,
                 "versions": machine.versions(),
                 "summary": summarise(rows),
                 "rows": rows,

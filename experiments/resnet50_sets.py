@@ -66,6 +66,7 @@ def score_set(task: dict[str, Any], steps: int) -> dict[str, Any]:
             where: replicate.score(truth, classifier.answer(test)) for where, test in tests.items()
         }
     row = {"images": task["images"], "number": task["number"], "seed": 0, "arms": scores}
+    row |= {"data_seed": task["data_seed"]}
     row |= {"steps": own, "precision": task["precision"], "drawn": machine.fingerprint(drawn[0])}
     return row | {"seconds": time.monotonic() - started, "versions": machine.versions()}
 
@@ -138,11 +139,6 @@ def main(arguments: list[str] | None = None) -> None:
     held = files.lock(asked.results.with_suffix(".lock"))
     machine.setup()
     settings = {"sets": SETS, "stronger": pilot["stronger"], "steps": pilot["steps"]}
-    before = files.read_json(asked.results)
-    if before.get("settings", settings) != settings:
-        raise CourseError(f"{asked.results} has rows with other settings: choose another.")
-    rows = before.get("rows", [])
-    done = {(row["images"], row["number"]) for row in rows}
     todo, sizes = [], set()
     for folder in asked.studies:
         study = files.read_json(folder / "study.json")
@@ -152,7 +148,17 @@ def main(arguments: list[str] | None = None) -> None:
         if tasks[0]["images"] in sizes:
             raise CourseError(f"{folder} has sets as large as another study: name one of the two.")
         sizes.add(tasks[0]["images"])
-        todo += [task for task in tasks if (task["images"], task["number"]) not in done]
+        gan = {k: v for k, v in study["settings"]["values"].items() if k != "precision"}
+        if settings.setdefault("gan", gan) != gan:
+            raise CourseError(f"{folder} has other GANs than another study: name one of the two.")
+        todo += tasks
+    rows = files.read_results(asked.results, settings, later=("gan",)).get("rows", [])
+    done = {(row["images"], row["number"]): row for row in rows}
+    for task in todo:
+        row = done.get((task["images"], task["number"]), {})
+        if row.get("data_seed", task["data_seed"]) != task["data_seed"]:
+            raise CourseError(f"{asked.results} has rows of other simulated sets: choose another.")
+    todo = [task for task in todo if (task["images"], task["number"]) not in done]
     for row in score_sets(todo, pilot["steps"], asked.processes):
         rows = sorted([*rows, row], key=lambda x: (x["images"], x["number"]))
         content = {

@@ -17,7 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from course import params
+from course.commands import command
 from helpers import files, machine
+from helpers.files import CourseError
+from helpers.folder import find_groups, read_folder
 
 RESULTS = files.RESULTS / "resolution.json"
 EDGES = (32, 64, 128)
@@ -28,7 +31,6 @@ def fit_one(replicate: int, edge: int, data: str, steps: int) -> dict:
     """One fit, in a process of its own."""
     machine.setup()
     from helpers import classifiers, preprocessing
-    from helpers.folder import find_groups, read_folder
 
     seed = 20_000 + replicate
     if data:
@@ -45,6 +47,7 @@ def fit_one(replicate: int, edge: int, data: str, steps: int) -> dict:
     right = (classifier.answer(test[0]) >= 0.5) == test[1]
     return {
         "data": Path(data).name or "simulated",
+        "fingerprint": slices.fingerprint if data else None,
         "replicate": replicate,
         "edge": edge,
         "test_images": len(test[1]),
@@ -85,7 +88,8 @@ def summarise(rows: list[dict]) -> dict:
     return found
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Run the fits that are missing, and write after each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -94,14 +98,17 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=1, help="fits at once, 2 GB each")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     steps = params.load_parameters("study")["classifier_steps"]
-    results = files.read_json(asked.results)
-    rows = results.get("rows", [])
     settings = {"steps": steps, "learning_rate": "falls to 0"}
-    if results.get("settings", settings) != settings:
-        sys.exit(f"{asked.results} holds fits of {results['settings']}: move it away first.")
+    rows = files.read_results(asked.results, settings).get("rows", [])
     name = Path(asked.data).name or "simulated"
+    if asked.data:
+        fingerprint = read_folder(files.project_path(asked.data)).fingerprint
+        if any(row["data"] == name and row["fingerprint"] != fingerprint for row in rows):
+            raise CourseError(
+                f"{asked.results} has rows of another folder {name}: choose another file."
+            )
     done = {(row["data"], row["replicate"], row["edge"]) for row in rows}
     spawn = multiprocessing.get_context("spawn")  # each fit's memory ends with its process
     pool = ProcessPoolExecutor(asked.at_once, mp_context=spawn, max_tasks_per_child=1)
@@ -130,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -38,6 +38,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+from course.commands import command
 from course.replicate import ADDED
 from course.workers import THREADS
 from helpers import files, machine
@@ -56,7 +57,7 @@ def make_pool(folder: Path) -> Path:
     """Features of all slices and their views, computed once: ``(n, views, 1280)``."""
     from helpers import bundled, preprocessing
 
-    path = folder / "pool.npz"
+    path = folder / f"pool-{POOL}-{TEST}.npz"
     if not path.exists():
         images, labels = preprocessing.fresh_slices(POOL, 31_000)
         test, test_labels = preprocessing.fresh_slices(TEST, 32_000)
@@ -305,7 +306,8 @@ def keep(results: Path, settings: dict[str, Any], rows: list[dict[str, Any]]) ->
     print(len(rows), "studies", flush=True)
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Run the studies that are missing, and write after every tenth."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -317,21 +319,19 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2, help="studies at once, 1 GB each")
     parser.add_argument("--work", type=Path, default=Path("runs/rule"), help="for features")
     parser.add_argument("--results", type=Path, default=files.RESULTS / "rule.json")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     results = asked.results
     os.environ.update(dict.fromkeys(THREADS, "1"))
+    machine.setup()
     pool = make_pool(files.make_folder(files.project_path(asked.work)))
     from helpers import bundled
 
-    before = files.read_json(results)
     settings = {
         "slices": SIZE, "positives": SIZE // 2, "pool": POOL, "test": TEST,
         "quarters": asked.quarters, "generators": asked.generators or list(GENERATORS),
         "few": FEW, "C": bundled.C,
     }  # fmt: skip
-    if before and before["settings"] != settings:
-        sys.exit(f"{results} holds studies with {before['settings']}: move it away first.")
-    rows = before.get("rows", [])
+    rows = files.read_results(results, settings).get("rows", [])
     done = {row["study"] for row in rows}
     todo = [
         joblib.delayed(run_study)(k, pool, asked.quarters, tuple(asked.generators))
@@ -346,4 +346,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

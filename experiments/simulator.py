@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from course.commands import command
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "simulator.json"
@@ -53,7 +54,8 @@ def fit_split(split: int, slices, networks, steps: int) -> list[dict]:
     ]
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Fit what is missing, and write after each split."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder with labels.csv")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     machine.setup()
     from helpers import classifiers
     from helpers.folder import read_folder
@@ -70,10 +72,7 @@ def main() -> None:
     slices = read_folder(files.project_path(asked.data))
     settings = {"steps": STEPS, "simulated": SIMULATED, "data": slices.fingerprint}
     settings |= {"trunk": "scratch", "turns": "equal"}
-    results = files.read_json(asked.results)
-    if results and results["settings"] != settings:
-        sys.exit(f"{asked.results} holds fits of {results['settings']}: move it away first.")
-    rows = results.get("rows", [])
+    rows = files.read_results(asked.results, settings).get("rows", [])
     networks = classifiers.build_classifier("resnet50"), load_judge()
     for split in range(asked.splits):
         if any(row["split"] == split for row in rows):
@@ -92,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,10 +9,12 @@ the same command resumes where it was stopped.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from course.commands import command
 from helpers import files, machine
 
 RESULTS = files.RESULTS / "steps.json"
@@ -20,18 +22,20 @@ STEPS = (60, 120, 240, 480)
 TRAIN, TEST = 144, 2000
 
 
-def main() -> None:
+@command
+def main(arguments: list[str] | None = None) -> None:
     """Fit what is missing, and write after each set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", type=int, default=5)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     machine.setup()
     from helpers import classifiers, preprocessing
 
-    rows = files.read_json(asked.results).get("rows", [])
+    settings = {"train": TRAIN, "test": TEST, "trunk": "scratch"}
+    rows = files.read_results(asked.results, settings).get("rows", [])
     classifier = classifiers.build_classifier("resnet50")
     for k in range(asked.sets):
         if any(row["set"] == k for row in rows):
@@ -52,7 +56,7 @@ def main() -> None:
             asked.results,
             {
                 "command": "python experiments/steps.py",
-                "settings": {"train": TRAIN, "test": TEST, "trunk": "scratch"},
+                "settings": settings,
                 "versions": machine.versions(),
                 "rows": rows,
             },
@@ -61,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

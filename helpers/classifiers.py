@@ -416,7 +416,7 @@ def run_arms(
         if protocol == "paper":
             early = fit_with_patience(classifier, arm, validation, epochs=epochs, seed=seed)
             last = score(*test)["accuracy"]
-            extra = {"last_epoch_accuracy": last, "stopped_at_epoch": early.best_epoch + 1}
+            extra = {"last_epoch_accuracy": last, "best_epoch": early.best_epoch + 1}
             classifier.learner.set_weights(early.best_weights)
         else:
             fit(classifier, arm, steps=steps, seed=seed)

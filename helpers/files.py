@@ -235,6 +235,34 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def read_results(
+    path: Path, settings: dict[str, Any], later: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What a file of results holds, for a program that adds rows to it; ``{}`` if there is none.
+
+    Args:
+        path: The file, whose rows were computed with its ``settings``.
+        settings: Of the rows that are to be added.
+        later: Names of settings that older files lack, or have as null.
+
+    Raises:
+        CourseError: The settings differ, so the rows would not belong together.
+    """
+    found = read_json(path)
+    if not found:
+        return {}
+    now = json.loads(json.dumps(settings))
+    before = found.get("settings", {})
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name), now.get(name)
+        if old != new and not (name in later and old is None):
+            raise CourseError(
+                f"{path} has rows with other settings ({name}: {old}, now {new}): move it away, "
+                "or choose another file."
+            )
+    return found
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write indented JSON, whole or not at all, and without NaN."""
     text = json.dumps(

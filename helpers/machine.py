@@ -305,12 +305,13 @@ def time_precisions() -> dict[str, float]:
     return {name: float(value) for name, value in map(str.split, timed.splitlines())}
 
 
-def run_python(code: str, may_die: bool = False) -> str:
+def run_python(code: str, may_die: bool = False, advice: str = "report this line") -> str:
     """Run Python code in a subprocess and return its output.
 
     Args:
         code: The program.
         may_die: Return what it printed until then, if it does not end well.
+        advice: What to do otherwise.
 
     Raises:
         CourseError: It did not end well.
@@ -323,7 +324,7 @@ def run_python(code: str, may_die: bool = False) -> str:
         last = (done.stderr.strip().splitlines() or ["no error message"])[-1]
         raise CourseError(
             f"a first try in a process of its own ended with code {done.returncode} ({last}): "
-            "if you set precision, set it to auto; if not, report this line."
+            f"{advice}."
         )
     return done.stdout
 

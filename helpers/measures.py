@@ -369,7 +369,7 @@ def audit_class(
         held_out: Real images that it never saw. Those of a test part only where nothing is chosen
             by the audit.
         groups: Of train and held_out, in this order.
-        seed: Of all that is drawn.
+        seed: Of all that is drawn, but for the real images that `find_copies` draws.
         fresh: Newly simulated images to measure quality against, if the data are simulated; by
             default it is measured against train and held_out together.
         simulated: Whether the images show simulated slices, so that the judge can be asked too; by

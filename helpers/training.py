@@ -151,7 +151,7 @@ def train_gan(
     if (first := len(state.rows)) > steps:
         raise CourseError(
             f"{title}: {first} steps are done, more than the {steps} asked for: ask for {first} or "
-            "more, choose another OUT, or start over with FRESH=1."
+            f"more, choose another folder, or remove {checkpoints} to train this GAN again."
         )
 
     xla = precision.endswith(machine.XLA)
@@ -216,7 +216,7 @@ def _require_finite(row: list[float], step: int, checkpoints: Path | None, title
         kept = f"{newest} holds the last good state" if newest else "nothing was saved"
         raise CourseError(
             f"{title}: a loss became NaN or infinite at step {step}; {kept}: lower learning rates "
-            "are another recipe, so try them with FRESH=1 or another OUT."
+            "are another recipe, so try them in another folder."
         )
 
 
@@ -343,7 +343,8 @@ class _State:
         if differ := [name for name in now if was.get(name) != now[name]]:
             raise CourseError(
                 f"{content['path']} was made from other data or settings ({', '.join(differ)}): "
-                "choose another OUT, or start over with FRESH=1."
+                f"choose another folder, or remove {content['path'].parent} to train this GAN "
+                "again."
             )
         for k, variable in enumerate(self.variables):
             variable.assign(content.pop(f"arr_{k}"))  # so that it isn't held twice

@@ -42,6 +42,8 @@ def test_anybodys_folder_can_be_audited(divided, tmp_path, capsys):
         assert "KID" in said and "share of copies" in said
         found[name] = json.loads((tmp_path / "audit" / "audit.json").read_text())
         assert (tmp_path / "audit" / "closest_clear.png").exists()
+        assert not (tmp_path / "audit" / "closest_of_another.png").exists(), "an earlier audit's"
+        (tmp_path / "audit" / "closest_of_another.png").touch()
     for name in ("haemorrhage", "clear"):
         for report in (found["fresh"][name], found["copies"][name]):
             copying = report["copying"]

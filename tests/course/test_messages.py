@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -119,6 +120,7 @@ def test_a_baseline_says_what_it_takes_for_what(classes, monkeypatch, capsys):
     ("positive: a\nnegative:\tb\n\t- c\n", r"line [23] cannot be read as YAML"),
     ('patient_pattern: "p(\\d+)"\n', "line 1 cannot .* backslash in single quotes"),
     ("positive:tumour\n", "with a space after the colon"),
+    ("null\n---\n", "cannot be read as YAML"), ("false\n", "must hold lines"), ("0\n", "must hold"),
     ("seeds: 2\n", "seeds is an option of a study: give it as --seeds"),
     ("data_dir: x\n", "give folders with the command"),
     ("conditional_steps: 5\n", "belongs to notebook 06 or 07"),
@@ -126,6 +128,23 @@ def test_a_baseline_says_what_it_takes_for_what(classes, monkeypatch, capsys):
 def test_a_file_of_parameters_is_refused_with_its_line_or_the_way_to_say_it(tmp_path, text, words):
     with pytest.raises(CourseError, match=f"mine.yaml.* ?{words}"):
         read_parameters(write_params(tmp_path, text))
+
+
+def test_a_file_of_parameters_may_be_empty(tmp_path):
+    for text in ("", "null\n", "~", "# positive: tumour\n", "---\n"):
+        assert read_parameters(write_params(tmp_path, text)) == {}
+
+
+def test_a_command_whose_output_nobody_reads_ends_without_a_traceback():
+    code = (
+        "import sys\nfrom course.commands import command\n@command\ndef main(_):\n"
+        "    for _ in range(100_000):\n        print('a line')\nsys.exit(main())"
+    )
+    ask = [sys.executable, "-c", code]
+    with subprocess.Popen(ask, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 1
 
 
 @pytest.mark.parametrize("label", [

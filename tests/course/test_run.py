@@ -167,6 +167,32 @@ def test_what_the_gans_do_not_depend_on_may_change(monkeypatch, folder, tmp_path
     assert run(str(folder.rename(tmp_path / "moved"))) == []
 
 
+def test_a_notebook_that_is_stopped_leaves_none_finished_that_it_replaced(monkeypatch, tmp_path):
+    """Otherwise the first settings would find their own notebooks, and the files of the others."""
+    stop = False
+
+    def execute(source, target, share, *_):
+        target.parent.mkdir(exist_ok=True)
+        if source.stem == "04_sampling":
+            (target.parent.parent / "samples.txt").write_text(str(share["samples_per_class"]))
+            if stop:
+                raise KeyboardInterrupt
+        target.write_text("{}")
+
+    def run(count):
+        run_course("smoke", "", str(tmp_path / "out"), changes={"samples_per_class": count})
+        return (tmp_path / "out" / "samples.txt").read_text()
+
+    monkeypatch.setattr("course.run._execute", execute)
+    monkeypatch.setattr("course.run.write_report", lambda out: out / "report.html")
+    assert run(100) == "100"
+    stop = True
+    with pytest.raises(KeyboardInterrupt):
+        run(50)
+    stop = False
+    assert run(100) == "100"
+
+
 def test_starting_over_can_itself_be_cut_off(quiet_run, monkeypatch, tmp_path):
     """What is left then is still a run of the course, and a linked folder stays linked to."""
     out, elsewhere = tmp_path / "out", tmp_path / "big disk"

@@ -60,7 +60,7 @@ def set_row(task, rng, **gains):
 def test_no_two_gans_share_a_seed_and_growing_changes_none(data, tmp_path):
     settings = SETTINGS | {"data": data}
     tasks = study.plan(settings, tmp_path)
-    assert len(tasks) == (6 if not data else 2 * study.FOLDS * 3)
+    assert len(tasks) == (6 if not data else 2 * folds.FOLDS * 3)
     assert len({task["gan_seed"] for task in tasks}) == len(tasks)
     assert len({task["row"] for task in tasks}) == len(tasks)
     assert len({task["folder"] for task in tasks}) == len(tasks)
@@ -111,7 +111,7 @@ def made_up_folds(gan=0.0, oracle=0.2, part_gan=0.0, seeds=1, quarters=1, count=
     whole = {s: answers(0.7 + gan)[0] for s in range(seeds)}
     part = {(s, q): answers(0.6 + part_gan)[0] for s in range(seeds) for q in range(quarters)}
     for task in study.plan(settings, Path("out")):
-        tested = np.arange(task["number"], count, study.FOLDS)
+        tested = np.arange(task["number"], count, folds.FOLDS)
         key = task["seed"] if task["quarter"] is None else (task["seed"], task["quarter"])
         found = (whole if task["quarter"] is None else part)[key]
         rows.append(unit(task, tested=tested.tolist(), probabilities=found[tested].tolist()))
@@ -464,6 +464,34 @@ def test_a_plan_says_hours_and_chances_and_writes_nothing(chosen, folder, tmp_pa
     assert snapshot(tmp_path) == before
 
 
+def test_a_plan_does_not_advise_quarters_that_are_too_small(chosen):
+    settings = {"workers": 1, "threads": 1, "quarters": 1, "values": {"gan_steps": 1000}}
+    labels, groups = np.arange(200) % 2, np.arange(200)
+    advice = "With --quarters 3"
+    assert advice in study.foresee(settings, 8, labels, groups, 12)
+    assert advice not in study.foresee(settings, 8, labels, groups, 2)
+
+
+def test_a_study_that_goes_on_says_how_much_is_missing(chosen, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "run_with_dask", stopped)
+    ask = ["--sets", "5", "--out", str(tmp_path / "out")]
+    assert study.main(ask) == study.main([*ask, "--seeds", "2"]) == 130
+    first, second = capsys.readouterr().out.split("10 of 10 units are missing.")
+    assert "hours" in first and "missing" not in first and "hours" not in second
+
+
+def test_a_split_that_a_study_does_not_use_makes_no_other_study(
+    chosen, folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(study, "run_with_dask", stopped)
+    monkeypatch.setattr(study, "measure_without_gan", lambda *_: {})
+    mine = tmp_path / "mine.yaml"
+    ask = ["--data", str(folder), "--params", str(mine), "--out", str(tmp_path / "out")]
+    for text in ("given_split: true\nfresh_count: 40\n", "given_split: false\n"):
+        mine.write_text(text)
+        assert study.main(ask) == 130, capsys.readouterr().err
+
+
 def test_07_shows_what_the_plan_says_of_its_own_folder(tmp_path, monkeypatch):
     """A quarter of it is too small for a GAN."""
     from helpers import phantom
@@ -473,7 +501,7 @@ def test_07_shows_what_the_plan_says_of_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "time_step", lambda *_: 1.0)
     settings = {"workers": 2, "threads": 1, "quarters": 0, "values": {"gan_steps": 1000}}
     labels, groups = slices.table["label"].to_numpy(), find_groups(slices).groups
-    said = study.foresee(settings, 8, labels, groups)
+    said = study.foresee(settings, 8, labels, groups, 0)
     shown = said[said.index("With 120 images") : said.index(" (As simulated")]
     text = (ROOT / "notebooks" / "07_your_own_images.ipynb").read_text()
     assert f"> {shown}" in text

@@ -88,7 +88,7 @@ def test_a_row_keeps_its_command_and_leaves_no_checkpoints(monkeypatch, tmp_path
     sizes = ["--steps", "1", "--held-out", "20", "--seeds", "1"]
     for changes in ("together", "rest"):
         monkeypatch.setattr(sys, "argv", ["x", *places, *sizes, "--changes", changes])
-        ablation.main()
+        assert ablation.main() == 0
     rows = files.read_json(results)["rows"]
     assert [(row["recipe"], row["command"].split()[-1]) for row in rows] == [
         ("paper", "together"), ("5e-4, averaged", "together"), ("no dropout", "rest"),
@@ -111,7 +111,7 @@ def test_any_persons_slices_may_be_held_out():
 # --- The simulator -------------------------------------------------------------------------------
 
 
-def test_splits_that_are_kept_are_not_fitted_again(monkeypatch, tmp_path, folder):
+def test_splits_that_are_kept_are_not_fitted_again(monkeypatch, tmp_path, folder, capsys):
     from helpers import classifiers, judge
 
     fitted = []
@@ -127,7 +127,7 @@ def test_splits_that_are_kept_are_not_fitted_again(monkeypatch, tmp_path, folder
         asked = ["--results", results, "--data", folder, "--splits", splits]
         monkeypatch.setattr(sys, "argv", [str(x) for x in ("x", *asked)])
         fitted.clear()
-        simulator.main()
+        assert simulator.main() == 0
         return files.read_json(results)
 
     run(1)
@@ -138,8 +138,7 @@ def test_splits_that_are_kept_are_not_fitted_again(monkeypatch, tmp_path, folder
     assert len(fitted) == 4 and [row["split"] for row in both["rows"]] == [0] * 5 + [1] * 5
     assert run(2) == both and not fitted
     files.write_json(results, both | {"settings": both["settings"] | {"steps": 1}})
-    with pytest.raises(SystemExit, match="move it away first"):
-        run(3)
+    assert simulator.main() == 2 and "other settings (steps: 1" in capsys.readouterr().err
 
 
 # --- What real images and pixels are worth -------------------------------------------------------

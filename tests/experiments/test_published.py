@@ -178,11 +178,11 @@ def test_each_slice_is_scored_by_a_fit_that_has_not_seen_it(experiment, monkeypa
     assert len(of_some) == 6 and not any("quarter" in x for x in of_some), "only all quarters"
     files.write_json(results, found | {"settings": found["settings"] | {"folds": "others"}})
     assert published.main(asked) == 2
-    assert "other settings (folds others)" in capsys.readouterr().err
+    assert "other settings (folds: others" in capsys.readouterr().err
     files.write_json(results, found)
     monkeypatch.setattr(published, "EPOCHS", 3)
     assert published.main(asked) == 2
-    assert "other settings (epochs 2)" in capsys.readouterr().err
+    assert "other settings (epochs: 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("part", ["paper", "quarter-0"])

@@ -133,3 +133,19 @@ def test_two_studies_of_one_size_are_refused(begun, capsys):
     asked = ["--studies", str(begun / "study"), str(begun / "study")]
     asked += ["--pilot", str(begun / "pilot.json"), "--results", str(begun / "results.json")]
     assert resnet50_sets.main(asked) == 2 and "as large as another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", [{"first_seed": 7}, {"values": {"gan_steps": 9}}])
+def test_another_study_of_the_same_size_adds_no_rows(begun, monkeypatch, capsys, other):
+    def score(task, _):
+        return {"images": task["images"], "number": task["number"], "data_seed": task["data_seed"]}
+
+    monkeypatch.setattr(resnet50_sets, "score_set", score)
+    monkeypatch.setattr(resnet50_sets, "summarise", lambda *_: {})
+    assert run(begun) == 0
+    settings = files.read_json(begun / "study" / "study.json")["settings"]
+    changed = {k: settings[k] | v if isinstance(v, dict) else v for k, v in other.items()}
+    files.write_json(begun / "study" / "study.json", {"settings": settings | changed})
+    assert run(begun) == 2
+    said = capsys.readouterr().err
+    assert "rows of other simulated sets" in said or "other settings (gan: " in said

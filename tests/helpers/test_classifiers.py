@@ -511,7 +511,7 @@ def test_paper_protocol_scores_both_epochs(small_trunk, slices):
         steps=8,
         seed=0,
     ).scores["original"]
-    assert {"last_epoch_accuracy", "stopped_at_epoch"} <= set(found)
+    assert {"last_epoch_accuracy", "best_epoch"} <= set(found)
     assert found["accuracy"] == found["fresh_accuracy"] == found["validation_accuracy"]
 
 
@@ -542,7 +542,7 @@ def test_early_stopping_and_the_last_epoch_are_two_scores(small_trunk, slices):
         protocol="paper", steps=24, seed=0,
     )  # fmt: skip
     scores = found.scores["original"]
-    assert scores["stopped_at_epoch"] == kept.best_epoch + 1 < 24 - classifiers.PATIENCE
+    assert scores["best_epoch"] == kept.best_epoch + 1 < 24 - classifiers.PATIENCE
     assert np.array_equal(found.probabilities["original"], early[:, 1])
     assert scores["last_epoch_accuracy"] == np.mean((last >= 0.5) == labels) > scores["accuracy"]
 

@@ -84,6 +84,19 @@ def test_a_notebook_run_by_hand_waits_for_no_run_and_undoes_what_was_finished(tm
     assert not finished.exists()
 
 
+def test_rows_of_other_settings_are_not_added_to(tmp_path):
+    path, settings = tmp_path / "rows.json", {"sizes": (36, 144), "C": 0.3}
+    assert files.read_results(path, settings) == {}
+    files.write_json(path, {"settings": settings, "rows": [1]})
+    assert files.read_results(path, settings)["rows"] == [1]
+    for other in ({"C": 1.0}, {"sizes": (36,)}, {"gan": "brief"}):
+        with pytest.raises(CourseError, match=f"rows with other settings .{next(iter(other))}: "):
+            files.read_results(path, settings | other)
+    with pytest.raises(CourseError, match="now None"):
+        files.read_results(path, {"sizes": (36, 144)})
+    assert files.read_results(path, settings | {"gan": "brief"}, later=("gan",))["rows"] == [1]
+
+
 def test_record_keeps_other_parts(tmp_path):
     files.record(tmp_path, seed=1, arms={"a": np.float64(0.5)})
     files.record(tmp_path, arms={"b": np.array([1, 2])})
@@ -359,6 +372,6 @@ def test_apples_gpu_is_left_unused_and_one_line_says_so(metal, tmp_path, monkeyp
 def test_a_program_that_dies_is_no_program_that_says_nothing():
     assert machine.run_python("print(3)") == "3\n"
     dies = "print(3, flush=True)\nraise SystemExit('no such instruction')"
-    with pytest.raises(CourseError, match=r"code 1 \(no such instruction\): .*precision"):
-        machine.run_python(dies)
+    with pytest.raises(CourseError, match=r"code 1 \(no such instruction\): see precision"):
+        machine.run_python(dies, advice="see precision")
     assert machine.run_python(dies, may_die=True) == "3\n"
