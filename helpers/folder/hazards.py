@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.linalg import eigh
 
 from helpers.alignment import standardise
-from helpers.folder.patients import Grouping
+from helpers.folder.patients import Grouping, in_augmented
 from helpers.folder.slices import Slices
 from helpers.preprocessing import FEWEST, pad_to_square, shrink
 
@@ -105,7 +105,10 @@ def _warn_of_pictures(slices: Slices) -> Warnings:
         yield "blank", f"{said} blank or nearly so: {some}; leave_out: [blank] drops them"
     if (masks := are_masks(table)).any():
         said = _count(len(files[masks]), "image looks like a mask", "images look like masks")
-        yield "masks", f"{said}: {_some(files[masks])}; leave_out: [masks] drops them"
+        advice = "leave_out: [masks] drops them"
+        if masks.all():
+            advice = "name the images themselves, with their folder, where they lie in another one"
+        yield "masks", f"{said}: {_some(files[masks])}; {advice}"
     if inverted := find_inverted(slices.greys, table["border"].to_numpy()):
         said = _count(len(inverted), "image looks", "images look")
         yield "inverted", f"{said} inverted, black for white: {_some(files[inverted])}"
@@ -126,6 +129,15 @@ def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
             "augmented",
             f"{_count(count, 'file is', 'files are')} named as augmented copies of "
             f"{_count(len(grouping.named), 'picture', 'pictures')}, and grouped with them: {some}",
+        )
+    named = {i for members in grouping.named for i in members}
+    alone = [i for i, inside in enumerate(in_augmented(list(files))) if inside and i not in named]
+    if alone:
+        said = _count(len(alone), "image lies", "images lie")
+        yield (
+            "augmented",
+            f"{said} in a folder of augmented copies, and no name tells of which picture: "
+            f"{_some(files[alone])}; group them by groups.csv, or leave the folder out",
         )
     if new := _unknown_pairs(grouping.copies, grouping.known + grouping.named):
         some = _some(f"{files[i]} and {files[j]}" for i, j in new)
@@ -244,12 +256,13 @@ def tells_label(
 
 
 def _warn_of_shortcuts(table: pd.DataFrame, groups: np.ndarray) -> Warnings:
-    """Format, size, border and colour."""
+    """Format, stored range, size, border and colour."""
     labels, size = table["label"].to_numpy(), table[["width", "height"]].to_numpy(float)
     kinds = {
         "file format": pd.get_dummies(table["format"]).to_numpy(float),
         "colour mode": pd.get_dummies(table["mode"]).to_numpy(float),
         "JPEG compression": table[["quantization"]].to_numpy(float),
+        "stored range": table[["bits"]].to_numpy(float),
         "picture size": np.column_stack([size, size[:, 0] / size[:, 1]]),
         # In steps of eight levels: a frame, not an edge that is hardly brighter.
         "border": np.round(table[["border", "border_spread"]].to_numpy(float) / 8),

@@ -81,6 +81,7 @@ def read_pictures(
             stored = load(path)
             grey = to_grey_levels(stored, applies, window_for_deep_only, window is not None)
             extra = {"own_window": window is None and stored.window is not None}
+            extra["bits"] = _count_bits(stored)
             return shrink_to(grey, edge), stored.facts | extra | describe_grey(grey, path), None
         except Exception as error:  # Pillow and pydicom raise whatever they stumble over
             return None, None, _why(path, error)
@@ -239,6 +240,18 @@ def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
         "sha256": _digest_file(path),
         "pixels": machine.digest(str(grey.shape).encode(), grey.tobytes()),
     }
+
+
+def _count_bits(stored: Stored) -> int:
+    """How many bits the brightest stored value takes; 0 where that is the picture's own affair.
+
+    Scanners store negative values and choose a window; other deep files may come from two sources
+    that use the range differently.
+    """
+    if stored.values.dtype == np.uint8:
+        return 8
+    whole = stored.values.dtype.kind == "u" and stored.window is None
+    return int(stored.values.max()).bit_length() if whole else 0
 
 
 def _colours(image: Image.Image | None) -> dict[str, Any]:

@@ -20,15 +20,17 @@ UNKNOWN = {
 # Words in column names that mean the finding is absent.
 ABSENT = {
     "benign", "normal", "healthy", "control", "negative", "neg", "clear", "absent", "no", "non",
-    "not", "without", "free", "false", "nofinding", "unaffected", "gesund", "sano", "sain", "kein",
-    "keine", "ohne", "sin", "sans",
+    "not", "without", "free", "false", "nofinding", "unaffected", "gesund", "gesunde", "sano",
+    "sana", "sain", "saine", "kein", "keine", "ohne", "sin", "sans", "gutartig", "bénin", "bénigne",
+    "benin", "benigne", "benigno", "benigna", "unauffällig", "negativ", "négatif", "négative",
+    "negativo", "negativa", "normale", "kontrolle", "contrôle", "témoin", "良性", "正常", "陰性",
 }  # fmt: skip
 
 
 def normalise_label(text: str) -> str:
-    """A label as it is compared: without case, in one Unicode form, 1.0 as 1."""
+    """A label as it is compared: without case, in one Unicode form, 1.0 and 1,0 as 1."""
     text = unicodedata.normalize("NFC", text.strip()).casefold()
-    return re.sub(r"^(\d+)\.0+$", r"\1", text)
+    return re.sub(r"^(\d+)[.,]0+$", r"\1", text)
 
 
 def is_absent(name: str) -> bool:
@@ -38,12 +40,14 @@ def is_absent(name: str) -> bool:
 
 def words_in(name: str) -> set[str]:
     """The words of a column name, however they are joined: `isHealthy`, `is_healthy`."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
     return set(re.split(r"[\W_]+", apart.casefold())) - {""}
 
 
 def findings(text: str) -> list[str]:
     """The findings in a label that names several, as `Mass|Effusion`; one where it doesn't."""
+    if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):  # a number with a decimal comma
+        return [normalise_label(text)]
     return [normalise_label(part) for part in re.split(r"[|;,/+&]", text)]
 
 

@@ -48,6 +48,11 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
     reading = Reading()
     if len(placed) < len(above):
         reading.notes.append(f"{len(above) - len(placed)} images are in no class's folder")
+    if deeper := _deeper(placed, chosen):
+        reading.notes.append(
+            f"{len(deeper)} images lie in folders inside those of a class, and are used: "
+            f"{deeper[0].rsplit('/', 1)[0]}"
+        )
     entries = [
         Entry(path, name, part=folder_part(path, levels))
         for path, name in zip(placed, chosen, strict=True)
@@ -130,6 +135,14 @@ def compare_with_folders(
     return odd if alike else []
 
 
+def _deeper(placed: dict[str, list[str]], chosen: list[str]) -> list[str]:
+    """Images in a folder inside that of their class, where others lie in the class's own."""
+    found = [*zip(placed.items(), chosen, strict=True)]
+    below = {path: len(folders) - folders.index(name) for (path, folders), name in found}
+    direct = {name for (path, _), name in found if below[path] == 1}
+    return [path for (path, _), name in found if below[path] > 1 and name in direct]
+
+
 def _class_folders(path: str, levels: list[dict[str, str]]) -> list[str]:
     names = path.split("/")[:-1]
     return [
@@ -171,11 +184,15 @@ def _choose(folder: Path, readings: list[list[str]], options: Options) -> list[s
     asked = {normalise_label(text) for text in (options.classes or [options.positive]) if text}
     fitting = [names for names in readings if asked and asked <= set(map(normalise_label, names))]
     fitting = fitting or [names for names in readings if len(set(map(normalise_label, names))) == 2]
+    wanted = normalise_label(options.positive)
+    marked = {tuple(normalise_label(name) == wanted for name in names) for names in fitting}
+    if wanted in asked and len(marked) == 1:  # all of them have the same positive images
+        fitting = [min(fitting, key=lambda names: len(set(names)))]
     if len(fitting) > 1:
         first, second = (" and ".join(list(dict.fromkeys(n))[:3]) for n in fitting[:2])
         raise CourseError(
             f"{folder}: the folders {first}, or {second}, could be the classes: say which "
-            f"one is positive, as positive: {fitting[0][0]}."
+            f"one is positive, as positive: {fitting[0][0]}, or name both, as classes: [a, b]."
         )
     # More than two classes: `two_classes` says what there are.
     several = sorted(readings, key=lambda names: len(set(names)))

@@ -12,6 +12,7 @@ from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending, plain_numbe
 from helpers.folder.labels import (
     STANDARD,
     Classes,
+    findings,
     is_absent,
     is_standard_pair,
     is_unknown,
@@ -37,6 +38,10 @@ PATIENT_WORDS = (
 # also number the lesions of each patient, or name the kind of examination.
 PART_WORDS = ("lesion", "study", "series", "exam", "examination", "volume")
 FEWEST_PARTS = 5  # values that such a column has, if it is the only one
+# A tumour's stage, as in a column pT.
+STAGE = re.compile(r"(yp|[pc])?t(x|is|[0-4][a-d]?)(\(.*\))?")
+# Ends of the names of a person's two eyes, or sides.
+SIDE = re.compile(r"(.*\d)[\s_.-]*(l|r|od|os|left|right)")
 PATIENT_NAMES = {
     base + suffix
     for base in PATIENT_WORDS
@@ -58,7 +63,9 @@ NO_LABELS = {
     "center", "centre", "scanner", "vendor", "manufacturer", "view", "position", "side",
     "laterality", "eye", "year", "date", "batch", "quality", "use", "used", "include", "included",
     "exclude", "excluded", "train", "training", "val", "validation", "test", "split", "set",
-    "subset", "partition", "phase",
+    "subset", "partition", "phase", "sexe", "sexo", "sesso", "geschlecht", "alter", "âge", "edad",
+    "età", "idade", "jahr", "année", "año", "anno", "seite", "côté", "lado", "lato", "auge",
+    "性別", "年齢",
 }  # fmt: skip
 FILLERS = {
     "is",
@@ -82,7 +89,7 @@ SHORT = {"trn", "tr", "val", "valid", "dev", "tst"}  # a class may be called so,
 
 
 class NoLabel(CourseError):
-    """A table in which no column can hold the label."""
+    """A table that cannot be read, or in which no column can hold the label."""
 
 
 @dataclass
@@ -159,7 +166,7 @@ def choose_listing(files: Files, asked: str) -> str:
         raise CourseError(
             f"{files.folder} holds several tables ({', '.join(group[:5])}): say which one lists "
             f"the images, as listing: {group[0]}, or, if the folders are the classes, listing: "
-            "none."
+            "none; if each lists a part, join them into one labels.csv, with a column split."
         )
     return group[0]
 
@@ -195,7 +202,7 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         CourseError: Two readings work, or none.
     """
     if ending(path) not in (".csv", ".tsv", ""):
-        raise CourseError(f"{files.folder / path} is a spreadsheet: save it as CSV (UTF-8).")
+        raise NoLabel(f"{files.folder / path} is a spreadsheet: save it as CSV (UTF-8).")
     table = read_table(files.folder / path, faults)
     parent = str(PurePosixPath(path).parent)
     base = "" if parent == "." else parent
@@ -207,22 +214,24 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         for name in table.header
         if name
     }
-    file_column = _find_files(table, hits, options)
+    file_column = _find_files(table, hits, len(files.pictures), options)
     if file_column is None:
         return None
     parts_column = _find_parts(table, file_column, options)
     patient_columns, doubtful = _find_patients(table, file_column, parts_column, options)
     others = {file_column, parts_column, *patient_columns, *doubtful}
     label_columns, words, positive = _find_labels(table, others, options)
+    column = ", ".join(label_columns)
     reading = Reading(path, table.separator, table.encoding)
     reading.columns = {
         "file": file_column,
-        "label": ", ".join(label_columns),
+        "label": column,
         "patient": ", ".join(patient_columns) or None,
         "split": parts_column,
     }
     alone = [] if patient_columns else doubtful
     reading.proposals = _propose_patients(table, others | set(label_columns), alone)
+    reading.proposals += _warn_of_sides(table, patient_columns)
     if doubtful and not alone:
         reading.notes.append(
             f"columns that are not read as the patient, since one value is in several patients: "
@@ -234,6 +243,15 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         reading.notes.append(
             f"other columns of 0 and 1, which are not read: {', '.join(left)}; label_column: "
             f"{left[0]} reads that one"
+        )
+    known = {normalise_label(word) for word in words if not is_unknown(word)}
+    is_name = options.positive and normalise_label(options.positive) not in known
+    sure = options.label_column or is_label_name(column, options)
+    if is_name and is_standard_pair(known) and not sure:
+        one = next((word for word in known if _is_positive_word(word)), "1")
+        reading.notes.append(
+            f"{one} in column {column} is read as {options.positive}; label_column names another "
+            "column"
         )
     if table.encoding == "Latin-1":
         reading.notes.append("the listing is not UTF-8 and was read as Latin-1")
@@ -249,7 +267,9 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
     entries = rows.match(hits[file_column], faults, reading)
     if not (options.classes or normalise_label(positive) in map(normalise_label, words)):
         rows.refuse_odd_words(entries, faults)
-    where = f"{table.path}, column {reading.columns['label']}"
+    where = f"{table.path}, column {column}"
+    if table.encoding == "Latin-1":
+        where += " (read as Latin-1; if letters are wrong, save it as CSV UTF-8)"
     return entries, reading, lambda given: two_classes(given, where, positive, options.classes)
 
 
@@ -270,8 +290,8 @@ def _refuse_missing_header(table: Table, names_file: bool) -> None:
             )
 
 
-def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | None:
-    """The column whose values name files in this folder."""
+def _find_files(table: Table, hits: dict[str, list], pictures: int, options: Options) -> str | None:
+    """The column whose values name files in this folder, which has so many pictures."""
     if options.id_column:
         return _asked(table, options.id_column, "id_column")
     strength: dict[str, int] = {}
@@ -289,7 +309,7 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
         strength[name] = 1 if numbers else 2
     best = [name for name, rank in strength.items() if rank == max(strength.values())]
     if best and strength[best[0]] == 1:
-        sure = [name for name in best if _looks_like_ids(table, name)]
+        sure = [name for name in best if _looks_like_ids(table, name, pictures)]
         if not sure:
             raise CourseError(
                 f"{table.path}: the numbers in column {best[0]} could be those of images here: if "
@@ -322,8 +342,13 @@ def _find_files(table: Table, hits: dict[str, list], options: Options) -> str | 
     return best[0]
 
 
-def _looks_like_ids(table: Table, name: str) -> bool:
-    """Whether numbers are those of images: by the column's name, or since zeros begin them."""
+def _looks_like_ids(table: Table, name: str, pictures: int) -> bool:
+    """Whether numbers are those of images: by the column's name, or since zeros begin them.
+
+    Those of patients are not, where there are clearly more pictures than patients.
+    """
+    if normalise_column(name) in PATIENT_NAMES and pictures > 1.2 * len(set(table.column(name))):
+        return False
     padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
     return bool(ID_NAME.search(normalise_column(name))) or padded >= 0.1 * len(table.rows)
 
@@ -376,6 +401,7 @@ def _find_patients(
             and known
             and (surely or not is_standard_pair(known))
             and normalise_label(name) not in known
+            and not (normalise_column(name) == "pt" and all(map(STAGE.fullmatch, known)))
         ):
             columns.append(name)
     persons = [name for name in columns if not normalise_column(name).startswith(PART_WORDS)]
@@ -386,10 +412,17 @@ def _find_patients(
 
 
 def _is_of_one(table: Table, name: str, persons: list[str]) -> bool:
-    """Whether each value is in one patient only, or there are several where no patients are."""
+    """Whether each value is in one patient only.
+
+    Where no patients are, whether there are several that could be patients: names of one form
+    that differ in their numbers, or so many that they are no kinds, such as T1w and FLAIR.
+    """
     values = [*map(patient_key, table.column(name))]
     if not persons:
-        return len({value for value in values if not is_unknown(value)}) >= FEWEST_PARTS
+        known = {value for value in values if not is_unknown(value)}
+        forms = {re.sub(r"\d+", "0", value) for value in known}
+        numbered = len(forms) == 1 and any("0" in form for form in forms)
+        return len(known) >= FEWEST_PARTS and (numbered or len(known) >= 0.2 * len(values))
     for person in persons:
         owners = defaultdict(set)
         for value, owner in zip(values, table.column(person), strict=True):
@@ -417,6 +450,20 @@ def _propose_patients(table: Table, used: set, doubtful: list[str]) -> list[str]
     return proposals
 
 
+def _warn_of_sides(table: Table, patient_columns: list[str]) -> list[str]:
+    """Say so where patients' names end in a side, as 01-L and 01-R, and fewer are left without."""
+    said = []
+    for name in patient_columns:
+        known = [value for value in table.column(name) if not is_unknown(value)]
+        sides = {value: match[1] for value in known if (match := SIDE.fullmatch(value.casefold()))}
+        if len(sides) >= 0.9 * len(set(known)) and len(set(sides.values())) < len(sides):
+            said.append(
+                f"column {name} may name eyes or sides and not people, such as {min(sides)}: if it "
+                "does, write the people alone into a column, and name it as patient_column"
+            )
+    return said
+
+
 def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str], list[str], str]:
     """The column or columns that hold the label, each row's word, and the positive word."""
     if options.label_column:
@@ -430,12 +477,18 @@ def _find_labels(table: Table, others: set, options: Options) -> tuple[list[str]
         binary = [name for name, known in words.items() if is_standard_pair(known)]
         called, few = _label_candidates(words, binary, len(table.rows), options)
         candidates = called or few
-        _refuse_candidates(table, candidates, list(words))
+        two = [
+            name for name in table.header if name in others
+            and len({*map(normalise_label, table.column(name))} - {""}) == 2
+        ]  # fmt: skip
+        _refuse_candidates(table, candidates, [*words, *two])
         both = [name for name in candidates if name in binary and len(words[name]) == 2]
         several = len(candidates) > 1 and not called and both == candidates
         if several and (rows := _one_column_per_class(table, candidates)):
             return candidates, rows, options.positive or _positive_column(candidates)
         name = _agreeing_column(table, candidates, binary)
+        if not options.classes:
+            name = _column_of_word(table, name, [*words], options.positive)
     _refuse_absent(table, name, options)
     return [name], table.column(name), options.positive
 
@@ -536,6 +589,46 @@ def _agreeing_column(table: Table, candidates: list[str], binary: list[str]) -> 
                 f"say which, as label_column: {candidates[0]}."
             )
     return first
+
+
+def _column_of_word(table: Table, name: str, columns: list[str], positive: str) -> str:
+    """The column that counts, where the positive class is a word in another one than was found.
+
+    Args:
+        table: The listing.
+        name: The column that was found.
+        columns: All that could be the label.
+        positive: The word, or nothing.
+
+    Returns:
+        The column that was found, if it does not contradict; or the one that has the word, if both
+        divide the images alike, but 1 stands for the other word.
+
+    Raises:
+        CourseError: They divide the images in different ways.
+    """
+    wanted, values = normalise_label(positive), [*map(normalise_label, table.column(name))]
+    if not positive or normalise_column(positive) == normalise_column(name):
+        return name
+    if any(wanted in (value, *findings(value)) for value in values):
+        return name
+    ones = [_is_positive_word(value) for value in values]
+    having = {}
+    for other in columns:
+        cells = table.column(other)
+        with_word = [wanted in (normalise_label(cell), *findings(cell)) for cell in cells]
+        if other != name and any(with_word):
+            having[other] = with_word
+    if not having or (is_standard_pair({*values} - {""}) and ones in having.values()):
+        return name
+    for other, with_word in having.items():
+        full = not any(map(is_unknown, table.column(other)))
+        if full and [not one for one in ones] == with_word and is_standard_pair({*values}):
+            return other
+    raise CourseError(
+        f"{table.path}: {positive} is a word in column {next(iter(having))}, and column {name} "
+        f"could hold the label, too: say which one does, as label_column: {next(iter(having))}."
+    )
 
 
 def _refuse_absent(table: Table, name: str, options: Options) -> None:
@@ -684,26 +777,30 @@ class _Rows:
 def part_folders(paths: Sequence[str]) -> list[dict[str, str]]:
     """The names of folders that are parts, with their part, at each depth from the top.
 
-    A short name, such as `TR`, is a part only where another part stands at the same depth.
+    A short name, such as `TR`, is a part only where another part stands at the same depth; and so
+    is `test` beside other folders, which may be a group that is compared with another one.
 
     Args:
         paths: Of all images, from the folder on.
     """
     levels: list[dict[str, str]] = []
+    beside: dict[int, set[str]] = defaultdict(set)
     for path in paths:
         for depth, name in enumerate(map(normalise_label, path.split("/")[:-1])):
             if depth == len(levels):
                 levels.append({})
             word = re.sub(r"[_ -]?(set|data|images?|imgs?)$", "", name)
+            beside[depth].add(name)
             if word in PART_OF:
                 levels[depth][name] = PART_OF[word]
     return [
         {
             name: part
             for name, part in level.items()
-            if name not in SHORT or len(set(level.values())) > 1
+            if len(set(level.values())) > 1
+            or not (name in SHORT or (part == "test" and len(beside[depth]) > 1))
         }
-        for level in levels
+        for depth, level in enumerate(levels)
     ]
 
 
@@ -723,6 +820,9 @@ def is_patient_unknown(value: str) -> bool:
 
 
 def patient_key(value: str) -> str:
-    """A patient's name as it is compared: case, and zeros before a number, don't part them."""
+    """A patient's name as it is compared: P07, p7 and P-07 are one."""
     text = normalise_label(value)
-    return plain_number(text) if text.isdecimal() else text
+    if text.isdecimal():
+        return plain_number(text)
+    text = re.sub(r"(?<=[^\W\d_])[\s_.-]+(?=\d)", "", text)  # between letters and a number
+    return re.sub(r"(?<!\d)0+(?=\d)", "", text)

@@ -43,6 +43,9 @@ BEFORE = re.compile(rf"^(?:{_WORDS})[_ -]+(.+)$", re.IGNORECASE)
 AFTER = re.compile(rf"^(.+?)[_ -]+(?:{_WORDS})[_ -]?-?\d*(?:[_ -]\d+)*$", re.IGNORECASE)
 # Copies only where the original is there too, for "benign (1)" is a picture of its own.
 COPY = re.compile(r"^(.+?)(?: ?\(\d+\)| - Copy(?: \(\d+\))?|[_ -]copy\d*)$", re.IGNORECASE)
+# A folder of augmented copies, and what numbers the copies of one picture there.
+AUGMENTED = re.compile(r"aug(?:mented|mentations?|s)?(?:[\W_].*)?", re.IGNORECASE)
+NUMBERED = re.compile(r"^(.+?)[_ -]\(?\d+\)?$")
 KERAS = re.compile(r"^(.+)_(\d+)_\d+$")  # what save_to_dir adds to a prefix: a number, and chance
 
 
@@ -173,18 +176,41 @@ def copies_by_name(files: list[str], labels: list[int]) -> list[list[int]]:
     """Files whose names say that they are changed copies of one picture, with that picture.
 
     A name is one that `save_to_dir` of Keras writes (`aug_Y100_0_2052`), has a word such as
-    *flip*, or ends as file managers' copies do and has its original here.
+    *flip*, or ends as file managers' copies do and has its original here. In a folder such as
+    `augmented`, beside other folders, numbers may follow the original's name.
     """
     stems = [plain(stem(PurePosixPath(name).name)) for name in files]
     present = {(label, name) for label, name in zip(labels, stems, strict=True)}
+    inside = in_augmented(files)
+    originals = {
+        (label, name) for label, name, is_in in zip(labels, stems, inside, strict=True) if not is_in
+    }
     members = defaultdict(list)
     copied = set()
     for i, (label, name) in enumerate(zip(labels, stems, strict=True)):
         root, is_copy = _original(name, lambda text, k=label: (k, text) in present)
+        if inside[i]:
+            shorter = root
+            while (label, shorter) not in originals and (match := NUMBERED.match(shorter)):
+                shorter = match[1]
+            if (label, shorter) in originals:
+                root, is_copy = shorter, True
         members[label, root].append(i)
         if is_copy:
             copied.add((label, root))
-    return [found for key, found in members.items() if key in copied and len(found) > 1]
+    # What most files of a class are called, and none is called alone, is the whole set's name.
+    most = {label: 0.5 * labels.count(label) for label in set(labels)}
+    return [
+        found
+        for key, found in members.items()
+        if key in copied and len(found) > 1 and (key in present or len(found) <= most[key[0]])
+    ]
+
+
+def in_augmented(files: list[str]) -> list[bool]:
+    """Which files lie in a folder of augmented copies; none where all do."""
+    inside = [any(map(AUGMENTED.fullmatch, name.split("/")[:-1])) for name in files]
+    return inside if not all(inside) else [False] * len(files)
 
 
 def _original(name: str, present: Callable[[str], bool]) -> tuple[str, bool]:

@@ -101,6 +101,12 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
             f"the class {classes.names[0]} holds several labels: {counts}; classes: [a, b] takes "
             "two of them"
         )
+    words = Counter(entry.word for entry in entries if entry.file not in zeros)
+    if len(set(map(normalise_label, words))) > 1:
+        counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
+        reading.notes.append(
+            f"the class {classes.names[1]} holds all labels with this word: {counts}"
+        )
     read = set(table["file"])
     seen = Counter(ending(name).lstrip(".") or "no ending" for name in files.pictures)
     if outside := files.outside(read):
@@ -144,7 +150,9 @@ def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
         if not found:
             faults.refuse(files.folder / listing)
     elif not files.pictures and not files.volumes:
-        raise CourseError(f"{files.folder} holds no image: give the folder that does.")
+        raise CourseError(
+            f"{files.folder} holds no image{_what_is_there(files)}: give the folder that does."
+        )
     if not found and (not asked.listing or not listing):
         found = read_class_folders(files, asked)
         if found:
@@ -177,9 +185,29 @@ def _read_entries(files: Files, asked: Options, faults: Faults) -> Labelled:
             "but there are no two folders with images: leave listing out, or sort the images."
         )
     raise CourseError(
-        f"{files.folder / 'labels.csv'} is missing: write one line per image, its file and 0 or 1, "
-        "or put the images of each class into a folder of its own."
+        f"{files.folder / 'labels.csv'} is missing{_what_is_there(files)}: write one line per "
+        "image, its file and 0 or 1, or put the images of each class into a folder of its own."
     )
+
+
+def _what_is_there(files: Files) -> str:
+    """In brackets: the only folder with images, files that are not read, and broken links."""
+    there = []
+    tops = {name.split("/")[0] for name in files.pictures}
+    if len(tops) == 1 and "/" in files.pictures[0]:
+        there.append(f"only {tops.pop()} holds images")
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in files.others)
+    if kinds := [(kind, count) for kind, count in kinds.most_common(5) if kind not in TEXTS]:
+        counts = ", ".join(f"{kind} ({count})" for kind, count in kinds)
+        there.append(f"files of other kinds are not read: {counts}")
+    if any(kind == ".zip" for kind, _ in kinds):
+        there.append("unpack a zip file")
+    if files.broken:
+        there.append(
+            f"{len(files.broken)} links lead to files that are not there; git-annex or DVC may "
+            "have to fetch them"
+        )
+    return f" ({'; '.join(there)})" if there else ""
 
 
 def _refuse_text(files: Files) -> None:
@@ -240,6 +268,9 @@ def _read_dicom_patients(entries: list[Entry], facts: list[dict], reading: Readi
         if len(patients) == 1 and len(studies) > 1 and all(values["patient"]):
             reading.notes.append("one DICOM PatientID is in all files and was not used")
             values["patient"] = [""] * len(entries)
+        if len(studies) == 1 and len(patients) > 1 and all(values["study"]):
+            reading.notes.append("one DICOM StudyInstanceUID is in all files and was not used")
+            values["study"] = [""] * len(entries)
         for name, title in titles.items():
             for entry, value in zip(entries, values[name], strict=True):
                 if not is_patient_unknown(value):
