@@ -119,6 +119,7 @@ def command(
                 stream.reconfigure(errors="backslashreplace")
         try:
             main(arguments)
+            sys.stdout.flush()
         except CourseError as error:
             print("\n".join(filter(None, [str(error), hint(str(error))])), file=sys.stderr)
             return 2

@@ -201,9 +201,10 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
             continue
         share["out_dir"] = str(folder)
         # What it writes replaces what the last run wrote, so that is finished no more.
-        for later in {*NOTEBOOKS[number - 1 :]} & done.keys():
-            del done[later]
-            files.write_json(folder / "notebooks" / "finished.json", done)
+        before = {each: done[each] for each in NOTEBOOKS[: number - 1] if each in done}
+        if before != done:
+            files.write_json(folder / "notebooks" / "finished.json", before)
+        done = before
         started = time.monotonic()
         _execute(source, target, share, head, list(NOTEBOOKS[number:]))
         done[name] = key

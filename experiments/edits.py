@@ -42,7 +42,6 @@ NUMBERS = ("output_on_real", "output_on_fake", "discriminator_gradient")
 # Runs at the end; its output is read back.
 TELL = f"""
 import json
-import sys
 told = []
 for seed in {SEEDS}:
     pictures, numbers = train_briefly(chosen)

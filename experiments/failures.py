@@ -27,7 +27,6 @@ SIGNS = ("variety", "output_on_real", "output_on_fake", "generator_gradient")
 # Runs behind the gallery; its output is read back.
 TELL = f"""
 import json
-import sys
 told = {{"signs": signs[{list(SIGNS)}].to_dict("index"), "precision": trained[positive].precision}}
 print(json.dumps(told))
 """

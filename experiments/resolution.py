@@ -105,7 +105,10 @@ def main(arguments: list[str] | None = None) -> None:
     name = Path(asked.data).name or "simulated"
     if asked.data:
         fingerprint = read_folder(files.project_path(asked.data)).fingerprint
-        if any(row["data"] == name and row["fingerprint"] != fingerprint for row in rows):
+        if any(
+            row["data"] == name and row.get("fingerprint", fingerprint) != fingerprint
+            for row in rows
+        ):
             raise CourseError(
                 f"{asked.results} has rows of another folder {name}: choose another file."
             )

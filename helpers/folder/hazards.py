@@ -130,7 +130,7 @@ def _warn_of_copies(slices: Slices, grouping: Grouping) -> Warnings:
             f"{_count(count, 'file is', 'files are')} named as augmented copies of "
             f"{_count(len(grouping.named), 'picture', 'pictures')}, and grouped with them: {some}",
         )
-    named = {i for members in grouping.named for i in members}
+    named = {i for members in grouping.named + grouping.known for i in members}
     alone = [i for i, inside in enumerate(in_augmented(list(files))) if inside and i not in named]
     if alone:
         said = _count(len(alone), "image lies", "images lie")

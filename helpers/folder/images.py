@@ -243,15 +243,16 @@ def describe_grey(grey: np.ndarray, path: Path) -> dict[str, Any]:
 
 
 def _count_bits(stored: Stored) -> int:
-    """How many bits the brightest stored value takes; 0 where that is the picture's own affair.
+    """How many bits the stored values take: 8, 12, 14 or 16.
 
-    Scanners store negative values and choose a window; other deep files may come from two sources
-    that use the range differently.
+    0 for signed values, floats, and files with a window of their own.
     """
     if stored.values.dtype == np.uint8:
         return 8
-    whole = stored.values.dtype.kind == "u" and stored.window is None
-    return int(stored.values.max()).bit_length() if whole else 0
+    if stored.values.dtype.kind != "u" or stored.window is not None:
+        return 0
+    bits = int(stored.values.max()).bit_length()
+    return next((most for most in (12, 14) if bits <= most), 16)
 
 
 def _colours(image: Image.Image | None) -> dict[str, Any]:

@@ -46,8 +46,6 @@ def words_in(name: str) -> set[str]:
 
 def findings(text: str) -> list[str]:
     """The findings in a label that names several, as `Mass|Effusion`; one where it doesn't."""
-    if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):  # a number with a decimal comma
-        return [normalise_label(text)]
     return [normalise_label(part) for part in re.split(r"[|;,/+&]", text)]
 
 
@@ -113,7 +111,12 @@ def two_classes(
         raise CourseError(f"{where}: all labels are {written[used[0]]}: two classes are needed.")
     wanted = normalise_label(positive)
     # An image with two findings has each of them.
-    is_positive = {w: w == wanted or wanted in findings(w) for w in used}
+    several = any(re.search(r"[|;/+&]|,.*,", w) for w in used)  # then 3,5 are two, else a number
+    is_positive = {
+        w: w == wanted
+        or (wanted in findings(w) and (several or not re.fullmatch(r"[-+]?\d+,\d+", w)))
+        for w in used
+    }
     if positive and any(is_positive.values()):
         name = written.get(wanted, positive)
         others = [w for w in used if not is_positive[w]]

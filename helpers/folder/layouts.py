@@ -34,7 +34,7 @@ def read_class_folders(files: Files, options: Options) -> Labelled | None:
     Raises:
         CourseError: Two levels can be.
     """
-    levels = part_folders(files.pictures)
+    levels = part_folders(files.pictures, options)
     above = {path: _class_folders(path, levels) for path in files.pictures}
     placed = {path: folders for path, folders in above.items() if folders}
     strays = [
@@ -186,7 +186,7 @@ def _choose(folder: Path, readings: list[list[str]], options: Options) -> list[s
     fitting = fitting or [names for names in readings if len(set(map(normalise_label, names))) == 2]
     wanted = normalise_label(options.positive)
     marked = {tuple(normalise_label(name) == wanted for name in names) for names in fitting}
-    if wanted in asked and len(marked) == 1:  # all of them have the same positive images
+    if len(marked) == 1 and any(*marked):  # all of them have the same positive images
         fitting = [min(fitting, key=lambda names: len(set(names)))]
     if len(fitting) > 1:
         first, second = (" and ".join(list(dict.fromkeys(n))[:3]) for n in fitting[:2])

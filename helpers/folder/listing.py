@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from helpers.files import CourseError
 from helpers.folder.faults import Faults
-from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending, plain_number
+from helpers.folder.inventory import NUMBER, VOLUMES, Files, ending, plain_number, stem
 from helpers.folder.labels import (
     STANDARD,
     Classes,
@@ -214,7 +214,8 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
         for name in table.header
         if name
     }
-    file_column = _find_files(table, hits, len(files.pictures), options)
+    numbered = sum(stem(PurePosixPath(name).name).isdecimal() for name in files.pictures)
+    file_column = _find_files(table, hits, numbered, options)
     if file_column is None:
         return None
     parts_column = _find_parts(table, file_column, options)
@@ -262,7 +263,7 @@ def read_listing(files: Files, path: str, options: Options, faults: Faults) -> L
             f"it is a class, say which label is positive, as positive: '{pair[1]}'; if not, "
             "delete these lines."
         )
-    levels = part_folders(files.pictures)
+    levels = part_folders(files.pictures, options)
     rows = _Rows(table, file_column, parts_column, patient_columns, words, levels, pair)
     entries = rows.match(hits[file_column], faults, reading)
     if not (options.classes or normalise_label(positive) in map(normalise_label, words)):
@@ -290,8 +291,8 @@ def _refuse_missing_header(table: Table, names_file: bool) -> None:
             )
 
 
-def _find_files(table: Table, hits: dict[str, list], pictures: int, options: Options) -> str | None:
-    """The column whose values name files in this folder, which has so many pictures."""
+def _find_files(table: Table, hits: dict[str, list], numbered: int, options: Options) -> str | None:
+    """The column whose values name files in this folder; `numbered` pictures have bare numbers."""
     if options.id_column:
         return _asked(table, options.id_column, "id_column")
     strength: dict[str, int] = {}
@@ -309,9 +310,9 @@ def _find_files(table: Table, hits: dict[str, list], pictures: int, options: Opt
         strength[name] = 1 if numbers else 2
     best = [name for name, rank in strength.items() if rank == max(strength.values())]
     if best and strength[best[0]] == 1:
-        sure = [name for name in best if _looks_like_ids(table, name, pictures)]
+        sure = [name for name in best if _looks_like_ids(table, name, numbered)]
         if not sure:
-            raise CourseError(
+            raise NoLabel(
                 f"{table.path}: the numbers in column {best[0]} could be those of images here: if "
                 f"so, give id_column: {best[0]}; if not, add a column file with their names."
             )
@@ -342,12 +343,12 @@ def _find_files(table: Table, hits: dict[str, list], pictures: int, options: Opt
     return best[0]
 
 
-def _looks_like_ids(table: Table, name: str, pictures: int) -> bool:
+def _looks_like_ids(table: Table, name: str, numbered: int) -> bool:
     """Whether numbers are those of images: by the column's name, or since zeros begin them.
 
-    Those of patients are not, where there are clearly more pictures than patients.
+    Those of patients are not, where clearly more pictures have numbers than there are patients.
     """
-    if normalise_column(name) in PATIENT_NAMES and pictures > 1.2 * len(set(table.column(name))):
+    if normalise_column(name) in PATIENT_NAMES and numbered > 1.5 * len(set(table.column(name))):
         return False
     padded = sum(value.startswith("0") and len(value) > 1 for value in table.column(name))
     return bool(ID_NAME.search(normalise_column(name))) or padded >= 0.1 * len(table.rows)
@@ -387,7 +388,7 @@ def _find_patients(
     """The columns that name the patient of an image; and those that only their names speak for."""
     if options.patient_column:
         return [_asked(table, options.patient_column, "patient_column")], []
-    columns = []
+    columns, stages = [], []
     for name in table.header:
         if name in ("", file_column, parts_column) or normalise_column(name) == normalise_column(
             options.label_column
@@ -401,28 +402,32 @@ def _find_patients(
             and known
             and (surely or not is_standard_pair(known))
             and normalise_label(name) not in known
-            and not (normalise_column(name) == "pt" and all(map(STAGE.fullmatch, known)))
         ):
-            columns.append(name)
+            is_stage = normalise_column(name) == "pt" and all(map(STAGE.fullmatch, known))
+            (stages if is_stage else columns).append(name)
     persons = [name for name in columns if not normalise_column(name).startswith(PART_WORDS)]
     doubtful = [
         name for name in columns if name not in persons and not _is_of_one(table, name, persons)
     ]
-    return [name for name in columns if name not in doubtful], doubtful
+    sure = [name for name in columns if name not in doubtful]
+    return sure, doubtful if sure else doubtful + stages
 
 
 def _is_of_one(table: Table, name: str, persons: list[str]) -> bool:
     """Whether each value is in one patient only.
 
-    Where no patients are, whether there are several that could be patients: names of one form
-    that differ in their numbers, or so many that they are no kinds, such as T1w and FLAIR.
+    Where no other column names patients: whether there are several values that may be patients,
+    unlike names of sequences, such as T1w and FLAIR. They are called identifiers, have one form
+    with a number, or are many.
     """
     values = [*map(patient_key, table.column(name))]
     if not persons:
         known = {value for value in values if not is_unknown(value)}
         forms = {re.sub(r"\d+", "0", value) for value in known}
+        called = normalise_column(name).endswith("id")
         numbered = len(forms) == 1 and any("0" in form for form in forms)
-        return len(known) >= FEWEST_PARTS and (numbered or len(known) >= 0.2 * len(values))
+        many = len(known) >= min(20, 0.2 * len(values))
+        return len(known) >= FEWEST_PARTS and (called or numbered or many)
     for person in persons:
         owners = defaultdict(set)
         for value, owner in zip(values, table.column(person), strict=True):
@@ -605,7 +610,8 @@ def _column_of_word(table: Table, name: str, columns: list[str], positive: str) 
         divide the images alike, but 1 stands for the other word.
 
     Raises:
-        CourseError: They divide the images in different ways.
+        CourseError: They divide the images in different ways, or a cell is empty where 1 stands for
+            the other word.
     """
     wanted, values = normalise_label(positive), [*map(normalise_label, table.column(name))]
     if not positive or normalise_column(positive) == normalise_column(name):
@@ -618,16 +624,24 @@ def _column_of_word(table: Table, name: str, columns: list[str], positive: str) 
         cells = table.column(other)
         with_word = [wanted in (normalise_label(cell), *findings(cell)) for cell in cells]
         if other != name and any(with_word):
-            having[other] = with_word
-    if not having or (is_standard_pair({*values} - {""}) and ones in having.values()):
+            is_known = [
+                not (is_unknown(a) or is_unknown(b)) for a, b in zip(cells, values, strict=True)
+            ]
+            having[other] = {
+                (one, word)
+                for one, word, known in zip(ones, with_word, is_known, strict=True) if known
+            }, all(is_known)  # fmt: skip
+    pair = is_standard_pair({value for value in values if not is_unknown(value)})
+    alike, reversed_ = {(False, False), (True, True)}, {(False, True), (True, False)}
+    if not having or (pair and any(found <= alike for found, _ in having.values())):
         return name
-    for other, with_word in having.items():
-        full = not any(map(is_unknown, table.column(other)))
-        if full and [not one for one in ones] == with_word and is_standard_pair({*values}):
+    for other, (found, is_full) in having.items():
+        if pair and is_full and found == reversed_:
             return other
+    first = next(iter(having))
     raise CourseError(
-        f"{table.path}: {positive} is a word in column {next(iter(having))}, and column {name} "
-        f"could hold the label, too: say which one does, as label_column: {next(iter(having))}."
+        f"{table.path}: {positive} is a word in column {first}, and column {name} could hold the "
+        f"label, too: say which one does, as label_column: {first} or label_column: {name}."
     )
 
 
@@ -774,15 +788,17 @@ class _Rows:
                 faults.add(kind, f"line {line} ({entry.file}: {entry.word!r})")
 
 
-def part_folders(paths: Sequence[str]) -> list[dict[str, str]]:
+def part_folders(paths: Sequence[str], options: Options) -> list[dict[str, str]]:
     """The names of folders that are parts, with their part, at each depth from the top.
 
-    A short name, such as `TR`, is a part only where another part stands at the same depth; and so
-    is `test` beside other folders, which may be a group that is compared with another one.
+    A short name, such as `TR`, is a part only where another part stands at the same depth. `test`
+    is none where it is a class: the user names it as one, or the only folder beside it.
 
     Args:
         paths: Of all images, from the folder on.
+        options: `positive` and `classes` count.
     """
+    classes = {*map(normalise_label, [options.positive, *options.classes])}
     levels: list[dict[str, str]] = []
     beside: dict[int, set[str]] = defaultdict(set)
     for path in paths:
@@ -798,9 +814,9 @@ def part_folders(paths: Sequence[str]) -> list[dict[str, str]]:
             name: part
             for name, part in level.items()
             if len(set(level.values())) > 1
-            or not (name in SHORT or (part == "test" and len(beside[depth]) > 1))
+            or not (name in SHORT or name in classes or (len(at) == 2 and classes & at))
         }
-        for depth, level in enumerate(levels)
+        for level, at in zip(levels, beside.values(), strict=True)
     ]
 
 

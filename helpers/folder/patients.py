@@ -44,7 +44,7 @@ AFTER = re.compile(rf"^(.+?)[_ -]+(?:{_WORDS})[_ -]?-?\d*(?:[_ -]\d+)*$", re.IGN
 # Copies only where the original is there too, for "benign (1)" is a picture of its own.
 COPY = re.compile(r"^(.+?)(?: ?\(\d+\)| - Copy(?: \(\d+\))?|[_ -]copy\d*)$", re.IGNORECASE)
 # A folder of augmented copies, and what numbers the copies of one picture there.
-AUGMENTED = re.compile(r"aug(?:mented|mentations?|s)?(?:[\W_].*)?", re.IGNORECASE)
+AUGMENTED = re.compile(r"aug(?:mented|mentations?|s)?(?:[\W_]+(?![\d\W_]).*)?", re.IGNORECASE)
 NUMBERED = re.compile(r"^(.+?)[_ -]\(?\d+\)?$")
 KERAS = re.compile(r"^(.+)_(\d+)_\d+$")  # what save_to_dir adds to a prefix: a number, and chance
 
@@ -198,13 +198,13 @@ def copies_by_name(files: list[str], labels: list[int]) -> list[list[int]]:
         members[label, root].append(i)
         if is_copy:
             copied.add((label, root))
-    # What most files of a class are called, and none is called alone, is the whole set's name.
-    most = {label: 0.5 * labels.count(label) for label in set(labels)}
-    return [
-        found
-        for key, found in members.items()
-        if key in copied and len(found) > 1 and (key in present or len(found) <= most[key[0]])
-    ]
+    found = [key for key in members if key in copied and len(members[key]) > 1]
+    for label in set(labels):
+        # T1_contrast_001 is no copy of T1: where few names make up a class, they are no pictures.
+        absent = [key for key in found if key[0] == label and key not in present]
+        if sum(len(members[key]) for key in absent) > 0.9 * labels.count(label) and len(absent) < 5:
+            found = [key for key in found if key not in absent]
+    return [members[key] for key in found]
 
 
 def in_augmented(files: list[str]) -> list[bool]:

@@ -101,7 +101,8 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
             f"the class {classes.names[0]} holds several labels: {counts}; classes: [a, b] takes "
             "two of them"
         )
-    words = Counter(entry.word for entry in entries if entry.file not in zeros)
+    ones = set(table["file"]) - zeros
+    words = Counter(entry.word for entry in entries if entry.file in ones)
     if len(set(map(normalise_label, words))) > 1:
         counts = ", ".join(f"{name} ({count})" for name, count in words.most_common(10))
         reading.notes.append(
@@ -116,15 +117,7 @@ def read_folder(folder: str | Path, **options: Any) -> Slices:
         )
     if files.volumes:
         reading.notes.append(f"{len(files.volumes)} volumes and arrays are not used")
-    kinds = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in files.others)
-    if kinds := Counter({kind: count for kind, count in kinds.items() if kind not in TEXTS}):
-        counts = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(5))
-        reading.notes.append(f"files of other kinds, which are not read: {counts}")
-    if files.broken:
-        reading.notes.append(
-            f"links to files that are not there: {len(files.broken)}, such as {files.broken[0]}; "
-            "git-annex or DVC may have to fetch them"
-        )
+    reading.notes += _name_others(files)
     unused = [name for name in files.pictures if name not in read]
     return Slices(
         folder, table, greys, classes.names, reading, dict(seen), unused, used, asked.given_split
@@ -196,18 +189,25 @@ def _what_is_there(files: Files) -> str:
     tops = {name.split("/")[0] for name in files.pictures}
     if len(tops) == 1 and "/" in files.pictures[0]:
         there.append(f"only {tops.pop()} holds images")
-    kinds = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in files.others)
-    if kinds := [(kind, count) for kind, count in kinds.most_common(5) if kind not in TEXTS]:
-        counts = ", ".join(f"{kind} ({count})" for kind, count in kinds)
-        there.append(f"files of other kinds are not read: {counts}")
-    if any(kind == ".zip" for kind, _ in kinds):
-        there.append("unpack a zip file")
-    if files.broken:
-        there.append(
-            f"{len(files.broken)} links lead to files that are not there; git-annex or DVC may "
-            "have to fetch them"
-        )
+    there += _name_others(files)
+    if any(name.lower().endswith(".zip") for name in files.others):
+        there.append("unpack the zip file")
     return f" ({'; '.join(there)})" if there else ""
+
+
+def _name_others(files: Files) -> list[str]:
+    """Files that cannot be read: of other kinds, and links to nothing."""
+    found = []
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in files.others)
+    if kinds := Counter({kind: count for kind, count in kinds.items() if kind not in TEXTS}):
+        counts = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(5))
+        found.append(f"files of other kinds, which are not read: {counts}")
+    if files.broken:
+        found.append(
+            f"links to files that are not there: {len(files.broken)}, such as {files.broken[0]}; "
+            "git-annex or DVC may have to fetch them"
+        )
+    return found
 
 
 def _refuse_text(files: Files) -> None:

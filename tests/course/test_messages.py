@@ -1,5 +1,6 @@
 """What people type wrongly, and what the program then says: nothing is guessed without a word."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -136,15 +137,20 @@ def test_a_file_of_parameters_may_be_empty(tmp_path):
 
 
 def test_a_command_whose_output_nobody_reads_ends_without_a_traceback():
+    """Long output, of which one line is read, and short output that is still in a buffer."""
     code = (
         "import sys\nfrom course.commands import command\n@command\ndef main(_):\n"
-        "    for _ in range(100_000):\n        print('a line')\nsys.exit(main())"
+        "    for _ in range(int(sys.argv[1])):\n        print('a line')\nsys.exit(main())"
     )
-    ask = [sys.executable, "-c", code]
-    with subprocess.Popen(ask, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b"" and process.wait() == 1
+    for count in ("100000", "1"):
+        ask = [sys.executable, "-c", code, count]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+        with subprocess.Popen(ask, cwd=ROOT, env=buffered, **pipes) as process:
+            if count != "1":
+                process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == b"" and process.wait() == 1
 
 
 @pytest.mark.parametrize("label", [

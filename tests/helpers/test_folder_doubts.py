@@ -49,6 +49,18 @@ def test_numbers_that_stand_for_the_word_are_the_label(tmp_path):
     assert read_folder(tmp_path, positive="MEL").reading.columns["label"] == "label"
 
 
+@pytest.mark.parametrize("words", [("", "malignant"), ("benign", "malignant")])
+def test_empty_cells_beside_a_whole_column_of_numbers_contradict_nothing(tmp_path, words):
+    write(tmp_path, ("label", "pathology"), lambda i, k: (k, words[k] if i > 9 else ""))
+    found = read_folder(tmp_path, positive="malignant")
+    assert found.reading.columns["label"] == "label" and found.table["label"].sum() == 30
+
+
+def test_a_word_in_a_remark_does_not_ask(tmp_path):
+    write(tmp_path, ("label", "comment"), lambda i, k: (k, "tumour" if k and i < 9 else ""))
+    assert read_folder(tmp_path, positive="tumour").reading.columns["label"] == "label"
+
+
 @pytest.mark.parametrize(("header", "words"), [
     (("report", "portable"), lambda i, k: ("|".join(["Effusion"] * k + [f"other{i}"]), i % 2)),
     (("malignant", "category"), lambda i, k: (("no", "Effusion")[k], ("CT", "MR")[i % 2])),
@@ -94,6 +106,13 @@ def test_a_decimal_comma_parts_no_findings(tmp_path):
         read_folder(write_commas(tmp_path / "one"), positive="1")
 
 
+def test_a_comma_parts_codes_where_some_label_has_three(tmp_path):
+    words = ("0", "5", "3", "3,5", "1,3,5")
+    write(tmp_path, ("label",), lambda i, k: (words[i % 2 + 2 * k + (i % 5 == 0) * k],))
+    slices = read_folder(tmp_path, positive="3")
+    assert slices.table["label"].tolist() == [k for _, k in pictures(60)]
+
+
 def write_commas(folder):
     write(folder, ("label",), lambda i, _: (("1,0", "1")[i % 2],))
     return folder
@@ -103,6 +122,15 @@ def test_a_positive_class_of_several_labels_is_noted(tmp_path):
     words = ("Nevus", "Melanoma", "Nevus / Melanoma")
     write(tmp_path, ("diagnosis",), lambda i, k: (words[k + k * (i % 3 == 0)],))
     assert "holds all labels with this word: Melanoma (" in said(tmp_path, positive="Melanoma")
+
+
+def test_negatives_that_are_left_out_are_not_told_of_as_positive(tmp_path):
+    write(tmp_path, ("label",), lambda _, k: (("benign", "malignant")[k],))
+    empty = [f"i{i:03}.png" for i, (_, k) in enumerate(pictures(60)) if not k][:3]
+    for name in empty:
+        save(tmp_path / name, np.zeros((48, 48), np.uint8))
+    text = said(tmp_path, positive="malignant", leave_out=["blank"])
+    assert "left out: 3 blank" in text and "holds all labels" not in text
 
 
 # --- Which images, and whose ---------------------------------------------------------------------
@@ -117,14 +145,26 @@ def test_numbers_of_patients_are_no_numbers_of_images(tmp_path):
         read_folder(tmp_path)
 
 
+def test_numbers_of_images_may_stand_under_case_id(tmp_path):
+    for i, (grey, _) in enumerate(pictures(60)):
+        save(tmp_path / "images" / f"{i + 1}.png", grey)
+        save(tmp_path / "masks" / f"{i + 1}_mask.png", grey)
+    rows = [(i + 1, k) for i, (_, k) in enumerate(pictures(60))]
+    write_csv(tmp_path / "labels.csv", ("case_id", "label"), rows)
+    assert len(read_folder(tmp_path).table) == 60
+
+
 def test_a_stage_or_a_sequence_is_no_patient(tmp_path):
     write(tmp_path / "a", ("label", "pT"), lambda i, k: (k, f"T{i % 4 + 1}{'ab'[i % 2]}"))
-    assert "no patients are known" in said(tmp_path / "a")
+    assert "column pT has 4 values for 60 images: if they are patients" in said(tmp_path / "a")
     kinds = ["T1w", "T2w", "FLAIR", "DWI", "ADC", "SWI"]
     write(tmp_path / "b", ("label", "series"), lambda i, k: (k, kinds[i % 6]))
     assert "column series has 6 values for 60 images: if they are" in said(tmp_path / "b")
     write(tmp_path / "c", ("label", "series"), lambda i, k: (k, f"S{i // 10}"))
     assert read_folder(tmp_path / "c").reading.columns["patient"] == "series"
+    hexadecimal = [f"{'abcdef'[i % 6]}{i}{'xyz'[i % 3]}{i * i}" for i in range(6)]
+    write(tmp_path / "e", ("label", "StudyInstanceUID"), lambda i, k: (k, hexadecimal[i // 10]))
+    assert read_folder(tmp_path / "e").reading.columns["patient"] == "StudyInstanceUID"
     write(tmp_path / "d", ("label", "pt"), lambda i, k: (k, f"P{i // 3}"))
     assert read_folder(tmp_path / "d").reading.columns["patient"] == "pt"
 
@@ -167,6 +207,32 @@ def test_copies_in_a_folder_of_their_own_stay_with_their_pictures(tmp_path):
     assert "1 image lies in a folder of augmented copies" in text and "another.png" in text
 
 
+def test_copies_that_groups_csv_names_are_not_warned_of(tmp_path):
+    in_folders(
+        tmp_path,
+        lambda i, k: f"{('original', 'augmented')[i % 2]}/{'ab'[k]}/x{i // 2}{'yz'[i % 2]}.png",
+    )
+    assert "in a folder of augmented copies" in said(tmp_path, positive="b")
+    names = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png")]
+    rows = [(name, name.split("/x")[1][:-5]) for name in names]
+    write_csv(tmp_path / "groups.csv", ("file", "group"), rows)
+    assert "in a folder of augmented copies" not in said(tmp_path, positive="b")
+    in_folders(tmp_path / "m", lambda i, k: f"{('Jul 2019', 'Aug 2019')[i % 2]}/{'ab'[k]}/{i}.png")
+    assert "augmented" not in said(tmp_path / "m", positive="b")
+
+
+def test_copies_of_few_pictures_stay_together(tmp_path):
+    def place(i, k):
+        return f"{'ab'[k]}/{f'Y{100 + i % 2}_flip' if i % 4 < 2 and k else 'z'}_{i}.png"
+
+    in_folders(tmp_path, place)
+    named = examine(tmp_path, 0, {"positive": "b"}, strict=False).grouping.named
+    assert sorted({len(each) for each in named}) == sorted(
+        {len(each) for each in named if len(each) > 4}
+    )
+    assert len(named) == 2
+
+
 def test_a_word_in_all_names_is_no_copy(tmp_path):
     in_folders(tmp_path, lambda i, k: f"{('well', 'ill')[k]}/T1_contrast_{i:03}.png")
     assert len(set(examine(tmp_path, 0, {"positive": "ill"}).grouping.groups)) == 60
@@ -189,6 +255,13 @@ def test_the_range_of_stored_values_may_give_the_label_away(tmp_path):
     assert "stored range (AUC 1.00)" in said(tmp_path, positive="ill")
 
 
+def test_brighter_pictures_of_one_range_are_no_other_source(tmp_path):
+    for i, (grey, k) in enumerate(pictures(60)):
+        deep = grey.astype(np.uint16) * 3 + (400 * (grey > 230) if k else 0)
+        save(tmp_path / ("well", "ill")[k] / f"{i}.png", deep.astype(np.uint16))
+    assert "stored range" not in said(tmp_path, positive="ill")
+
+
 # --- What the messages say -----------------------------------------------------------------------
 
 
@@ -209,6 +282,24 @@ def test_a_group_called_test_is_a_class_beside_another_one(tmp_path):
     assert found.names == ("a", "b") and set(found.table["given"]) == {"test", "train"}
 
 
+def test_images_without_labels_in_test_are_no_class(tmp_path):
+    in_folders(tmp_path, lambda i, k: f"{'test' if i < 10 else ('well', 'ill')[k]}/{i}.png")
+    assert len(read_folder(tmp_path, positive="ill").table) == 50
+    rows = write(tmp_path / "b" / "test", ("malignant",), lambda _, k: (k,))
+    for i, (name, *_) in enumerate(rows):
+        if i % 2:
+            (tmp_path / "b" / "trainval").mkdir(exist_ok=True)
+            (tmp_path / "b" / "test" / name).rename(tmp_path / "b" / "trainval" / name)
+    (tmp_path / "b" / "test" / "labels.csv").rename(tmp_path / "b" / "labels.csv")
+    assert len(read_folder(tmp_path / "b", positive="malignant").table) == 60
+
+
+def test_a_misspelt_positive_class_chooses_no_folders(tmp_path):
+    in_folders(tmp_path, lambda i, k: f"{i % 2}/{('benign', 'malign')[k]}/{i}.png")
+    with pytest.raises(CourseError, match=r"the folders 1 and 0, or|the folders 0 and 1, or"):
+        read_folder(tmp_path, positive="malignant")
+
+
 def test_masks_in_the_place_of_images_get_advice_that_helps(tmp_path):
     for i, (grey, k) in enumerate(pictures(60)):
         save(tmp_path / "images" / f"{i:03}.png", grey)
@@ -221,8 +312,8 @@ def test_masks_in_the_place_of_images_get_advice_that_helps(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("well/a.heic", r"only ill holds images; files of other kinds are not read: \.heic \(1\)"),
-    ("well.zip", r"only ill holds images; .*unpack a zip file"),
+    ("well/a.heic", r"only ill holds images; .*which are not read: \.heic \(1\)"),
+    ("well.zip", r"only ill holds images; .*unpack the zip file"),
 ])  # fmt: skip
 def test_a_class_without_images_is_told_what_is_there(tmp_path, name, words):
     in_folders(tmp_path, lambda i, _: f"ill/{i}.png", count=4)
@@ -235,7 +326,7 @@ def test_a_class_without_images_is_told_what_is_there(tmp_path, name, words):
 def test_links_to_nothing_are_named(tmp_path):
     for i in range(3):
         (tmp_path / f"{i}.png").symlink_to(tmp_path / "gone")
-    with pytest.raises(CourseError, match=r"holds no image .3 links lead to files that are not"):
+    with pytest.raises(CourseError, match=r"holds no image .links to files that are not there: 3,"):
         read_folder(tmp_path)
 
 

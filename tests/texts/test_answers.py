@@ -464,7 +464,8 @@ def test_what_is_told_of_the_study_of_the_real_set():
     true = words["oracle"].lstrip("+")
     more = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
     assert words["exposure"] in pages[0]
-    said = f"beside a quarter of the slices: {true}, and on the same quarters {more}."
+    assert f"beside a quarter of the slices: {true}, on average over twelve quarters" in pages[0]
+    said = f"On the one of them that has a GAN, true new slices brought {more}."
     assert said in pages[0]
     assert f"is {words['missing']}" in part
     less = words["missing"].lstrip("+").replace(" points ", " points more than GAN images ")
