@@ -343,6 +343,35 @@ def test_what_was_said_before_the_study_of_the_real_set():
     assert published.PRIMARY == ("paper", 10_000) and "`paper` after 10,000 steps" in fixed
 
 
+def test_what_is_told_of_resnet50_beside_36_slices():
+    summary = kept("resnet50_sets")["summary"]["36"]
+    gains, long = summary["gains"], summary["secondary"]["long"]
+    (line,) = measured("resnet50_sets")
+    answer = summary["verdict"]["answer"].replace("_", " ")
+    assert f"| {summary['replicates']} simulated sets of 36 slices" in line
+    assert f"against *classic* {told(gains['exposure'])}, against *classic long*" in line
+    assert f"against *classic long* {told(gains['compute'])}; true new slices against" in line
+    assert f"*classic long* {told(gains['oracle'])}: *{answer}* |" in line
+    text = (ROOT / "notebooks" / "05_evaluation.ipynb").read_text()
+    part = section(text, "**ResNet-50, with 36 simulated slices: no.**", "with 144: not measured")
+    more = "7.8 points more than they did (+2.4 to +13.2)"
+    assert more == told(gains["missing"]).lstrip("+").replace("points", "points more than they did")
+    for page in (part, README.replace("−", "-")):
+        assert told(gains["exposure"]) in page and told(gains["compute"]) in page
+    assert told(long) in part and more in part and f"The answer is *{answer}*." in README
+    arms = {k: f"{100 * arm['balanced_accuracy']:.1f} %" for k, arm in summary["arms"].items()}
+    own = section(ANSWERS, "**ResNet-50, 36 simulated slices.**", "**144 simulated")
+    assert (
+        "*Classic* reached {classic}, *classic long* {classic_long}, *classic + GAN* "
+        "{classic_gan}, and true new slices {oracle}."
+    ).format(**arms) in own
+    assert (
+        told(gains["missing"]).lstrip("+").replace("points", "points more than GAN images") in own
+    )
+    steps = {row["steps"] for row in kept("resnet50_sets")["rows"] if row["images"] == 36}
+    assert steps == {120} and "120 steps for *classic*, 240 for the others" in own
+
+
 def test_what_05_tells_of_the_study_of_36_slices():
     """Recomputed from its rows; the intervals are those that the test above recomputes."""
     content, said = kept("study_36"), {}
