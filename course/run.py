@@ -200,7 +200,7 @@ def _run_notebooks(folder: Path, parameters: dict[str, Any]) -> None:
             print(f"{head}: finished before", flush=True)
             continue
         share["out_dir"] = str(folder)
-        # What it writes replaces what the last run wrote, so that is finished no more.
+        # It replaces files of an earlier run, so this notebook and later ones are not finished.
         before = {each: done[each] for each in NOTEBOOKS[: number - 1] if each in done}
         if before != done:
             files.write_json(folder / "notebooks" / "finished.json", before)

@@ -25,7 +25,7 @@ def in_folders(folder, place, count=60):
 
 
 def said(folder, **options) -> str:
-    """All warnings, notes and how patients were found."""
+    """All warnings and notes."""
     found = examine(folder, 0, options, strict=False)
     reading = found.slices.reading
     return "\n".join([*(f"{w['kind']}: {w['text']}" for w in found.warnings), *reading.notes])
