@@ -30,6 +30,7 @@ from helpers.files import CourseError
 from helpers.folder import Slices, check_names, examine, from_parameters, lines, refuse_inside
 from helpers.folder.labels import is_standard_pair, normalise_label, quote
 from helpers.parameters import check_values, describe
+from helpers.preprocessing import CLASS_NAMES
 from helpers.recipes import choose_recipe
 
 # Everything a run writes, and all that FRESH=1 removes; last the file that marks a run's folder.
@@ -153,7 +154,7 @@ def class_names(slices: Slices, parameters: dict[str, Any]) -> dict[str, str]:
             f"negative is {negative}, which is no label in {slices.folder}: leave negative out, or "
             f"give the label of this class, as negative: {quote(word)}."
         )
-    names = dict(zip(("negative", "positive"), slices.names, strict=True))
+    names = dict(zip(CLASS_NAMES, slices.names, strict=True))
     return {
         key: re.sub(r"^\W+", "", re.sub(r"[^\w .-]+", "-", name))
         for key, name in names.items()

@@ -31,7 +31,7 @@ from course.workers import THREADS
 from helpers import machine, preprocessing
 from helpers.files import PROJECT, RESULTS, CourseError, lock, make_folder, read_json, write_json
 from helpers.folder import Slices, find_groups, read_folder
-from helpers.preprocessing import FEWEST, SHARES
+from helpers.preprocessing import CLASS_NAMES, FEWEST, SHARES
 
 FOLDS_FILE = RESULTS / "real_folds.json"
 SEED, FOLDS, QUARTERS, TRAINED_QUARTERS = 2019, 8, 12, 4
@@ -90,8 +90,8 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, seed: int, count: int = 8
             if counts.min() < fewest:
                 raise CourseError(
                     f"too few images for {count} folds: the {name} part of fold {k + 1} would hold "
-                    f"{counts.min()} of class {counts.argmin()} and needs {fewest}; add images of "
-                    "this class, or more patients."
+                    f"{counts.min()} of the {CLASS_NAMES[counts.argmin()]} class and needs "
+                    f"{fewest}; add images of this class, or more patients."
                 )
     return parts
 
@@ -132,8 +132,8 @@ def draw_quarter(
         if found[label] < FEWEST["train"]:
             raise CourseError(
                 f"too few images for a quarter: it would hold {found[label]} training images of "
-                f"class {label} and needs {FEWEST['train']}; add images of this class, or more "
-                "patients."
+                f"the {CLASS_NAMES[label]} class and needs {FEWEST['train']}; add images of this "
+                "class, or more patients."
             )
     return quarter
 

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from helpers import files, phantom
 from helpers.files import CourseError
 
+CLASS_NAMES = ("negative", "positive")  # by label: 0, 1
 PARTS = ("train", "validation", "test")
 SHARES = {"test": 22 / 200, "validation": 34 / 200}  # of each class, as published; the rest trains
 FEWEST = {"train": 16, "validation": 2, "test": 2}  # of each class; 16 is one batch of the GAN
@@ -216,7 +217,7 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
                     parts[members] = part
                     room[part] = room[part] - counts
     for part, fewest in FEWEST.items():
-        for label, name in enumerate(("negative", "positive")):
+        for label, name in enumerate(CLASS_NAMES):
             found = int(np.sum((parts == part) & (labels == label)))
             if found < fewest:
                 raise CourseError(

@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers.files import CourseError
 from helpers.folder.slices import Slices
-from helpers.preprocessing import FEWEST, PARTS, SHARES, split_groups
+from helpers.preprocessing import CLASS_NAMES, FEWEST, PARTS, SHARES, split_groups
 
 FEWEST_GROUPS = 2  # of a class, in validation and in test
 Split = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # labels, groups, seed: the parts
@@ -77,7 +77,7 @@ def _whole_patients(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.nda
     of_class = {k: [int(np.sum((parts == p) & (counts[k] > 0))) for p in PARTS] for k in (0, 1)}
     train = counts[:, parts == "train"].sum(axis=1)
     needed = {"train": 1, "validation": FEWEST_GROUPS, "test": FEWEST_GROUPS}
-    for k, name in enumerate(("negative", "positive")):
+    for k, name in enumerate(CLASS_NAMES):
         short = [p for p, n in zip(PARTS, of_class[k], strict=True) if n < needed[p]]
         if short or train[k] < FEWEST["train"]:
             have = int(np.sum(counts[k] > 0))
@@ -118,7 +118,7 @@ def _keep_given(
         inner = _split(labels[rest], groups[rest], seed, split)
         given[rest[inner == "validation"]] = "validation"
     for part, fewest in FEWEST.items():
-        for label, name in enumerate(("negative", "positive")):
+        for label, name in enumerate(CLASS_NAMES):
             count = int(np.sum((given == part) & (labels == label)))
             if count < fewest:
                 raise CourseError(
