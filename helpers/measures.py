@@ -77,9 +77,14 @@ def kid_error(first: np.ndarray, second: np.ndarray) -> float:
     """The standard error of `kid`, by the jackknife, which leaves out one image at a time.
 
     Args:
-        first: ``(n, d)``, n at least 3.
-        second: ``(m, d)``, m at least 3.
+        first: ``(n, d)``.
+        second: ``(m, d)``.
+
+    Returns:
+        The error; NaN, which is "unknown", if either set has fewer than 3 images.
     """
+    if min(len(first), len(second)) < 3:
+        return float("nan")  # two images without one of them have no pair
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     between = (first @ second.T / first.shape[1] + 1) ** 3
     variance = 0.0

@@ -37,6 +37,12 @@ def test_kid_error_is_a_jackknife_by_hand():
     assert measures.kid_error(x, y) == pytest.approx(np.sqrt(variance))
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_error_of_a_kid_of_two_images_is_unknown():
+    assert np.isnan(measures.kid_error(draw(2, 1), draw(9, 2)))
+    assert np.isnan(measures.kid_error(draw(9, 1), draw(2, 2)))
+
+
 def test_kid_is_unbiased_and_its_interval_covers():
     """Against the truth for two normal distributions, by pairs that share no point."""
 
