@@ -7,7 +7,7 @@ from helpers import machine
 from helpers.files import CourseError
 
 COMMANDS = {
-    "run": "run all notebooks in order, then print the table of arms and the verdict",
+    "run": "run notebooks 01 to 05, then print the table of arms and the verdict",
     "check": "read a folder of images and say what is in it",
     "baseline": "measure a folder before any GAN, and whether more images would help",
     "study": "eight folds of a folder (or simulated sets), and the answer by a rule",

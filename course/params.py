@@ -28,7 +28,7 @@ def load_parameters(profile: str, extra: Path | None = None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for path in map(files.project_path, sources):
         values |= read_parameters(path)
-    return values
+    return values | {"profile": profile}
 
 
 def read_parameters(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Run the course: all notebooks in order through papermill, then the report.
+"""Run the course: notebooks 01 to 05 through papermill, then the report.
 
     python -m course run --profile quick --data FOLDER --out FOLDER
 
@@ -23,7 +23,14 @@ except ImportError:  # Windows
     resource = None
 
 from course.commands import command
-from course.params import NOTEBOOKS, declared_parameters, load_parameters, may_change, notebook_path
+from course.params import (
+    NOTEBOOKS,
+    declared_parameters,
+    load_parameters,
+    may_change,
+    notebook_path,
+    read_parameters,
+)
 from course.report import arms_table, write_report
 from helpers import files, machine
 from helpers.files import CourseError
@@ -71,6 +78,12 @@ def run(
         CourseError: Any error that the user can fix; only finished parts have been written then.
     """
     parameters = load_parameters(profile, extra) | (changes or {})
+    said = read_parameters(files.project_path(extra)).get("profile") if extra else None
+    if said not in (None, profile):
+        raise CourseError(
+            f"{extra} says profile: {said}, but this run has the profile {profile}: delete this "
+            f"line, or give --profile {said}."
+        )
     check_values(**parameters)
     choose_recipe(parameters["recipe"], parameters["recipe_changes"])
     from_parameters(parameters)
@@ -347,7 +360,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m course run",
-        description="Run all notebooks in order, then print the table of arms and the verdict.",
+        description="Run notebooks 01 to 05, then print the table of arms and the verdict.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="The same command again skips what is finished and resumes what was interrupted.\n\n"
         f"What a file for --params may change, with its default:\n{describe(may_change())}",

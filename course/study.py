@@ -207,7 +207,8 @@ def summarise_sets(rows: list[dict[str, Any]], stronger: str = STRONGER["whole"]
         } | {"shifted": float(values(name, "shifted").mean())}
     secondary = {name: gain(*pair) for name, pair in SECONDARY.items() if pair[0] in measured}
     secondary |= {
-        f"{name}, shifted": gain(*pairs[name], where="shifted") for name in ("exposure", "oracle")
+        f"{name}, shifted": gain(*pairs[name], where="shifted")
+        for name in ("exposure", "compute", "oracle")
     }
     differences = [values(first) - values(second) for first, second in
                    (pairs["stronger"], pairs["oracle"])]  # fmt: skip

@@ -14,7 +14,7 @@ times as many as the real slices:
 
 No GAN is trained: the arms without one (classic, classic long, oracle, mixup) are those that stand
 beside a GAN in every study of simulated sets. Each set is scored on 5,000 fresh slices, and on the
-same slices as from another scanner. Rows are written set by set: the same command goes on.
+same slices as from another scanner. Rows are written set by set: the same command resumes.
 """
 
 import argparse

@@ -6,7 +6,7 @@ Each fit of *classic* on 144 slices has 480 steps, which show each slice 107 tim
 as the 100 epochs of the original work. This number is fixed for all experiments. *Classic long* has
 twice as many, so it also shows what more steps would bring. Scored are 2,000 further slices. The
 better arm is ResNet-50's stronger baseline from then on, and the six sets are never scored again. A
-row for each set and arm is written when it is finished: the same command goes on where it was
+row for each set and arm is written when it is finished: the same command resumes where it was
 stopped.
 """
 

@@ -5,7 +5,7 @@
 A unit is a part of a fold: its real images alone, or the GANs of one recipe or one quarter. Each
 part is computed for all folds before the next one begins, in the order of `ROUNDS`. Its GANs are
 trained into FOLDER (`published_gans.py`), unless they are there, and its arms are scored. A row of
-`results/published.json` is one unit with one classifier, written at once: the same command goes on
+`results/published.json` is one unit with one classifier, written at once: the same command resumes
 where it was stopped, and a lost FOLDER costs one unit. Rows hold probabilities of test images and
 the audits of the generators, and no image. A unit that fails is left out, and named at the end.
 

@@ -26,7 +26,7 @@ scored on the same 2,000, so these intervals may be too narrow.
 `scatter` is for the plan of a study: how the estimates scatter with a weak generator (*few*) and
 with a perfect one (*true*), and half the width of their intervals, not widened. A study has one
 quarter of each fold with a GAN unless asked for more, so its plan uses the second command. Rows are
-written ten at a time: the same command goes on where it was stopped.
+written ten at a time: the same command resumes where it was stopped.
 """
 
 import argparse

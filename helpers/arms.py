@@ -33,7 +33,8 @@ ARMS = {
     "part_gan": Kind("a quarter: classic + GAN", 4, added=True),
     "oracle_part": Kind("a quarter: classic + true new images", 4, added=True),
 }
-IN_NOTEBOOK = tuple(ARMS)[:8]  # those that a user may name: notebook 05 has one split and no oracle
+# Those that a user may name: notebook 05 has one split and no oracle.
+IN_NOTEBOOK = tuple(ARMS)[: list(ARMS).index("oracle")]
 WHOLE = ("classic", "classic_long", "classic_gan", "mixup")  # of a study of folds
 QUARTER = ("part", "part_long", "part_gan", "oracle_part")
 OF_A_SET = ("classic", "classic_long", "classic_gan", "oracle", "mixup")  # a simulated one
@@ -60,6 +61,7 @@ def gain_titles(folds: bool) -> dict[str, str]:
         "long": "classic long − classic",
         "mixup": "mixup − classic",
         "exposure, shifted": "on shifted slices: GAN images − classic",
+        "compute, shifted": "on shifted slices: GAN images − classic long",
         "oracle, shifted": "on shifted slices: true new images − classic",
     }
     return titles if folds else {k: title for k, title in titles.items() if k != "stronger"}

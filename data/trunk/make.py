@@ -38,7 +38,7 @@ TRAIN, TEST = 144, 1000  # simulated slices, for the accuracy of a classifier on
 def main() -> None:
     original, state = open_original()
     exact = fold(state)
-    half = {name: round_weights(name, values) for name, values in exact.items()}
+    half = {name: round_weights(values) for name, values in exact.items()}
     with files.atomic_write(trunk.WEIGHTS) as temporary:
         np.savez(temporary, **half)
     checksum = hashlib.sha256(trunk.WEIGHTS.read_bytes()).hexdigest()
@@ -124,7 +124,7 @@ def fold(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return weights
 
 
-def round_weights(name: str, values: np.ndarray) -> np.ndarray:
+def round_weights(values: np.ndarray) -> np.ndarray:
     """Half precision for the 1x1 kernels, nearly all of the file; the others stay as they are.
 
     Rounding the few weights of the depthwise kernels too would triple the error of the features.

@@ -5,7 +5,7 @@
 `packed.py` made the first FOLDER. NumPy and JAX are all that this file imports. Before anything is
 trained, the first steps are compared with TensorFlow's, from the same weights. Then the trainings
 follow in the order of the plan, each with the images that it draws at each length. What is not
-finished after `--seconds` is left out; the same command goes on.
+finished after `--seconds` is left out; the same command resumes.
 """
 
 import argparse

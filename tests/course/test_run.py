@@ -82,6 +82,13 @@ def test_unreadable_parameters(tmp_path, text):
         load_parameters("smoke", mine)
 
 
+def test_a_file_cannot_rename_the_profile(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("profile: paper\n")
+    refused("says profile: paper, .* --profile paper", "--profile", "smoke", "--params", mine)
+    assert load_parameters("smoke", mine)["profile"] == "smoke"
+
+
 def test_out_inside_data_and_bad_data_write_nothing(folder, tmp_path):
     before = snapshot(folder)
     for out in (folder, folder / "runs"):
