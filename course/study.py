@@ -42,7 +42,17 @@ from helpers.files import CourseError
 from helpers.folder import OPTIONS, check_names, examine, lines, refuse_inside
 from helpers.folds import FOLDS
 from helpers.recipes import choose_recipe
-from helpers.verdict import FACTORS, HEADLINES, MARGIN, RULE, STRONGER, decide, say
+from helpers.verdict import (
+    FACTORS,
+    FEWEST_REPLICATES,
+    HEADLINES,
+    MARGIN,
+    RULE,
+    STRONGER,
+    decide,
+    foresee_sets,
+    say,
+)
 from helpers.verdict import foresee as foresee_answers
 
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
@@ -392,7 +402,7 @@ def foresee(
         f"{units * each / 3600 / at_once:.1f} hours."
     )
     if labels is None or groups is None:
-        return text
+        return text + _foresee_sets(settings["sets"], settings["images"])
     quarters = settings["quarters"]
     people = [len(np.unique(groups[labels == k])) for k in (0, 1)]
     width, by_gain = foresee_answers(people, quarters)
@@ -400,9 +410,7 @@ def foresee(
         f" With {len(labels)} images in {len(np.unique(groups))} groups the interval of the gain "
         f"will be about {100 * width:.0f} points wide."
     )
-    for gain, chances in by_gain.items():
-        likely = ", ".join(f"{name} {x:.0%}" for name, x in chances.items() if x > 0.005)
-        text += f" If GAN images truly gain {100 * gain:.0f} points: {likely}."
+    text += _say_chances(by_gain)
     rule = files.read_json(RULE)
     more = rule["settings"]["quarters"]
     if quarters == 1 and enough >= more:
@@ -414,6 +422,25 @@ def foresee(
         f"{100 * perfect['exposure']:.0f} points beside all of "
         f"{rule['settings']['slices']} images, and {100 * perfect['oracle']:.0f} "
         "beside a quarter of them; see experiments/results/rule.json.)"
+    )
+
+
+def _say_chances(by_gain: dict[float, dict[str, float]]) -> str:
+    text = ""
+    for gain, chances in by_gain.items():
+        likely = ", ".join(f"{name} {x:.0%}" for name, x in chances.items() if x > 0.005)
+        text += f" If GAN images truly gain {100 * gain:.0f} points: {likely}."
+    return text
+
+
+def _foresee_sets(sets: int, images: int) -> str:
+    if sets < FEWEST_REPLICATES:
+        return f" With fewer than {FEWEST_REPLICATES} sets the answer is always undecided."
+    width, by_gain = foresee_sets(sets, images)
+    return (
+        f" With {sets} sets the interval of the gain will be about {100 * width:.1f} points wide."
+        + _say_chances(by_gain)
+        + " (As the gains scatter in the course's own studies of simulated sets.)"
     )
 
 

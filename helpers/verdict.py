@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from helpers import files, intervals
 
@@ -147,6 +148,51 @@ def foresee(people: Sequence[int], quarters: int) -> tuple[float, dict[float, di
     }
 
 
+def foresee_sets(sets: int, images: int) -> tuple[float, dict[float, dict[str, float]]]:
+    """As `foresee`, for a study of simulated sets.
+
+    This holds if the gains of the sets scatter as in the course's own study of 36 or of 144 slices,
+    and if *classic long* and true new slices bring as much as there.
+
+    Args:
+        sets: Simulated sets, at least `FEWEST_REPLICATES`.
+        images: Real slices in each; the study with the nearer number is taken.
+
+    Returns:
+        Width, a share; and the chances, by the true gain of GAN images: nothing, the margin, and
+        `BETTER`.
+    """
+    size = min((36, 144), key=lambda size: abs(size - images))
+    rows = files.read_json(files.RESULTS / f"study_{size}.json")["rows"]
+    gan, long, true = (
+        [row["arms"][name]["fresh"]["balanced_accuracy"] for row in rows]
+        for name in ("classic_gan", "classic_long", "oracle")
+    )
+    classic = [row["arms"]["classic"]["fresh"]["balanced_accuracy"] for row in rows]
+    over_classic = np.array([gan, long, true]) - classic
+    noise = np.random.default_rng(0).standard_normal((10_000, sets, 3))
+    noise = noise @ _symmetric_root(np.cov(over_classic))
+    quantile = t.ppf(0.975, sets - 1) / math.sqrt(sets)
+
+    def ends(gains):  # ``(10_000, sets)``
+        half = quantile * gains.std(axis=1, ddof=1)
+        return gains.mean(axis=1) - half, gains.mean(axis=1) + half
+
+    by_gain = {}
+    _, more_views, true_slices = over_classic.mean(axis=1)
+    for truth in (0.0, MARGIN, BETTER):
+        means = np.array([truth, more_views, true_slices])
+        gan, long, true = np.moveaxis(means + noise, 2, 0)
+        by_gain[truth] = _count_answers({
+            "exposure": ends(gan),
+            "compute": ends(gan - long),
+            "oracle": ends(true),
+            "stronger": ends(gan),
+            "missing": ends(true - gan),
+        })  # fmt: skip
+    return float(2 * quantile * over_classic[0].std(ddof=1)), by_gain
+
+
 def chances_of_answers(
     rule: dict[str, Any], generator: str, truth: list[float], scale: float, quarters: int
 ) -> dict[str, float]:
@@ -161,20 +207,30 @@ def chances_of_answers(
     """
     scatter = rule["scatter"][generator]
     half = {name: scale * FACTORS[name] * scatter["half_width"][name] for name in FACTORS}
-    # The symmetric root of the covariance is unique, so all machines draw the same. It is singular.
-    values, vectors = np.linalg.eigh(scatter["covariance"])
-    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
     drawn = np.random.default_rng(0).standard_normal((10_000, len(truth)))
-    drawn = truth + scale * drawn @ root
-    answers = []
-    for estimate in drawn:
-        gains = {
-            name: {"ci": [value - half[name], value + half[name]]}
-            for name, value in zip(FACTORS, estimate, strict=True)
-            if quarters or name not in ("stronger", "missing")
-        }
-        answers.append(decide(gains, FEWEST_REPLICATES))
-    return {name: answers.count(name) / len(answers) for name in ANSWERS}
+    drawn = truth + scale * drawn @ _symmetric_root(scatter["covariance"])
+    return _count_answers({
+        name: (value - half[name], value + half[name])
+        for name, value in zip(FACTORS, drawn.T, strict=True)
+        if quarters or name not in ("stronger", "missing")
+    })  # fmt: skip
+
+
+def _symmetric_root(covariance: np.ndarray) -> np.ndarray:
+    """This root is unique, so all machines draw the same. The covariance may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(values.clip(0)) @ vectors.T
+
+
+def _count_answers(ends: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """How often the rule gives each answer to simulated intervals: their lower and upper ends."""
+    count = len(ends["exposure"][0])
+    answers = [
+        decide({name: {"ci": (low[k], high[k])} for name, (low, high) in ends.items()},
+               FEWEST_REPLICATES)
+        for k in range(count)
+    ]  # fmt: skip
+    return {name: answers.count(name) / count for name in ANSWERS}
 
 
 # --- One split -----------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from conftest import ROOT, snapshot
 from course import study, workers
 from helpers import folds, intervals, machine
 from helpers.arms import ARMS, OF_A_SET, QUARTER, WHOLE, gain_titles
-from helpers.files import CourseError, read_json, write_json
+from helpers.files import RESULTS, CourseError, read_json, write_json
+from helpers.verdict import foresee_sets
 
 VALUES = {"gan_steps": 4, "recipe": "brief", "recipe_changes": {}, "checkpoint_every": 2,
           "fresh_count": 64, "precision": "float32"}  # fmt: skip
@@ -462,6 +463,24 @@ def test_a_plan_says_hours_and_chances_and_writes_nothing(chosen, folder, tmp_pa
     assert "8 units of about" in said and "hours" in said
     assert "truly gain 0 points" in said and "truly gain 8 points" in said
     assert snapshot(tmp_path) == before
+
+
+def test_a_plan_of_simulated_sets_says_what_such_a_study_has_found(chosen, capsys):
+    """With as many sets as the course's own study, its interval is as wide as that one's."""
+    for images, kept in ((36, 36), (50, 36), (144, 144)):
+        low, high = read_json(RESULTS / f"study_{kept}.json")["summary"]["gains"]["exposure"]["ci"]
+        width, by_gain = foresee_sets(12, images)
+        assert width == pytest.approx(high - low)
+        nothing, margin, eight = by_gain.values()
+        assert abs(nothing["harms"] - 0.025) < 0.01 and nothing["helps"] < 0.03
+        assert margin["helps"] > 0.95 and eight["helps"] > 0.95
+        assert all(sum(chances.values()) == pytest.approx(1) for chances in by_gain.values())
+    assert study.main(["--plan", "--sets", "12", "--images", "36"]) == 0
+    said = capsys.readouterr().out
+    assert "12 units of about" in said and "With 12 sets the interval of the gain" in said
+    assert re.search(r"truly gain 0 points: harms [23]%, no_gain 9\d%", said)
+    assert study.main(["--plan", "--sets", "4"]) == 0
+    assert "With fewer than 5 sets the answer is always undecided." in capsys.readouterr().out
 
 
 def test_a_plan_does_not_advise_quarters_that_are_too_small(chosen):
