@@ -610,7 +610,7 @@ def test_what_is_told_of_the_study_of_the_real_set():
 
 
 @pytest.mark.parametrize(("name", "words", "number"), [
-    ("05_evaluation", f"half the steps moved the accuracy of \*classic\* by {POINTS}", "steps"),
+    ("05_evaluation", rf"half the steps moved the accuracy of \*classic\* by {POINTS}", "steps"),
     ("03_training", r"means of all eight recipes lie between ([\d.]+) and "
      r"([\d.]+)\.", "ablation"),
 ])  # fmt: skip
