@@ -88,21 +88,39 @@ def warp(
     """
     size = images.shape[1]
     x, y = _grid(size)
-    m = matrices.astype(np.float32)[..., None]
-    centre, half = (size - 1) / 2, size / 2
-    columns = (m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]) * half + centre
-    rows = (m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]) * half + centre
+    half, centre = np.float32(size / 2), np.float32((size - 1) / 2)
+    m = matrices.astype(np.float32)[..., None] * half
+    # There are a million positions at a time: in place it takes half as long.
+    columns, rows = m[:, 0, 0] * x, m[:, 1, 0] * x
+    columns += m[:, 0, 1] * y
+    rows += m[:, 1, 1] * y
+    columns += m[:, 0, 2] + centre
+    rows += m[:, 1, 2] + centre
     inside = (abs(columns - centre) <= half) & (abs(rows - centre) <= half)
-    columns, rows = columns.clip(0, size - 1.001), rows.clip(0, size - 1.001)
+    for positions in (columns, rows):
+        np.clip(positions, 0, np.float32(size - 1.001), out=positions)
     left, top = columns.astype(np.int32), rows.astype(np.int32)
-    right, down = columns - left, rows - top
+    columns -= left  # from here on: how far to the right of `left`, and below `top`
+    rows -= top
+    place = (top * size + left).astype(np.intp)
+    place += (which * size * size)[:, None]
     flat = images.reshape(-1)
-    place = (which.astype(np.int32) * size * size)[:, None] + top * size + left
-    upper = flat[place] * (1 - right) + flat[place + 1] * right
-    lower = flat[place + size] * (1 - right) + flat[place + size + 1] * right
+    upper, lower = (_between(flat, place + row, columns) for row in (0, size))
     shape = (len(which), size, size)
-    warped = upper * (1 - down) + lower * down
-    return warped.reshape(shape), inside.reshape(shape).astype(np.float32)
+    return _mix(upper, lower, rows).reshape(shape), inside.reshape(shape).astype(np.float32)
+
+
+def _between(flat: np.ndarray, place: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Values between two neighbours in a row."""
+    return _mix(flat.take(place, mode="clip"), flat.take(place + 1, mode="clip"), share)
+
+
+def _mix(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The first plus a share of what the second differs by; both are overwritten."""
+    second -= first
+    second *= share
+    first += second
+    return first
 
 
 def blur(images: np.ndarray) -> np.ndarray:
@@ -163,7 +181,7 @@ def _refine(
         # Pixels far off, as under an arrow, pull no more than others.
         spread = np.sqrt((residual**2).mean(axis=1, keepdims=True)) + 1e-6
         residual = residual.clip(-2 * spread, 2 * spread)
-        move = np.einsum("pij,pjk,pk->pi", inverse, jacobian, residual, optimize=True)
+        move = inverse @ (jacobian @ residual[:, :, None])
         matrices = _compose(matrices, move.reshape(-1, 2, 3).astype(float))
     return chosen
 

