@@ -17,6 +17,7 @@ from course import params
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-6]*.ipynb"))  # 07 has none
 BEYOND = {"conditional_steps": 2, "fitting_steps": 2, "precision": "float32"}  # of notebook 06
+ARMS = {"arms": "original, original_gan", "classifier": "bundled"}  # the smoke run has ResNet-50
 SOLUTION = re.compile(r"<details><summary>Solution</summary>\n\n```python\n(.*?)\n```", re.DOTALL)
 WRONG = {
     "01.1": {"squeezed": "0", "before shrinking": "20000"},
@@ -120,8 +121,8 @@ def test_there_are_four_and_one_plants_a_fault(name):
         assert re.search(r"^answer = \.\.\.", source, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path):
+def with_answers(name: str) -> tuple[nbformat.NotebookNode, dict[str, tuple[str, str]]]:
+    """The notebook with a cell for each solution and wrong answer, and which of them each tries."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     tried = {}
     for place, source, solution in reversed(exercises(ROOT / "notebooks" / f"{name}.ipynb")):
@@ -134,23 +135,11 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path)
             cell = nbformat.v4.new_code_cell(f"{code}\n{call}")
             notebook.cells.insert(place + 1, cell)
             tried[cell.id] = exercise, wrong
-    nbformat.write(notebook, tmp_path / "tried.ipynb")
-    shutil.copytree(smoke[0], tmp_path / "out")
-    if name[:2] != "01":  # which draws the slices; the others take the way of somebody's own
-        path = tmp_path / "out" / "metrics.json"
-        metrics = json.loads(path.read_text())
-        metrics["data"]["simulated"] = False
-        path.write_text(json.dumps(metrics))
-    own = set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb"))
-    values = params.load_parameters("smoke") | BEYOND | {"arms": "original, original_gan"}
-    parameters = {k: v for k, v in values.items() if k in own}
-    done = papermill.execute_notebook(
-        tmp_path / "tried.ipynb", None, parameters | {"out_dir": str(tmp_path / "out")},
-        cwd=ROOT, progress_bar=False,
-    )  # fmt: skip
-    if name[:2] == "05":
-        now = json.loads((tmp_path / "out" / "metrics.json").read_text())
-        assert now["fresh_count"] == 0 and "fresh_accuracy" not in now["arms"]["original"]
+    return notebook, tried
+
+
+def judge(done: nbformat.NotebookNode, tried: dict[str, tuple[str, str]]) -> None:
+    """Whether each solution was accepted, and each wrong answer not."""
     seen = 0
     for cell in done.cells:
         if cell.id not in tried:
@@ -163,6 +152,48 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path)
         assert "ends in" not in last, f"{exercise}, {answer}: {said}"
         seen += 1
     assert seen == len(tried)
+
+
+def test_solutions_of_03_need_no_training(tmp_path):
+    """Its exercises need only what the first cell imports; the whole notebook is tried below."""
+    notebook, tried = with_answers("03_training")
+    own = [
+        cell
+        for cell in notebook.cells
+        if cell.id in tried or "exercise" in cell.metadata.get("tags", [])
+    ]
+    notebook.cells = [cell for cell in notebook.cells if cell.id in ("cell-02", "cell-03")] + own
+    nbformat.write(notebook, tmp_path / "tried.ipynb")
+    judge(
+        papermill.execute_notebook(tmp_path / "tried.ipynb", None, cwd=ROOT, progress_bar=False),
+        tried,
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name[:2] == "03")) for name in NAMES],
+)
+def test_solutions_are_right_and_wrong_answers_get_a_hint(name, smoke, tmp_path):
+    notebook, tried = with_answers(name)
+    nbformat.write(notebook, tmp_path / "tried.ipynb")
+    shutil.copytree(smoke[0], tmp_path / "out")
+    if name[:2] != "01":  # which draws the slices; the others take the way of somebody's own
+        path = tmp_path / "out" / "metrics.json"
+        metrics = json.loads(path.read_text())
+        metrics["data"]["simulated"] = False
+        path.write_text(json.dumps(metrics))
+    own = set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb"))
+    values = params.load_parameters("smoke") | BEYOND | ARMS
+    parameters = {k: v for k, v in values.items() if k in own}
+    done = papermill.execute_notebook(
+        tmp_path / "tried.ipynb", None, parameters | {"out_dir": str(tmp_path / "out")},
+        cwd=ROOT, progress_bar=False,
+    )  # fmt: skip
+    if name[:2] == "05":
+        now = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert now["fresh_count"] == 0 and "fresh_accuracy" not in now["arms"]["original"]
+    judge(done, tried)
     first = tmp_path / "out" / "notebooks" / f"{name}.ipynb"
     if name in params.NOTEBOOKS:  # run for the second time: nbval's marks say what must be the same
         assert marked(done) == marked(nbformat.read(first, as_version=4))
