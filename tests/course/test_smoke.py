@@ -41,6 +41,23 @@ def test_everything_is_there(smoke):
     assert not [p for p in out.rglob("*") if p.name.startswith(".") and "lock" not in p.name]
 
 
+@pytest.mark.parametrize("name", ["01_preprocessing", "02_networks"])
+def test_what_the_first_notebooks_print_is_what_they_show(name, smoke):
+    """They do the same in each profile, so their committed outputs must be of today's program."""
+
+    def printed(path):
+        return {
+            cell.id: "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
+            for cell in nbformat.read(path, as_version=4).cells
+            if cell.cell_type == "code" and "machine.setup()" not in cell.source
+        }
+
+    shown, now = (
+        printed(folder / f"{name}.ipynb") for folder in (ROOT / "notebooks", smoke[0] / "notebooks")
+    )
+    assert {id: now[id] for id in shown} == shown
+
+
 def test_metrics_hold_what_others_read(metrics):
     assert metrics["profile"] == "smoke" and metrics["seed"] == 2019
     assert {"python", "tensorflow", "keras", "numpy"} <= set(metrics["versions"])
