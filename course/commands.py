@@ -39,7 +39,7 @@ def add_folder_options(parser: argparse.ArgumentParser, leave: tuple[str, ...] =
     parser.add_argument(
         "--leave-out", nargs="+", default=[], choices=LEAVE_OUT, help=text("leave_out")
     )
-    parser.add_argument("--params", type=Path, help="YAML file with options, as of a study")
+    parser.add_argument("--params", type=Path, help="YAML file with options, as for a run")
 
 
 def say_how(text: str) -> str:

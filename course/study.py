@@ -56,6 +56,7 @@ from helpers.verdict import (
 from helpers.verdict import foresee as foresee_answers
 
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
+ONLY = {"quarters": "with --data: ", "sets": "without --data: ", "images": "without --data: "}
 # Of a file that --params names; the folds replace a split.
 READ = {*OPTIONS, "negative", *USED} - {"given_split"}
 
@@ -641,14 +642,19 @@ def main(arguments: list[str] | None = None) -> None:
         "added.",
     )
     parser.add_argument("--data", default="", help="folder of images; default: simulated sets")
-    parser.add_argument("--out", default="runs/study", help="folder for everything")
+    parser.add_argument(
+        "--out", default="runs/study", help="folder for everything (default: runs/study)"
+    )
     parser.add_argument("--plan", dest="only_plan", action="store_true",
                         help="say hours, width and chances, and train nothing")  # fmt: skip
     parser.add_argument("--profile", default="study", help="study (default), smoke, quick or paper")
-    parser.add_argument("--params", dest="extra", type=Path, help="YAML file with values to change")
+    parser.add_argument(
+        "--params", dest="extra", type=Path, help="YAML file with options, as for a run"
+    )
     for name, known in parameters.STUDY.items():
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, help=f"{known.text} (default: {known.default})")
+        flag, where = f"--{name.replace('_', '-')}", ONLY.get(name, "")
+        words = f"{where}{known.text} (default: {known.default})"
+        parser.add_argument(flag, type=int, help=words)
     parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
     for name in ("sets", "images") if asked["data"] else ("quarters",):

@@ -366,7 +366,7 @@ def test_what_is_told_of_resnet50_beside_36_slices():
     more = told(gains["missing"]).lstrip("+").replace("points", "points more than GAN images")
     for page in (part, README.replace("−", "-")):
         assert told(gains["exposure"]) in page and told(gains["compute"]) in page
-    assert told(long) in part and more in part and f"The answer is *{answer}*." in README
+    assert told(long) in part and more in part and f"so the answer is *{answer}*." in README
     assert told(long) in README.replace("−", "-") and told(gains["oracle"]) in part
     assert f"With ResNet-50 it is {100 * gains['exposure']['sd']:.1f} points" in text
     arms = {k: f"{100 * arm['balanced_accuracy']:.1f} %" for k, arm in summary["arms"].items()}
