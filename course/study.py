@@ -56,7 +56,7 @@ from helpers.verdict import (
 from helpers.verdict import foresee as foresee_answers
 
 USED = ("gan_steps", "recipe", "recipe_changes", "checkpoint_every", "fresh_count", "precision")
-ONLY = {"quarters": "with --data: ", "sets": "without --data: ", "images": "without --data: "}
+NEED_DATA = {"quarters": True, "sets": False, "images": False}  # False: must be without it
 # Of a file that --params names; the folds replace a split.
 READ = {*OPTIONS, "negative", *USED} - {"given_split"}
 
@@ -652,13 +652,13 @@ def main(arguments: list[str] | None = None) -> None:
         "--params", dest="extra", type=Path, help="YAML file with options, as for a run"
     )
     for name, known in parameters.STUDY.items():
-        flag, where = f"--{name.replace('_', '-')}", ONLY.get(name, "")
+        where = {True: "with --data: ", False: "without --data: "}.get(NEED_DATA.get(name), "")
         words = f"{where}{known.text} (default: {known.default})"
-        parser.add_argument(flag, type=int, help=words)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=words)
     parser.add_argument("--scheduler", default="", help="of a Dask cluster: tcp://host:8786")
     asked = vars(parser.parse_args(arguments))
-    for name in ("sets", "images") if asked["data"] else ("quarters",):
-        if asked[name] is not None:
+    for name, needed in NEED_DATA.items():
+        if asked[name] is not None and needed != bool(asked["data"]):
             which = "simulated sets, not of a folder" if asked["data"] else "a folder (--data)"
             raise CourseError(f"--{name} is an option for studies of {which}: leave it out.")
     for name, known in parameters.STUDY.items():

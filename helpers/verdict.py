@@ -164,12 +164,11 @@ def foresee_sets(sets: int, images: int) -> tuple[float, dict[float, dict[str, f
     """
     size = min((36, 144), key=lambda size: abs(size - images))
     rows = files.read_json(files.RESULTS / f"study_{size}.json")["rows"]
-    gan, long, true = (
+    classic, *others = (
         [row["arms"][name]["fresh"]["balanced_accuracy"] for row in rows]
-        for name in ("classic_gan", "classic_long", "oracle")
+        for name in ("classic", "classic_gan", "classic_long", "oracle")
     )
-    classic = [row["arms"]["classic"]["fresh"]["balanced_accuracy"] for row in rows]
-    over_classic = np.array([gan, long, true]) - classic
+    over_classic = np.array(others) - classic
     noise = np.random.default_rng(0).standard_normal((10_000, sets, 3))
     noise = noise @ _symmetric_root(np.cov(over_classic))
     quantile = t.ppf(0.975, sets - 1) / math.sqrt(sets)
