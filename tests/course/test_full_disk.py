@@ -120,7 +120,7 @@ def write_sheet(out: Path) -> None:
     from helpers.folder.report import draw_sheet
 
     if not (out / "images").exists():
-        plain(out / "images", 40)
+        plain(out / "images", 60)
     draw_sheet(examine(out / "images", 0, {}), out / "sheet.png")
 
 
