@@ -19,6 +19,7 @@ def write_report(folder: Path) -> Path:
     figures = inline_figures(folder)
     return render(
         "report.html", folder, m=metrics, figures=figures, title=metrics["profile"],
+        tables=scores_by_classifier(metrics),
         balanced=deciding(metrics["arms"]) == "balanced_accuracy",
     )  # fmt: skip
 
@@ -62,8 +63,13 @@ def render(template: str, folder: Path, **content: Any) -> Path:
     return folder / "report.html"
 
 
-def arms_table(metrics: dict[str, Any]) -> str:
-    """The arms as a plain table for the terminal.
+def scores_by_classifier(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The scores of all arms: of the classifier that was chosen, and of *bundled* beside it."""
+    return {metrics["classifier"]["name"]: metrics["arms"], "bundled": metrics["bundled"]}
+
+
+def arms_tables(metrics: dict[str, Any]) -> str:
+    """The arms as plain tables for the terminal, one for each classifier.
 
     Args:
         metrics: The content of `metrics.json`; `arms`, `bundled`, `classifier`, `split` are read.
@@ -71,15 +77,17 @@ def arms_table(metrics: dict[str, Any]) -> str:
     decides = deciding(metrics["arms"])
     shares = dict.fromkeys((decides, "accuracy", "sensitivity", "specificity"))
     interval = f"95 % ({WORDS[decides]})"
-    rows = {
-        ARMS[name].title: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
-        | {
-            "AUC": f"{arm['auc']:.2f}",
-            interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),
+    tables = []
+    for classifier, scores in scores_by_classifier(metrics).items():
+        rows = {
+            ARMS[name].title: {WORDS.get(key, key): f"{100 * arm[key]:.1f} %" for key in shares}
+            | {
+                "AUC": f"{arm['auc']:.2f}",
+                interval: "{:.0f} to {:.0f} %".format(*(100 * x for x in arm[f"{decides}_ci"])),
+            }
+            for name, arm in scores.items()
         }
-        | {"bundled": f"{100 * metrics['bundled'][name][decides]:.1f} %"}
-        for name, arm in metrics["arms"].items()
-    }
-    classifier = plots.CLASSIFIER_TITLES[metrics["classifier"]["name"]]
-    heading = f"{classifier} · {metrics['split']['test']['images']} test images"
-    return f"{heading}\n{pd.DataFrame.from_dict(rows, orient='index').to_string()}"
+        title = plots.CLASSIFIER_TITLES[classifier]
+        heading = f"{title} · {metrics['split']['test']['images']} test images"
+        tables.append(f"{heading}\n{pd.DataFrame.from_dict(rows, orient='index').to_string()}")
+    return "\n\n".join(tables)

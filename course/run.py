@@ -31,7 +31,7 @@ from course.params import (
     notebook_path,
     read_parameters,
 )
-from course.report import arms_table, write_report
+from course.report import arms_tables, write_report
 from helpers import files, machine
 from helpers.files import CourseError
 from helpers.folder import Slices, check_names, examine, from_parameters, lines, refuse_inside
@@ -380,7 +380,7 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     metrics = files.read_json(report.parent / "metrics.json")
     print(f"\nProfile {metrics['profile']}, {_clock(time.monotonic() - started)} minutes\n")
-    print(arms_table(metrics))
+    print(arms_tables(metrics))
     for name, audit in metrics["audit"].items():
         if audit.get("warning"):
             print(f"\nNote, {name}: {audit['warning']}")

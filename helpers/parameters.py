@@ -106,7 +106,8 @@ NOTEBOOKS = {
     "samples_per_class": Parameter(100, "generated slices per class", low=10),
     # Classifiers
     "arms": Parameter(
-        "original, gan_only, original_gan, classic, duplicated", "what is compared, by commas"
+        "original, gan_only, original_gan, classic, duplicated",
+        "what ResNet-50 is fitted on, by commas; bundled gets every arm",
     ),
     "dose": Parameter(0.0, "generated images for each real one; 0: all that there are", low=0),
     "protocol": Parameter(

@@ -255,7 +255,8 @@ def single_split_verdict(
     """The verdict on one split: never yes or no, since one replicate shows no spread.
 
     Args:
-        arms: Scores by arm, as `intervals.score` gives them, with "original" and "original_gan".
+        arms: Scores of *bundled* by arm, as `intervals.score` gives them; "classic", "classic_long"
+            and "classic_gan" are among them.
         labels, groups: ``(n,)``, of the test images.
         settle: The command of a study.
 
@@ -265,7 +266,10 @@ def single_split_verdict(
         is in it, unlike in the function `intervals.smallest_detectable_effect`.
     """
     measure = deciding(arms)
-    gain = arms["original_gan"][measure] - arms["original"][measure]
+    gains = [
+        f"{100 * (arms['classic_gan'][measure] - arms[other][measure]):+.1f} points"
+        for other in ("classic", "classic_long")
+    ]
     patients = [len(np.unique(groups[labels == label])) for label in (0, 1)]
     n, word = sum(patients), "images" if sum(patients) == len(labels) else "patients"
     smallest = intervals.smallest_significant_gain(n, max(patients))
@@ -276,9 +280,10 @@ def single_split_verdict(
     return {
         "answer": "undecided",
         "text": (
-            f"Not enough data to tell. On this one split, original + GAN minus original is "
-            f"{100 * gain:+.1f} points of {WORDS[measure]}; {could}, and one split shows no spread "
-            f"between splits. To settle it, run a study: {settle}"
+            f"Not enough data to tell. On this one split, with the classifier bundled, GAN images "
+            f"beside classic augmentation changed the {WORDS[measure]} by {gains[0]} against "
+            f"classic, and by {gains[1]} against classic long; {could}, and one split shows no "
+            f"spread between splits. To settle it, run a study: {settle}"
         ),
         "smallest_detectable_effect": smallest,
     }

@@ -197,7 +197,7 @@ run.files.read_json = lambda path, read=run.files.read_json: (
     {"profile": "smoke", "arms": {}, "audit": {}, "verdict": {"text": "none"}}
     if path.name == "metrics.json" else read(path)
 )
-run.arms_table = lambda metrics: ""
+run.arms_tables = lambda metrics: ""
 print("ready", flush=True)
 sys.stdin.readline()
 sys.exit(run.main(["--profile", "smoke", "--out", sys.argv[1]]))

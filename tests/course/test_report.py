@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from course.report import arms_table, write_report
+from course.report import arms_tables, write_report
 from helpers import files
-from helpers.arms import ARMS
+from helpers.arms import ARMS, IN_NOTEBOOK
 
 
 def test_the_report_prints_what_metrics_hold(smoke, metrics):
     html = (smoke[0] / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
-    for arm in metrics["arms"].values():
+    for arm in (*metrics["arms"].values(), *metrics["bundled"].values()):
         for key in ("accuracy", "sensitivity", "specificity", "fresh_accuracy"):
             assert f"{100 * arm[key]:.1f} %" in html
     for name, found in metrics["audit"].items():
@@ -29,41 +29,60 @@ def test_the_report_has_each_score_in_its_arms_row_and_column(
 ):
     """Scores all different, so that no two can change places unseen."""
     keys = ("accuracy", "sensitivity", "specificity", "fresh_accuracy", "auc")
-    arms = {}
-    for k, (name, arm) in enumerate(metrics["arms"].items()):
-        scores = {key: 0.1 * n + 0.01 * k for n, key in enumerate(keys, start=3)}
-        intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
-        intervals |= {"balanced_accuracy": 0.11 + 0.01 * k, "balanced_accuracy_ci": [0, 0.22]}
-        right = k if balanced else 4
-        arms[name] = arm | scores | intervals | {"confusion": [[right, 1], [2, 3]]}
-        arms[name] |= {"last_epoch_accuracy": 0.8 + 0.01 * k} if protocol == "paper" else {}
-    files.write_json(tmp_path / "metrics.json", metrics | {"arms": arms, "protocol": protocol})
+
+    def invent(names, base, *, last):
+        arms = {}
+        for k, name in enumerate(names):
+            scores = {key: 0.1 * n + base + 0.01 * k for n, key in enumerate(keys, start=3)}
+            intervals = {f"{key}_ci": [scores[key] - 0.05, scores[key] + 0.04] for key in keys[:3]}
+            intervals |= {"balanced_accuracy": base + 0.11 + 0.01 * k}
+            intervals |= {"balanced_accuracy_ci": [base, base + 0.22]}
+            right = k if balanced else 4
+            arms[name] = scores | intervals | {"confusion": [[right, 1], [2, 3]]}
+            arms[name] |= {"last_epoch_accuracy": 0.8 + 0.01 * k} if last else {}
+        return arms
+
+    assert set(metrics["arms"]) < set(metrics["bundled"]) == set(IN_NOTEBOOK)
+    arms = invent(metrics["arms"], 0, last=protocol == "paper")
+    beside = invent(metrics["bundled"], 0.005, last=False)
+    changed = {"arms": arms, "bundled": beside, "protocol": protocol}
+    files.write_json(tmp_path / "metrics.json", metrics | changed)
     html = write_report(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
-    table = html[html.index("<h2>Arms</h2>") :].split("</table>")[0]
-    head, *rows = [
-        re.findall("<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in table.split("<tr>")[1:]
-    ]
-    if balanced:
-        assert head.pop(1) == "balanced accuracy" and "balanced accuracy decides" in table
-    assert head[:6] == ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
-    for k, ((title, *cells), (name, arm)) in enumerate(zip(rows, arms.items(), strict=True)):
-        assert title == ARMS[name].title
+    tables = html[html.index("<h2>Arms</h2>") :].split("<table>")[1:3]
+    for table, scores in zip(tables, (arms, beside), strict=True):
+        table = table.split("</table>")[0]
+        assert ("EfficientNet" in table) == (scores is beside)
+        head, *rows = [
+            re.findall("<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in table.split("<tr>")[1:]
+        ]
         if balanced:
-            share, ends = cells.pop(0).split("<br>")
-            assert share == f"{11 + k}.0 %" and re.findall(r"\d+", ends) == ["0", "22"]
-        for key, cell in zip(keys[:3], cells[:3], strict=True):
-            low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
-            share, ends = cell.split("<br>")
-            assert share == f"{100 * arm[key]:.1f} %" and re.findall(r"\d+", ends) == [low, high]
-        last = [f"8{k}.0 %"] if protocol == "paper" else []
-        right = k if balanced else 4
-        assert cells[3:6] == [f"0.7{k}", f"{right} 1 / 2 3", f"6{k}.0 %"]
-        beside = metrics["bundled"][name]
-        share = beside["balanced_accuracy" if balanced else "accuracy"]
-        assert cells[6].startswith(f"{100 * share:.1f} %")
-        assert cells[7:] == [f"{100 * beside['fresh_accuracy']:.1f} %", *last]
-    said = arms_table(metrics | {"arms": arms})
-    assert ("balanced accuracy" in said) == balanced and "AUC" in said
+            assert head.pop(1) == "balanced accuracy" and "balanced accuracy decides" in table
+        names = ["arm", "accuracy", "sensitivity", "specificity", "AUC", "tn fp / fn tp"]
+        assert head[:6] == names and head[6].startswith("on 64 fresh")
+        for (title, *cells), (name, arm) in zip(rows, scores.items(), strict=True):
+            assert title == ARMS[name].title
+            for key in ("balanced_accuracy", *keys[:3])[not balanced :]:
+                low, high = (f"{100 * end:.0f}" for end in arm[f"{key}_ci"])
+                share, ends = cells.pop(0).split("<br>")
+                assert share == f"{100 * arm[key]:.1f} %"
+                assert re.findall(r"\d+", ends) == [low, high]
+            right = arm["confusion"][0][0]
+            assert cells[:3] == [
+                f"{arm['auc']:.2f}", f"{right} 1 / 2 3", f"{100 * arm['fresh_accuracy']:.1f} %",
+            ]  # fmt: skip
+            last = arm.get("last_epoch_accuracy")
+            assert cells[3:] == ([] if last is None else [f"{100 * last:.1f} %"])
+    said = arms_tables(metrics | changed)
+    assert ("balanced accuracy" in said) == balanced and said.count("AUC") == 2
+    for scores in (arms, beside):
+        for arm in scores.values():
+            assert f"{100 * arm['specificity']:.1f} %" in said
+
+
+def test_bundled_alone_has_one_table(metrics):
+    alone = {"arms": metrics["bundled"], "classifier": metrics["classifier"] | {"name": "bundled"}}
+    said = arms_tables(metrics | alone)
+    assert said.count("AUC") == 1 and said.count("classic + GAN") == 1
 
 
 def test_the_report_has_each_measure_under_its_class(metrics, tmp_path):

@@ -150,33 +150,38 @@ def test_a_better_guess_of_the_larger_class_is_no_gain():
     labels = np.repeat([0, 1], [20, 2])
     rng = np.random.default_rng(0)
     arms = {
-        "original": intervals.score(labels, rng.random(22)),
-        "original_gan": intervals.score(labels, np.full(22, 0.1)),
+        "classic": intervals.score(labels, rng.random(22)),
+        "classic_long": intervals.score(labels, rng.random(22)),
+        "classic_gan": intervals.score(labels, np.full(22, 0.1)),
     }
     assert deciding(arms) == "balanced_accuracy"
-    assert arms["original_gan"]["accuracy"] > 0.9
+    assert arms["classic_gan"]["accuracy"] > 0.9
     found = single_split_verdict(arms, labels, np.arange(22), "the command")
-    gain = 50 - 100 * arms["original"]["balanced_accuracy"]
-    assert f"is {gain:+.1f} points of balanced accuracy" in found["text"]
+    for baseline, words in (("classic", "classic, and"), ("classic_long", "classic long;")):
+        gain = 50 - 100 * arms[baseline]["balanced_accuracy"]
+        assert f"by {gain:+.1f} points against {words}" in found["text"]
+    assert "changed the balanced accuracy" in found["text"]
     assert "only a gain of 15 points" in found["text"] and found["answer"] == "undecided"
 
 
 def test_one_split_never_says_yes_or_no():
     for better in (0.0, 0.5, 1.0):
         alike = {"confusion": [[11, 0], [0, 11]]}
-        arms = {"original": {"accuracy": 0.5}, "original_gan": {"accuracy": better}}
+        arms = {"classic": {"accuracy": 0.5}, "classic_long": {"accuracy": 0.5}}
+        arms["classic_gan"] = {"accuracy": better}
         arms = {name: scores | alike for name, scores in arms.items()}
         labels = np.arange(22) % 2
         found = single_split_verdict(arms, labels, np.arange(22), "the command")
         assert found["answer"] == "undecided"
         assert "27 points" in found["text"] and found["text"].endswith("the command")
-        assert f"is {100 * (better - 0.5):+.1f} points of" in found["text"]
+        assert found["text"].count(f"by {100 * (better - 0.5):+.1f} points against") == 2
 
 
 def test_one_split_of_few_patients_can_tell_nothing():
     """A hundred images of four patients: no test of four patients reaches 5 %."""
     labels, groups = np.repeat([0, 1], 50), np.arange(100) // 25
-    arms = dict.fromkeys(("original", "original_gan"), intervals.score(labels, labels * 0.9))
+    names = ("classic", "classic_long", "classic_gan")
+    arms = dict.fromkeys(names, intervals.score(labels, labels * 0.9))
     found = single_split_verdict(arms, labels, groups, "the command")
     assert "4 test patients can tell no gain from chance" in found["text"]
     assert found["smallest_detectable_effect"] is None
