@@ -587,7 +587,7 @@ def test_what_is_told_of_the_study_of_the_real_set():
         f"{(beside != without).sum()} of the 200 slices changed: {changed.format('and ')}" in part
     )
     assert (
-        f"{(beside != without).sum()} of the 200 slices changed ({changed.format('')})" in pages[1]
+        f"{(beside != without).sum()} of the 200 slices changed ({changed.format('')}, " in pages[1]
     )
     lost = (~beside & without & (labels == 0)).sum()
     assert f"became wrong ({lost} of them clear" in part
