@@ -463,7 +463,7 @@ def verdict(report: dict[str, Any]) -> list[str]:
     elif copies and copies["repeats"]:
         lines.append(
             "No generated image can be named as a copy, but training images have nearer generated "
-            f"images than held-out ones have (p = {copies['repeats_p']:.1g}): the generator "
+            f"images than held-out ones have (p = {copies['repeats_p']:.2g}): the generator "
             f"repeats what it was trained on. {NOT_SYNTHETIC}"
         )
     elif copies and copies["near_held_out"]:
